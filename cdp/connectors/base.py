@@ -1,0 +1,119 @@
+"""What a channel is to the rest of the code: something that takes batches and answers with receipts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+from cdp.spec.activation import Destination
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+WireOp = Literal["upsert", "remove"]
+Status = Literal["delivered", "rejected", "retryable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that leave in one request.
+
+    Attributes:
+        op: `upsert` for adds and changes, `remove` for removals.
+        rows: the columns that leave and nothing else, masks applied; removals hold the key columns only.
+        keys: the names of the key columns, which come first in `rows`.
+        change_ids: one id a row, stable across retries and reruns of the same change (hex SHA-256).
+    """
+
+    op: WireOp
+    rows: pa.Table
+    keys: tuple[str, ...]
+    change_ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.change_ids)
+
+    @property
+    def idempotency_key(self) -> str:
+        """SHA-256 over the changes in their order: the same rows in the same order give the same key."""
+        return hashlib.sha256("".join(self.change_ids).encode()).hexdigest()
+
+    def slice(self, start: int, length: int) -> Batch:
+        """The rows from `start`, at most `length` of them, as a batch of their own."""
+        return Batch(self.op, self.rows.slice(start, length), self.keys, self.change_ids[start : start + length])
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """What the channel said of each row of a batch, in the batch's order.
+
+    A code is the channel's short reason (`[A-Za-z0-9_.-]{1,64}`, never a value of the row), else None.
+    """
+
+    statuses: Sequence[Status]
+    codes: Sequence[str | None]
+
+    @classmethod
+    def all(cls, count: int, status: Status, code: str | None = None) -> Receipts:
+        """The same receipt for each of `count` rows."""
+        return cls([status] * count, [code] * count)
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """What the agreement lets a connector touch; checked again on the wire.
+
+    `plaintext_loopback` is set in an environment marked `sandbox: true`: http:// and https:// to loopback
+    are then allowed besides `hosts`.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    paths: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
+    plaintext_loopback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Everything a connector needs to know to be opened."""
+
+    destination: Destination
+    egress: Egress
+    run: str
+    root: Path  # the project's folder; relative folders start here
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Connector(Protocol):
+    """A channel, open for one run. `async with` opens and closes it.
+
+    Leaving the `async with` without an exception completes what the channel needs completed (a manifest).
+    """
+
+    concurrency: int
+
+    def __init__(self, target: Target) -> None:
+        """Check the options; raise DeliveryError when the destination cannot be used as declared."""
+
+    def batch_size(self, op: WireOp) -> int:
+        """The rows of one batch of this kind; 0 when the channel cannot do this kind."""
+
+    async def send(self, batch: Batch) -> Receipts:
+        """Deliver one batch. Retries belong in here; what is still undecided comes back `retryable`.
+
+        Raises:
+            DeliveryError: nothing more can be sent to this destination (refused host, redirect).
+        """
+
+    async def flush(self) -> None:
+        """Make what was sent durable: called before the receipts of a group are recorded."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

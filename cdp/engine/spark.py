@@ -1,0 +1,42 @@
+"""Apache Spark with delta-spark: local, a standalone cluster, or any Spark Connect server (`sc://`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cdp.engine.base import Engine
+
+# For small tables; a cluster's own settings in conf/cdp.yml win.
+DEFAULTS = {
+    "spark.master": "local[*]",
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # The embedded engine cannot merge over files with INT96 timestamps.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.log.level": "OFF",
+}
+
+
+class SparkEngine(Engine):
+    """An engine on a Spark session; instances of one process share the session's catalog."""
+
+    name = "spark"
+
+
+def connect(*, lakehouse: Path | None, catalog: str | None, timezone: str, settings: dict[str, str]) -> SparkEngine:
+    """Open a session with delta-spark, or on the Connect server that `spark.remote` names."""
+    from pyspark.sql import SparkSession
+
+    if remote := settings.get("spark.remote"):
+        session = SparkSession.builder.remote(remote).create()
+    else:
+        from delta import configure_spark_with_delta_pip
+
+        builder = SparkSession.builder.appName("cdp")
+        for name, value in {**DEFAULTS, **settings}.items():
+            builder = builder.config(name, value)
+        session = configure_spark_with_delta_pip(builder).getOrCreate()
+    return SparkEngine(session, lakehouse=lakehouse, catalog=catalog, timezone=timezone)

@@ -1,0 +1,192 @@
+"""The kinds under syncs/ and destinations/, and conf/cdp.yml: what goes where."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from cdp.spec.base import Kind, Spec
+from cdp.spec.model import Names
+
+
+class Output(Spec):
+    """One field that leaves: exactly one of a column or trait (`of`), an SQL expression, or a constant."""
+
+    of: str | None = Field(None, description="a column, a path over to-one relations, or a trait (with a field)")
+    expr: str | None = Field(None, description="an SQL expression over columns and traits by name")
+    constant: str | None = None
+    mask: str | None = None
+
+
+def _output(value: object) -> object:
+    return {"of": value} if isinstance(value, str) else value
+
+
+OutputField = Annotated[Output, BeforeValidator(_output)]
+
+
+def _limit(value: object) -> object:
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)):
+        return {"share": float(match[1]) / 100}
+    return {"rows": value} if isinstance(value, (str, int)) else value
+
+
+class Limit(Spec):
+    """A bound of a guard: `200` rows, or `20%` of what the destination holds."""
+
+    rows: int | None = Field(None, ge=0)
+    share: float | None = Field(None, ge=0)
+
+
+GuardLimit = Annotated[Limit, BeforeValidator(_limit)]
+
+
+class Guards(Spec):
+    """What a run of the sync may not exceed; `empty` decides on a segment with no people."""
+
+    max_add: GuardLimit | None = None
+    max_change: GuardLimit | None = None
+    max_remove: GuardLimit | None = None
+    empty: Literal["refuse", "allow"] = "refuse"
+
+
+class Sync(Kind):
+    """A segment's people, some of their columns, a destination, a purpose."""
+
+    folder: ClassVar[str] = "syncs"
+    kind: Literal["sync"] = "sync"
+    name: str
+    segment: str
+    destination: str
+    purpose: str
+    mode: Literal["upsert", "update", "insert", "mirror"]
+    funded_by: str = "none"
+    key: dict[str, OutputField] = Field(min_length=1)
+    mappings: dict[str, OutputField] = {}
+    guards: Guards = Guards()
+    schedule: str | None = None
+    description: str = ""
+
+
+class Secret(Spec):
+    """Where a secret stands; never its value."""
+
+    env: str
+
+
+class Request(Spec):
+    """How the `http` connector sends one kind of change."""
+
+    method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST"
+    path: str = Field(description="appended to base_url; holds no value of a row")
+    batch: int = Field(500, ge=1, le=10_000, description="rows a request")
+    body: Literal["array", "ndjson"] | dict[str, str] = Field(
+        "array", description="`array`, `ndjson`, or {list: NAME}: an object with the rows under NAME"
+    )
+
+
+class RowErrors(Spec):
+    """Where a success response says which rows it did not take."""
+
+    list: str = Field(description="dotted path to the list of errors")
+    key: str | None = Field(None, description="the field of an error that repeats the row's key")
+    index: str | None = Field(None, description="the field of an error that holds the row's position, from 0")
+    code: str | None = Field(None, description="the field that holds the reason's code")
+
+
+class HttpOptions(Spec):
+    """The `http` connector: declarative REST."""
+
+    headers: dict[str, str] = Field({}, description="templates over the destination's secrets: `Bearer {api_key}`")
+    upsert: Request
+    remove: Request | None = None
+    errors: RowErrors | None = None
+    concurrency: int = Field(4, ge=1, le=64)
+    timeout_seconds: float = Field(30, gt=0)
+    attempts: int = Field(5, ge=1, le=20, description="tries of one request, the first included")
+    max_wait_seconds: float = Field(60, ge=0, description="the longest single wait that a Retry-After may ask for")
+
+
+class FileOptions(Spec):
+    """The `file` connector: one file a run in a folder, with a manifest."""
+
+    folder: str = Field(description="relative to the project, or absolute; the agreement names it too")
+    format: Literal["csv", "jsonl", "parquet"] = "csv"
+    opened_by: Literal["machine", "spreadsheet"] = Field(
+        "machine", description="`spreadsheet`: CSV cells that begin like a formula are escaped"
+    )
+
+
+class Destination(Kind):
+    """Where changes go: a connector, the channel it is, and the agreement that covers it."""
+
+    folder: ClassVar[str] = "destinations"
+    kind: Literal["destination"] = "destination"
+    name: str
+    connector: str
+    channel: str = Field(description="email, sms, phone, mail, portal, ads, file: what consent is asked for")
+    baa: str | None = Field(None, description="the agreement (kind: baa) that covers it; none: refused")
+    base_url: str | None = None
+    secrets: dict[str, Secret] = {}
+    http: HttpOptions | None = None
+    file: FileOptions | None = None
+    description: str = ""
+
+
+class DestinationOverride(Spec):
+    """What an environment changes of a destination."""
+
+    base_url: str | None = None
+    folder: str | None = None
+
+
+class Environment(Spec):
+    """One place where the project runs."""
+
+    engine: Literal["sail", "spark"] = "sail"
+    lakehouse: str | None = Field(None, description="root folder of the Delta tables, relative to the project")
+    catalog: str | None = Field(None, description="catalog of the tables instead of a folder")
+    control: str = Field("cdp", description="schema of the control tables")
+    sandbox: bool = Field(False, description="plaintext HTTP to loopback is allowed; secrets may be unset")
+    destinations: dict[str, DestinationOverride] = {}
+    spark: dict[str, str] = Field({}, description="settings of the Spark session")
+
+
+class Period(Spec):
+    """A named span of days that depends on as_of."""
+
+    year_of: Literal["as_of"] = "as_of"
+
+
+class UnitSpec(Spec):
+    """A unit of measure and what other feeds call it."""
+
+    same_as: Names = ()
+
+
+class ProjectConfig(Kind):
+    """conf/cdp.yml: the project's name, clock, words and environments."""
+
+    folder: ClassVar[str] = "conf"
+    kind: Literal["project"] = "project"
+    name: str
+    timezone: str
+    default_environment: str = "dev"
+    environments: dict[str, Environment]
+    periods: dict[str, Period] = {}
+    code_systems: dict[str, Names] = {}
+    units: dict[str, UnitSpec] = {}
+    guards: Guards = Field(Guards(), description="defaults of every sync")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        from zoneinfo import available_timezones
+
+        if value not in available_timezones():
+            raise ValueError("not a time zone of the IANA database, such as America/New_York")
+        return value
+
+

@@ -1,0 +1,56 @@
+"""`cdp compile`: the SQL of a segment, trait or sync."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cdp.cli.command import command
+from cdp.cli.names import unknown
+from cdp.cli.session import Session
+from cdp.errors import UsageError
+
+if TYPE_CHECKING:
+    from cdp.project.load import Project
+
+Kind = Literal["segment", "trait", "sync"]
+
+
+@command("cdp compile a1c_overdue", "cdp compile a1c_reminder_email --as-of 2026-07-01", "cdp compile a1c_overdue --dialect databricks")
+def compile(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="A segment, trait or sync.")],
+    dialect: Annotated[Literal["spark", "databricks"], typer.Option(help="The SQL to print; the engines run spark.")] = "spark",
+    kind: Annotated[Kind | None, typer.Option(help="Which one is meant, when several kinds have the name.")] = None,
+) -> None:
+    """Print the SQL of a segment, trait or sync as it will run. Touches no data.
+
+    A sync is shown before governance: `cdp validate` says whether it may leave.
+    """
+    from cdp import compile as compiler
+
+    found = _kind(session.project, name, kind)
+    query = getattr(compiler, f"compile_{found}")(session.project, name, session.clock)
+    sql = query.select.sql(dialect, pretty=True)
+    if session.out.as_json:
+        session.out.json({"name": name, "kind": found, "sql": sql, "model_sha256": query.model_sha256})
+    else:
+        session.out.sql(sql)
+
+
+def _kind(project: Project, name: str, wanted: Kind | None) -> Kind:
+    """The kind of model that has the name.
+
+    Raises:
+        UsageError: none has, or several have and none was chosen.
+    """
+    models: dict[Kind, list[str]] = {"segment": list(project.segments), "trait": list(project.traits), "sync": list(project.syncs)}
+    kinds = [kind for kind, names in models.items() if name in names and wanted in (None, kind)]
+    if len(kinds) > 1:
+        raise UsageError(f"{name} is a {' and a '.join(kinds)}", fix=f"add --kind {kinds[0]} or --kind {kinds[1]}")
+    if not kinds:
+        declared = [other for kind, names in models.items() if wanted in (None, kind) for other in names]
+        raise unknown(wanted or "segment, trait or sync", name, declared)
+    return kinds[0]
+

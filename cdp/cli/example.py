@@ -1,0 +1,25 @@
+"""The example project, which every new project starts as."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cdp
+
+FOLDERS = ("conf", "models", "syncs", "destinations", "governance", "notebooks")
+IGNORED = "# what runs leave behind: patients' data and the state of this machine\n/lake/\n/out/\n/.cdp/\n"
+
+
+def example_root() -> Path:
+    """The folder that holds the example project: in the installed package, or at the top of a checkout."""
+    package = Path(cdp.__file__).parent
+    packed = package / "example"
+    return packed if packed.is_dir() else package.parent
+
+
+def copy_example(target: Path) -> None:
+    """Copy the example project into `target`, which is made where needed, and keep its data out of git."""
+    for folder in FOLDERS:
+        shutil.copytree(example_root() / folder, target / folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    (target / ".gitignore").write_text(IGNORED, encoding="utf-8")

@@ -1,0 +1,94 @@
+"""What a command shows: facts on standard output, progress and notes on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 100
+PATIENCE = 2.0  # seconds before work shows that it goes on
+
+
+class Output:
+    """Prints as the options ask: tables for people, or JSON and nothing else on standard output.
+
+    Args:
+        as_json: facts are printed as JSON.
+        quiet: no progress and no notes.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+
+    def json(self, value: Any) -> None:
+        """One JSON value; keys stay in the order in which they are given."""
+        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+    def text(self, text: str = "") -> None:
+        """A line as it stands."""
+        sys.stdout.write(text + "\n")
+
+    def note(self, text: str) -> None:
+        """What a person may want to know and a program does not."""
+        if not self.quiet:
+            sys.stderr.write(text + "\n")
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Rows under headings, at most 100 characters wide; numbers stand to the right."""
+        from rich.table import Table
+        from rich.text import Text
+
+        cells = [list(row) for row in rows]
+        grid = Table(box=None, pad_edge=False, header_style="bold")
+        for index, name in enumerate(columns):
+            numeric = bool(cells) and all(isinstance(row[index], int) for row in cells)
+            grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        for row in cells:
+            grid.add_row(*(Text("" if value is None else str(value)) for value in row))
+        _console(sys.stdout).print(grid)
+
+    def sql(self, text: str) -> None:
+        """SQL, in colours on a terminal."""
+        if not sys.stdout.isatty():
+            return self.text(text)
+        from rich.syntax import Syntax
+
+        return _console(sys.stdout).print(Syntax(text, "sql", background_color="default"))
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Show on a terminal that work goes on, once it has gone on for two seconds.
+
+        Yields:
+            A function that says what is being done now.
+        """
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda _: None
+            return
+        status = _console(sys.stderr).status(what)
+        timer = threading.Timer(PATIENCE, status.start)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield status.update
+        finally:
+            timer.cancel()
+            timer.join()
+            status.stop()
+
+
+def _console(file: Any) -> Console:
+    """A console that takes text as it is; rich itself honours NO_COLOR and TERM=dumb."""
+    from rich.console import Console
+
+    console = Console(file=file, markup=False, emoji=False, highlight=False)
+    console.width = min(console.width, WIDTH) if file.isatty() else WIDTH
+    return console

@@ -1,0 +1,79 @@
+"""What one command works on, opened when it is first asked for and closed at the end."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from cdp.cli.options import Options
+from cdp.cli.output import Output
+
+if TYPE_CHECKING:
+    from cdp.compile.clock import Clock
+    from cdp.engine import Engine
+    from cdp.project.load import Project
+    from cdp.spec.activation import Environment
+
+
+class Session:
+    """The project, its environment, the clocks and the engine of one command.
+
+    Args:
+        options: as given on the command line.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.out = Output(as_json=options.json, quiet=options.quiet)
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closing.close()
+
+    @cached_property
+    def root(self) -> Path:
+        """The project's folder: `--project`, or the nearest one upwards from here."""
+        from cdp.project.load import find_root
+
+        return find_root(self.options.project or Path.cwd())
+
+    @cached_property
+    def project(self) -> Project:
+        """The project, every file of it checked."""
+        from cdp import connectors
+        from cdp.project.load import load
+
+        return load(self.root, connectors=connectors.names())
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The environment of `--env`, or the project's default."""
+        return self.project.environment(self.options.env)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The moment that segments are computed for: `--as-of`, or now."""
+        from cdp.compile.clock import Clock
+
+        return Clock.parse(self.options.as_of, self.project.timezone) if self.options.as_of else self.now
+
+    @cached_property
+    def now(self) -> Clock:
+        """The wall clock, read once: consent, eligibility and agreements ask it, whatever `--as-of` says."""
+        from cdp.compile.clock import Clock
+
+        return Clock.now(self.project.timezone)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The environment's engine over its lakehouse."""
+        from cdp import engine
+
+        with self.out.progress(f"starting the engine {self.environment.engine}"):
+            return engine.connect(self.environment, root=self.root, timezone=self.project.timezone)

@@ -1,0 +1,115 @@
+"""`cdp validate`: every file, every reference, everything compiled and governed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cdp.cli.command import command
+from cdp.cli.names import known
+from cdp.cli.session import Session
+from cdp.errors import Problem, ProjectError, Refusal, RefusedError
+
+if TYPE_CHECKING:
+    from cdp.compile.clock import Clock
+    from cdp.project.load import Project
+
+
+@command("cdp validate", "cdp validate a1c_reminder_email", "cdp validate --json | jq .refusals")
+def validate(
+    session: Session,
+    names: Annotated[list[str] | None, typer.Argument(help="Segments, traits and syncs; default: all.")] = None,
+) -> None:
+    """Check every file and reference, compile every segment and trait, govern every sync. Touches no data.
+
+    All problems and all refusals are shown at once; any of them makes the exit code 1.
+    """
+    with session.out.progress("reading the project") as say:
+        try:
+            project = session.project
+        except ProjectError as error:
+            found = Findings(problems=error.problems)
+        else:
+            say("compiling and governing")
+            known("segment, trait or sync", names or (), {*project.segments, *project.traits, *project.syncs})
+            found = check(project, names, clock=session.clock, now=session.now)
+    if session.out.as_json:
+        session.out.json(found.as_json())
+    else:
+        session.out.text(str(found))
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What validation looked at, and everything that is wrong with it."""
+
+    segments: int = 0
+    traits: int = 0
+    syncs: int = 0
+    problems: tuple[Problem, ...] = ()
+    refusals: tuple[tuple[str, Refusal], ...] = ()  # with the name of the sync
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems and not self.refusals
+
+    def __str__(self) -> str:
+        refused = {sync: [str(reason) for name, reason in self.refusals if name == sync] for sync, _ in self.refusals}
+        lines = [str(problem) for problem in self.problems]
+        for sync, reasons in refused.items():
+            lines += [f"sync {sync} is refused:", *(f"  {reason}" for reason in reasons)]
+        checked = f"{_count(self.segments, 'segment')}, {_count(self.traits, 'trait')} and {_count(self.syncs, 'sync')} checked"
+        wrong = f"{_count(len(self.problems), 'problem')}, {_count(len(refused), 'refused sync')}"
+        return "\n".join([*lines, f"{checked}: {'all well' if self.ok else wrong}"])
+
+    def as_json(self) -> dict[str, Any]:
+        """The findings as a JSON object with stable keys."""
+        return {
+            "segments": self.segments,
+            "traits": self.traits,
+            "syncs": self.syncs,
+            "problems": [problem.as_json() for problem in self.problems],
+            "refusals": [{"sync": sync, **refusal.as_json()} for sync, refusal in self.refusals],
+        }
+
+
+def check(project: Project, names: Collection[str] | None, *, clock: Clock, now: Clock) -> Findings:
+    """Compile and govern what has one of the names, or everything, and collect all that is wrong.
+
+    Args:
+        project: as loaded.
+        names: of segments, traits and syncs; None or none for all.
+        clock: the moment that segments are computed for.
+        now: the wall clock, for agreements.
+    """
+    from cdp.compile import compile_segment, compile_trait
+    from cdp.governance.decide import govern
+
+    problems: list[Problem] = []
+    refusals: list[tuple[str, Refusal]] = []
+    segments, traits, syncs = ([name for name in kind if not names or name in names] for kind in (project.segments, project.traits, project.syncs))
+    for compiler, models in ((compile_segment, segments), (compile_trait, traits)):
+        for name in models:
+            try:
+                compiler(project, name, clock)
+            except ProjectError as error:
+                problems += error.problems
+    for name in syncs:
+        try:
+            govern(project, name, clock=clock, now=now)
+        except ProjectError as error:
+            problems += error.problems
+        except RefusedError as error:
+            refusals += ((name, reason) for reason in error.refusals)
+    unique = tuple(dict.fromkeys(problems))  # a segment's mistake is met again in each sync of it
+    return Findings(len(segments), len(traits), len(syncs), unique, tuple(refusals))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

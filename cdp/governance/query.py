@@ -65,6 +65,7 @@ class GovernedQuery:
         eligibility: SUBJECT and RULE of everyone whom a rule keeps out at the wall clock given to `govern`.
         keys, values: names of the columns that leave, in order.
         rules: the names RULE can take, in the order in which they are asked.
+        lookups: (table, columns) that must be unique, because to-one relations lead there.
         tables: every `schema.table` that `select` and `eligibility` read.
         fingerprint: SHA-256 over everything the decision rests on: agreement, purpose, masks, classes, rules.
     """
@@ -80,6 +81,7 @@ class GovernedQuery:
     wire_masks: tuple[WireMask, ...]
     rules: tuple[str, ...]
     tables: tuple[str, ...]
+    lookups: tuple[tuple[str, tuple[str, ...]], ...]
     freshness: tuple[Freshness, ...]
     decision: Decision
     model_sha256: str

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdp.project import conditions, names
 from cdp.project.terms import (
+    ColumnRef,
     Condition,
     Constant,
     Every,
@@ -146,8 +147,7 @@ def bind(project: Project, problems: Problems) -> Bound:
     binder = Binder(project, problems)
     entities: dict[str, Condition | None] = {}
     for name, entity in project.entities.items():
-        tree = entity.where
-        entities[name] = binder.condition(tree, entity, binder.place("entity", name, "where")) if tree is not None else None
+        entities[name] = _own_where(binder, entity, binder.place("entity", name, "where")) if entity.where is not None else None
     segments = {
         name: term
         for name, segment in project.segments.items()
@@ -157,6 +157,23 @@ def bind(project: Project, problems: Problems) -> Bound:
     _refuse_cycles(binder, segments)
     traits = {name: term for name in project.traits if (term := binder.trait(name, binder.place("trait", name))) is not None}
     return Bound(entities, segments, traits, _rules(binder), _outputs(binder))
+
+
+def _own_where(binder: Binder, entity: Entity, at: Place) -> Condition | None:
+    """An entity's own `where` holds wherever its table is read, so it can only look at the row itself."""
+    term = binder.condition(entity.where, entity, at)
+    if term is not None and not _plain(term):
+        return at.wrong("an entity's own `where` tests its own columns", hint="put measures, paths and segments into a segment")
+    return term
+
+
+def _plain(term: Condition) -> bool:
+    if isinstance(term, (Every, Some)):
+        return all(_plain(part) for part in term.of)
+    if isinstance(term, Negation):
+        return _plain(term.of)
+    operand = getattr(term, "operand", getattr(term, "birth_date", None))
+    return isinstance(operand, ColumnRef) and not operand.hops
 
 
 def _rules(binder: Binder) -> dict[tuple[str, str], Condition]:

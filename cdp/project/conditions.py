@@ -169,7 +169,18 @@ def _compare(binder: Binder, operand: Operand, op: Comparison, tree: Any, at: Pl
     if (measured_in := quantity(tree, at)) is None:
         return None
     value = literal(measured_in[0], kind, at)
-    return Compare(operand, op, value, kind, binder.unit_names(measured_in[1])) if value is not None else None
+    if value is None:
+        return None
+    known_as = binder.unit_names(measured_in[1])
+    if isinstance(operand, Measure):  # an aggregate is taken over the rows of this unit
+        return Compare(_of_unit(operand, units, known_as), op, value, kind)
+    return Compare(operand, op, value, kind, known_as)
+
+
+def _of_unit(measure: Measure, column: str, known_as: tuple[str, ...]) -> Measure:
+    entity = cast(ColumnRef, measure.of).entity
+    unit = OneOf(ColumnRef(cast(ColumnRef, measure.of).hops, entity, column, "string"), known_as, "string")
+    return replace(measure, where=Every((measure.where, unit)) if measure.where is not None else unit)
 
 
 def _units(binder: Binder, operand: Operand) -> str | None:
@@ -306,7 +317,7 @@ def measure(binder: Binder, verb: str, tree: dict[str, Any], entity: Entity, at:
     if found is None:
         return None
     link, target = found
-    before = binder.problems.count
+    before = len(binder.problems)
     where = condition(binder, tree["where"], target, at.child("where")) if tree.get("where") is not None else None
     window = _window(tree, target, at)
     picks = verb in names.ROWS
@@ -317,7 +328,7 @@ def measure(binder: Binder, verb: str, tree: dict[str, Any], entity: Entity, at:
             at.child(key).wrong(f"`{key}` belongs to latest and earliest", key=True)
     ties = _ties(binder, tree["ties"], target, at.child("ties")) if tree.get("ties") is not None and picks else None
     of = _of(binder, verb, tree.get("of"), target, at)
-    if binder.problems.count != before:
+    if len(binder.problems) != before:
         return None
     name: Verb = "exists" if verb in ("has", "lacks") else cast(Verb, verb)
     return Measure(name, link, where, window, tree.get("by") == "day", ties, of, label(tree) or str(tree[verb]))

@@ -1,0 +1,176 @@
+"""Statements: a segment, a trait or a sync as one SELECT of named CTEs, columns and what they rest on."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from sqlglot import exp
+
+from cdp.compile import sql
+from cdp.compile.clock import Clock
+from cdp.compile.conditions import Compiler
+from cdp.compile.scans import Row
+from cdp.errors import UsageError
+from cdp.project.load import Project
+from cdp.project.terms import ColumnRef, Condition, Constant, Formula, Output
+from cdp.spec.model import Entity
+
+T = TypeVar("T")
+SAID = "said"  # the role of scans whose values leave; scans that decide who is in have none
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A compiled query.
+
+    Attributes:
+        select: the tree; sqlglot prints it in any dialect.
+        tables: every `schema.table` it reads.
+        lookups: (table, columns) that to-one relations rely on to be unique.
+    """
+
+    name: str
+    entity: Entity
+    select: exp.Select
+    tables: tuple[str, ...]
+    lookups: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(slots=True)
+class Statement:
+    """A SELECT over one entity under construction: first what decides, then the columns, then `query`."""
+
+    project: Project
+    entity: Entity
+    clock: Clock
+    compiler: Compiler = field(init=False)
+    row: Row = field(init=False)
+    _where: list[exp.Expression] = field(default_factory=list)
+    _columns: dict[str, exp.Expression] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.compiler = Compiler(self.project)
+        self.row = Row(self.compiler, self.entity, self.entity.name)
+        self._where = self.compiler.existence(self.row, self.clock)
+
+    def where(self, term: Condition) -> None:
+        """Keep only rows for which the condition is true."""
+        self._where.append(self.compiler.condition(term, self.row, self.clock, ""))
+
+    def keep(self, test: exp.Expression) -> None:
+        """Keep only rows for which a finished test is true."""
+        self._where.append(test)
+
+    def test(self, term: Condition, clock: Clock, role: str) -> exp.Expression:
+        """A condition as a value, at a clock of its own."""
+        return self.compiler.condition(term, self.row, clock, role)
+
+    def column(self, name: str, value: exp.Expression) -> None:
+        """Add an output column."""
+        self._columns[name] = value
+
+    def output(self, term: Output, role: str = SAID) -> exp.Expression:
+        """The value of a mapping: an operand, a constant or an expression."""
+        if isinstance(term, Constant):
+            return sql.string(term.value)
+        if not isinstance(term, Formula):
+            return self.compiler.value(term, self.row, self.clock, role)
+        values = {name: self.compiler.value(operand, self.row, self.clock, role) for name, operand in term.operands}
+
+        def replaced(node: exp.Expression) -> exp.Expression:
+            path = ".".join(part.name for part in node.parts) if isinstance(node, exp.Column) else None
+            return exp.Paren(this=values[path].copy()) if path is not None else node
+
+        return term.tree.copy().transform(replaced)
+
+    def key(self) -> exp.Expression:
+        """The entity's key."""
+        return sql.column(self.entity.name, self.entity.key)
+
+    def query(self, name: str) -> Query:
+        """The finished query; its CTEs come innermost first."""
+        joins = self.row.sources()
+        ctes = [exp.CTE(this=body, alias=exp.TableAlias(this=sql.identifier(cte))) for cte, body in self.compiler.ctes.items()]
+        select = exp.Select(
+            with_=exp.With(expressions=ctes) if ctes else None,
+            expressions=[sql.alias(value, column) for column, value in self._columns.items()],
+            from_=exp.From(this=self.compiler.table(self.entity, self.entity.name)),
+            joins=joins or None,
+            where=exp.Where(this=sql.every(self._where)) if self._where else None,
+        )
+        tables, lookups = tuple(sorted(self.compiler.tables)), tuple(sorted(self.compiler.lookups))
+        return Query(name, self.entity, select, tables, lookups)
+
+
+def compile_segment(project: Project, name: str, clock: Clock) -> Query:
+    """A segment as a query of its entity's keys.
+
+    Raises:
+        UsageError: no segment has this name.
+    """
+    segment = _known("segment", name, project.segments)
+    statement = Statement(project, project.entities[segment.entity], clock)
+    statement.where(project.bound.segments[name])
+    statement.column(statement.entity.key, statement.key())
+    return statement.query(name)
+
+
+def compile_trait(project: Project, name: str, clock: Clock) -> Query:
+    """A trait as a query of its entity's keys and the trait's values.
+
+    Raises:
+        UsageError: no trait has this name.
+    """
+    trait = _known("trait", name, project.traits)
+    measure = project.bound.traits[name]
+    statement = Statement(project, project.entities[trait.entity], clock)
+    statement.column(statement.entity.key, statement.key())
+    if measure.verb in ("latest", "earliest") and measure.of is None:
+        scan = statement.row.scan(measure.link, clock, SAID)
+        target = project.entities[measure.link.entity]
+        for column, spec in target.columns.items():
+            statement.column(f"{name}_{column}", scan.picked(measure, ColumnRef((), target.name, column, spec.type)))
+    else:
+        statement.column(name, statement.output(measure))
+    return statement.query(name)
+
+
+def compile_sync(project: Project, name: str, clock: Clock) -> Query:
+    """What a sync says of whom, before governance: its fields for every member of its segment.
+
+    Raises:
+        UsageError: no sync has this name.
+    """
+    sync = _known("sync", name, project.syncs)
+    statement = segment_statement(project, sync.segment, clock)
+    for field_name in (*sync.key, *sync.mappings):
+        statement.column(field_name, statement.output(project.bound.outputs[name, field_name]))
+    return statement.query(name)
+
+
+def segment_statement(project: Project, segment: str, clock: Clock) -> Statement:
+    """A statement over a segment's members that has no columns yet."""
+    spec = project.segments[segment]
+    statement = Statement(project, project.entities[spec.entity], clock)
+    statement.where(project.bound.segments[segment])
+    return statement
+
+
+def model_sha256(project: Project, segment: str) -> str:
+    """The fingerprint of a segment's meaning: its SQL at a fixed moment, so that the day does not matter."""
+    clock = Clock(dt.datetime(2000, 1, 1, 12, tzinfo=ZoneInfo(project.timezone)))
+    return hashlib.sha256(compile_segment(project, segment, clock).select.sql("spark").encode()).hexdigest()
+
+
+def _known(kind: str, name: str, among: Mapping[str, T]) -> T:
+    if name not in among:
+        close = get_close_matches(name, among, 3)
+        hint = f"did you mean {', '.join(close)}?" if close else f"valid: {', '.join(sorted(among)[:12]) or 'none'}"
+        raise UsageError(f"no {kind} is named {name!r}", fix=hint)
+    return among[name]

@@ -1,0 +1,320 @@
+"""The gate: a sync becomes a GovernedQuery, or is refused with every reason.
+
+In the order of the question a privacy officer asks: what does this say -> lower it -> may this receiver know
+it -> which people. Rules, dates and classes come from the project's governance folder; mechanisms are here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from sqlglot import exp
+
+from cdp.compile.clock import Clock
+from cdp.compile.statement import Query, Statement, compile_segment, model_sha256, segment_statement
+from cdp.errors import RefusedError, Refusal, UsageError
+from cdp.governance import eligibility as people
+from cdp.governance.classes import ClassTree
+from cdp.governance.masks import apply_mask, is_wire, lower
+from cdp.governance.query import _SEAL, RULE, SUBJECT, Decision, GovernedQuery, WireMask
+from cdp.governance.receivers import Grant, Receiver, decide, lower_rows
+from cdp.governance.taint import Analyst, ColumnFacts, Fact, Relation, TableFacts, Unsupported
+from cdp.project.load import Project
+from cdp.project.terms import ColumnRef, Picked
+from cdp.spec.activation import Destination, Output, Sync
+from cdp.spec.model import Entity
+from cdp.spec.policy import Agreement, Mask, Purpose
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+OURS = frozenset({SUBJECT, RULE})
+
+
+@dataclass(frozen=True, slots=True)
+class Governor:
+    """A project's policy, ready to decide: classes, and what each table says. Made once, used for every sync."""
+
+    project: Project
+    tree: ClassTree
+    analyst: Analyst
+
+    @classmethod
+    def of(cls, project: Project) -> Governor:
+        tree = ClassTree(project.policy.classes)
+        return cls(project, tree, Analyst(tables_of(project), codes_of(project).get, tree))
+
+    # -- the question -----------------------------------------------------------------------------------------------
+
+    def segment(self, name: str, clock: Clock) -> Relation:
+        """What membership of a segment says. Exploring is free: only what leaves is refused.
+
+        Raises:
+            RefusedError: the query uses something that cannot be analysed, or reads a class that no query may.
+        """
+        return self._relation(compile_segment(self.project, name, clock), f"segment {name}")
+
+    def govern(self, name: str, *, clock: Clock, now: Clock) -> GovernedQuery:
+        """Decide on a sync.
+
+        Args:
+            name: the sync.
+            clock: as_of, for segment logic.
+            now: the wall clock, for consent, eligibility and agreements.
+
+        Raises:
+            RefusedError: with every reason.
+            UsageError: no sync has this name.
+        """
+        project = self.project
+        if name not in project.syncs:
+            raise UsageError(f"no sync is named {name!r}", fix=f"valid: {', '.join(sorted(project.syncs)) or 'none'}")
+        sync = project.syncs[name]
+        destination, purpose = project.destinations[sync.destination], project.policy.purposes[sync.purpose]
+        agreement = project.policy.agreements.get(destination.baa or "")
+        statement = segment_statement(project, sync.segment, clock)
+        outputs = {**sync.key, **sync.mappings}
+        for field_name in outputs:
+            statement.column(field_name, statement.output(project.bound.outputs[name, field_name]))
+        query = statement.query(f"sync {name}")
+
+        refusals = [*contract(sync, destination, purpose, agreement, now.day)]
+        lowered = self._lowered(self._relation(query, f"sync {name}"), outputs, sync, now.day)
+        refusals += decide(lowered, receiver(sync, purpose, agreement), self.tree, project.policy.masks)
+        audience = people.Audience(sync, destination, self._needs(sync, destination, purpose, lowered))
+        refusals += self._people(statement.entity, audience, agreement)
+        if refusals or agreement is None:
+            raise RefusedError(f"sync {name}", refusals)
+        return self._sealed(sync, destination, agreement, statement, audience, lowered, clock, now)
+
+    # -- lower it ---------------------------------------------------------------------------------------------------
+
+    def _relation(self, query: Query, what: str) -> Relation:
+        try:
+            return self.analyst.relation(query.select)
+        except Unsupported as error:
+            raise RefusedError(what, [Refusal("syntax", what, "", (), error.message, "write it in another way")]) from None
+
+    def _lowered(self, relation: Relation, outputs: Mapping[str, Output], sync: Sync, day: dt.date) -> Relation:
+        """The relation after masks on values and a declassification of the segment's membership."""
+        masks = self.project.policy.masks
+        columns = {}
+        for name, facts in relation.columns.items():
+            mask = outputs[name].mask
+            columns[name] = lower(self.tree, mask, masks[mask], facts) if mask else facts
+        rows = relation.rows
+        for entry in self.project.policy.declassify:
+            if entry.of.segment != sync.segment or not entry.approved <= day <= entry.expires:
+                continue
+            if entry.model_sha256 != model_sha256(self.project, sync.segment):
+                continue
+            rows = lower_rows(rows, frozenset(entry.from_), entry.to, self.tree) or rows
+        return Relation(columns, rows, relation.keys)
+
+    # -- which people -----------------------------------------------------------------------------------------------
+
+    def _needs(self, sync: Sync, destination: Destination, purpose: Purpose, lowered: Relation) -> tuple[str, ...]:
+        """The kinds of consent: the purpose's, the channel's, and those of the special classes that are told."""
+        consent = self.project.policy.consent
+        channel = consent.channels.get(destination.channel) if consent else None
+        told = [fact.cls for facts in (lowered.rows, *lowered.columns.values()) for fact in facts]
+        names = [purpose.consent, channel.consent if channel else None, *(self.tree.needs_consent(cls) for cls in told)]
+        return tuple(sorted({name for name in names if name and name != people.NONE_NEEDED}))
+
+    def _people(self, entity: Entity, audience: people.Audience, agreement: Agreement | None) -> Iterator[Refusal]:
+        policy = self.project.policy
+        what, rules = f"sync {audience.sync.name}", policy.eligibility.get(entity.name)
+        if rules is None:
+            fix = f"declare `kind: eligibility` with entity: {entity.name} under governance/"
+            yield Refusal("eligibility", what, "", (), f"nothing says who of {entity.name} may be told", fix)
+            return
+        semantics = policy.consent.semantics if policy.consent else {}
+        for need in audience.needs:
+            if need not in semantics:
+                yield Refusal("consent", what, "", (), f"the consent {need!r} is not defined", "define it under `semantics` of consent.yml")
+        if audience.needs and not people.asks_consent(self.project, rules, audience.sync.purpose):
+            fix = "add a rule `when: {consent: missing}` to the eligibility"
+            yield Refusal("consent", what, "", (), f"consent {', '.join(audience.needs)} is needed, but no rule asks for it", fix)
+        signed = any("receiver" in semantics[need].per for need in audience.needs if need in semantics)
+        if agreement is not None and agreement.type == "authorization" and not signed:
+            missing = f"agreement {agreement.name} is no BAA: only people who signed for this receiver may be told (45 CFR 164.508)"
+            yield Refusal("authorization", what, "", (), missing, "use a purpose whose consent is an authorization per receiver")
+
+    # -- the result -------------------------------------------------------------------------------------------------
+
+    def _sealed(
+        self,
+        sync: Sync,
+        destination: Destination,
+        agreement: Agreement,
+        statement: Statement,
+        audience: people.Audience,
+        lowered: Relation,
+        clock: Clock,
+        now: Clock,
+    ) -> GovernedQuery:
+        policy, bound = self.project.policy, self.project.bound.outputs
+        rules = policy.eligibility[statement.entity.name]
+        final = segment_statement(self.project, sync.segment, clock)
+        final.column(SUBJECT, final.key())
+        final.column(RULE, people.rule_column(final, rules, audience, now))
+        wires = []
+        for name, spec in {**sync.key, **sync.mappings}.items():
+            value = final.output(bound[sync.name, name])
+            if spec.mask and is_wire(policy.masks[spec.mask]):
+                wires.append(_wire(name, policy.masks[spec.mask], destination))
+            elif spec.mask:
+                value = apply_mask(spec.mask, policy.masks[spec.mask], value, self._class_of(bound[sync.name, name]), now.day)
+            final.column(name, value)
+        query = final.query(f"sync {sync.name}")
+        kept_out = people.kept_out(self.project, rules, audience, now)
+        consent = policy.consent if audience.needs else None
+        decision = Decision(
+            destination.name,
+            agreement.name,
+            sync.purpose,
+            {name: _classes(facts) for name, facts in lowered.columns.items()},
+            _classes(lowered.rows),
+        )
+        return GovernedQuery(
+            sync=sync,
+            destination=destination,
+            agreement=agreement,
+            entity=statement.entity,
+            select=query.select,
+            eligibility=kept_out.select,
+            keys=tuple(sync.key),
+            values=tuple(sync.mappings),
+            wire_masks=tuple(wires),
+            rules=tuple(rule.name for rule in people.applicable(rules, sync.purpose)),
+            tables=tuple(sorted({*query.tables, *kept_out.tables})),
+            lookups=query.lookups,
+            freshness=(people.freshness(self.project, consent),) if consent else (),
+            decision=decision,
+            model_sha256=model_sha256(self.project, sync.segment),
+            fingerprint=self._fingerprint(sync, agreement, decision),
+            _seal=_SEAL,
+        )
+
+    def _class_of(self, output: object) -> str:
+        """The declared class of a mapping's column; empty for what is computed."""
+        ref = output.column if isinstance(output, Picked) else output
+        return self.project.entities[ref.entity].columns[ref.column].cls if isinstance(ref, ColumnRef) else ""
+
+    def _fingerprint(self, sync: Sync, agreement: Agreement, decision: Decision) -> str:
+        """SHA-256 over what the decision rests on, not over files: comments and order do not matter."""
+        policy = self.project.policy
+        used = sorted({spec.mask for spec in (*sync.key.values(), *sync.mappings.values()) if spec.mask})
+        rests_on = {
+            "agreement": agreement.model_dump(mode="json"),
+            "purpose": policy.purposes[sync.purpose].model_dump(mode="json"),
+            "masks": {name: policy.masks[name].model_dump(mode="json") for name in used},
+            "consent": policy.consent.model_dump(mode="json") if policy.consent else None,
+            "eligibility": [rule.model_dump(mode="json") for e in policy.eligibility.values() for rule in e.rules],
+            "columns": dict(decision.columns),
+            "members": decision.members,
+        }
+        return hashlib.sha256(json.dumps(rests_on, sort_keys=True).encode()).hexdigest()
+
+
+def govern(project: Project, name: str, *, clock: Clock, now: Clock) -> GovernedQuery:
+    """Decide on one sync; see `Governor.govern`."""
+    return Governor.of(project).govern(name, clock=clock, now=now)
+
+
+# -- what the tables say ---------------------------------------------------------------------------------------------
+
+
+def tables_of(project: Project) -> dict[str, TableFacts]:
+    """What every column and every row of every declared table says; two entities of one table add up."""
+    tables: dict[str, TableFacts] = {}
+    for entity in project.entities.values():
+        columns = {name: ColumnFacts(column.cls, frozenset(column.may_hold)) for name, column in entity.columns.items()}
+        other = tables.get(entity.table)
+        if other is not None:
+            for name, facts in other.columns.items():
+                mine = columns.get(name, facts)
+                columns[name] = ColumnFacts(mine.cls, mine.may_hold | facts.may_hold | ({facts.cls} - {mine.cls}))
+        rows = frozenset(entity.rows) | (other.rows if other else frozenset())
+        tables[entity.table] = TableFacts(columns, rows)
+    return tables
+
+
+def codes_of(project: Project) -> dict[str, frozenset[str]]:
+    """Every literal of a reviewed value set and the classes that comparing with it gives away."""
+    codes: dict[str, frozenset[str]] = {}
+    for name, review in project.policy.reviews.items():
+        classes = frozenset() if review.cls == "none" else frozenset({review.cls})
+        for code in project.value_sets[name].codes:
+            codes[code] = codes.get(code, frozenset()) | classes
+    return codes
+
+
+def _classes(facts: frozenset[Fact]) -> tuple[str, ...]:
+    return tuple(sorted({fact.cls for fact in facts}))
+
+
+# -- may this receiver know it ---------------------------------------------------------------------------------------
+
+
+def receiver(sync: Sync, purpose: Purpose, agreement: Agreement | None) -> Receiver:
+    """The destination as a receiver: every grant must cover."""
+    grants = [Grant(f"purpose {sync.purpose}", frozenset(purpose.classes), frozenset(purpose.members))]
+    if agreement is not None:
+        grants.append(Grant(f"agreement {agreement.name}", frozenset(agreement.classes), frozenset(agreement.members)))
+    return Receiver(sync.destination, tuple(grants))
+
+
+def contract(sync: Sync, destination: Destination, purpose: Purpose, agreement: Agreement | None, today: dt.date) -> Iterator[Refusal]:
+    """What does not depend on the data: the agreement, its dates, purposes and hosts, the channel, who pays."""
+    what = f"destination {destination.name}"
+    if destination.channel not in purpose.channels:
+        missing = f"purpose {sync.purpose} is not told over {destination.channel} (it is over {', '.join(purpose.channels)})"
+        yield Refusal("channel", what, "", (), missing, "use another purpose or destination")
+    if sync.funded_by not in purpose.funded_by:
+        missing = f"paid by {sync.funded_by!r}, purpose {sync.purpose} allows {', '.join(purpose.funded_by)}"
+        yield Refusal("funding", f"sync {sync.name}", "", (), missing, "what a third party pays for is marketing: 45 CFR 164.501, 164.508(a)(3)")
+    if agreement is None:
+        missing = "no agreement covers it: being a patient is itself protected (45 CFR 160.103, 164.502(e))"
+        yield Refusal("agreement", what, "", (), missing, "sign one, declare it under governance/baa/ and name it in `baa:`")
+        return
+    signed = f"agreement {agreement.name}"
+    if today < agreement.effective:
+        yield Refusal("agreement", signed, "", (), f"not in force before {agreement.effective}", "wait, or correct `effective`")
+    if today > agreement.expires:
+        yield Refusal("agreement", signed, "", (), f"ended on {agreement.expires}", "renew it and correct `expires`")
+    if sync.purpose not in agreement.purposes:
+        missing = f"does not cover purpose {sync.purpose} (it covers {', '.join(agreement.purposes)})"
+        yield Refusal("agreement", signed, "", (), missing, "have the agreement cover the purpose, or use another")
+    yield from _place(destination, agreement)
+
+
+def _place(destination: Destination, agreement: Agreement) -> Iterator[Refusal]:
+    """Where rows would go: the host or folder must be the agreement's. The wire checks it again."""
+    what = f"destination {destination.name}"
+    if destination.file is not None and not any(_under(destination.file.folder, allowed) for allowed in agreement.folders):
+        missing = f"folder {destination.file.folder} is not in agreement {agreement.name} ({', '.join(agreement.folders) or 'no folders'})"
+        yield Refusal("folder", what, "", (), missing, "a folder is a receiver: name it under `folders:` of the agreement")
+    if destination.base_url is None:
+        return
+    url = urlsplit(destination.base_url)
+    if url.hostname in LOOPBACK:
+        return  # the wire lets it through in a sandbox environment only
+    if url.hostname not in agreement.hosts:
+        missing = f"host {url.hostname} is not in agreement {agreement.name} ({', '.join(agreement.hosts) or 'no hosts'})"
+        yield Refusal("host", what, "", (), missing, "correct base_url, or have the agreement cover the host")
+    if url.scheme != "https":
+        yield Refusal("host", what, "", (), f"{url.scheme or 'no scheme'} is not encrypted", "use https")
+
+
+def _under(folder: str, allowed: str) -> bool:
+    inside, root = folder.rstrip("/").split("/"), allowed.rstrip("/").split("/")
+    return ".." not in inside and inside[: len(root)] == root
+
+
+def _wire(column: str, mask: Mask, destination: Destination) -> WireMask:
+    assert mask.key is not None, "the loader asks for the key of a keyed mask"
+    return WireMask(column, mask.key, mask.key_version, destination.name)

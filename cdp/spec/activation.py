@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, ClassVar, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from cdp.spec.base import Kind, Spec
 from cdp.spec.model import Names
+
+
+def _mask(value: object) -> object:
+    if value is None:  # plain `null` is nothing at all, and the value would leave as it is
+        raise ValueError('names no mask; write "null" in quotes for the mask of that name, or leave `mask` out')
+    return value
 
 
 class Output(Spec):
@@ -17,7 +24,7 @@ class Output(Spec):
     of: str | None = Field(None, description="a column, a path over to-one relations, or a trait (with a field)")
     expr: str | None = Field(None, description="an SQL expression over columns and traits by name")
     constant: str | None = None
-    mask: str | None = None
+    mask: Annotated[str | None, BeforeValidator(_mask)] = None
 
 
 def _output(value: object) -> object:
@@ -73,7 +80,14 @@ class Sync(Kind):
 class Secret(Spec):
     """Where a secret stands; never its value."""
 
-    env: str
+    env: str = Field(description="the name of an environment variable")
+
+    @field_validator("env")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+            raise ValueError("must be the name of an environment variable, such as SENDGRID_API_KEY")
+        return value
 
 
 class Request(Spec):
@@ -183,10 +197,8 @@ class ProjectConfig(Kind):
     @field_validator("timezone")
     @classmethod
     def _known(cls, value: str) -> str:
-        from zoneinfo import available_timezones
-
-        if value not in available_timezones():
-            raise ValueError("not a time zone of the IANA database, such as America/New_York")
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):  # unknown, not a name, a folder of names
+            raise ValueError(f"{value!r} is not a time zone of the IANA database, such as America/New_York") from None
         return value
-
-

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import datetime as dt
+import re
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class Text(str):
@@ -27,11 +29,25 @@ class Text(str):
 Tree = Any
 
 
+def _day(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError("must be a date such as 2026-07-01")  # pydantic would take 20260701 for seconds since 1970
+    return value
+
+
+Day = Annotated[dt.date, BeforeValidator(_day)]  # a date as people write it
+
+
 class Spec(BaseModel):
     """A frozen part of a YAML document. Unknown keys are errors; inputs never appear in error texts."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True, arbitrary_types_allowed=True
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        populate_by_name=True,
+        arbitrary_types_allowed=True,
+        allow_inf_nan=False,
     )
 
 

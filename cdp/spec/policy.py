@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from cdp.spec.activation import Secret
-from cdp.spec.base import Kind, Spec, Tree
+from cdp.spec.base import Day, Kind, Spec, Tree
 from cdp.spec.model import Names
 
 
@@ -22,7 +21,7 @@ class DataClass(Spec):
     safe_harbor: str | None = None
     law: str | None = None
     needs_consent: str | None = None
-    review_by: dt.date | None = None
+    review_by: Day | None = None
     description: str = ""
 
 
@@ -111,7 +110,7 @@ class UnknownOverride(Spec):
     channel: str
     unknown: Literal["allow"]
     by: str
-    on: dt.date
+    on: Day
     reason: str
 
 
@@ -173,8 +172,8 @@ class DeclassifyEntry(Spec):
     model_sha256: str
     reason: str
     owner: str
-    approved: dt.date
-    expires: dt.date
+    approved: Day
+    expires: Day
 
 
 class Declassify(Kind):
@@ -189,7 +188,7 @@ class Reviewed(Spec):
     """Who reviewed something, and when."""
 
     by: str
-    on: dt.date
+    on: Day
 
 
 class ValueSetReview(Spec):
@@ -215,9 +214,9 @@ class Agreement(Kind):
     name: str
     counterparty: str
     type: Literal["baa", "authorization"] = "baa"
-    signed: dt.date
-    effective: dt.date
-    expires: dt.date
+    signed: Day
+    effective: Day
+    expires: Day
     hosts: Names = ()
     folders: Names = Field((), description="for the `file` connector: the folders it may write")
     paths: Names = Field((), description="URL path prefixes the client may call; none: all of the hosts")

@@ -1,0 +1,140 @@
+"""References and names of syncs, destinations and conf/cdp.yml."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from cdp.project.index import Index
+from cdp.project.problems import Path
+from cdp.project.project import Project
+from cdp.project.source import Document, short
+from cdp.spec.activation import Destination, Environment, Output, ProjectConfig, Sync
+
+FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+CRON: Final = re.compile(r"(?:[0-9A-Za-z*/,-]+ ){4}[0-9A-Za-z*/,-]+")
+CREDENTIALS: Final = re.compile(r"authorization|cookie|api-?key|token|secret|password", re.IGNORECASE)
+BUILT_IN: Final = ("http", "file")  # the connectors whose options are models of their own, under their own name
+
+
+def check(project: Project, index: Index, connectors: frozenset[str] | None) -> None:
+    """Report what is wrong with the kinds under syncs/ and destinations/, and with conf/cdp.yml."""
+    for name, sync in project.syncs.items():
+        _sync(sync, index.sources["sync", name], index)
+    for name, destination in project.destinations.items():
+        _destination(destination, index.sources["destination", name], index, connectors)
+    if (document := index.sources.get(("project", "project"))) is not None and project.config.name:
+        _config(project.config, document, index)
+
+
+# -- syncs ------------------------------------------------------------------------------------------------------------
+
+
+def _sync(sync: Sync, document: Document, index: Index) -> None:
+    index.named(document, ("name",), sync.name, "sync")
+    index.refer(document, ("segment",), sync.segment, index.names("segment"), "segment")
+    index.refer(document, ("destination",), sync.destination, index.names("destination"), "destination")
+    index.refer(document, ("purpose",), sync.purpose, index.inside("purposes", "purposes"), "purpose")
+    if sync.schedule is not None and not CRON.fullmatch(sync.schedule):
+        index.problems.add(document, ("schedule",), f"{short(sync.schedule)} is not a cron schedule", hint='such as "0 7 * * *"')
+    taken: dict[str, str] = {}
+    for part, outputs in (("key", sync.key), ("mappings", sync.mappings)):
+        for name, output in outputs.items():
+            path = (part, name)
+            _output(output, path, document, index)
+            if not FIELD.fullmatch(name):
+                hint = "letters, digits and _, a letter first"
+                index.problems.add(document, path, f"field name {short(name)} cannot be a column", hint=hint, key=True)
+            elif (first := taken.setdefault(name.lower(), name)) is not name:  # the engines do not tell upper from lower case
+                index.problems.add(document, path, f"field {name!r} is there already, as {first!r}", hint="rename one", key=True)
+
+
+def _output(output: Output, path: Path, document: Document, index: Index) -> None:
+    given = [part for part in ("of", "expr", "constant") if getattr(output, part) is not None]
+    if len(given) != 1:
+        found = f", not {' and '.join(given)}" if given else ""
+        index.problems.add(document, path, f"must say exactly one of `of`, `expr`, `constant`{found}")
+    index.refer(document, (*path, "mask"), output.mask, index.inside("masks", "masks"), "mask")
+
+
+# -- destinations -----------------------------------------------------------------------------------------------------
+
+
+def _destination(destination: Destination, document: Document, index: Index, connectors: frozenset[str] | None) -> None:
+    index.named(document, ("name",), destination.name, "destination")
+    index.refer(document, ("connector",), destination.connector, connectors, "connector")
+    index.refer(document, ("baa",), destination.baa, index.names("baa"), "agreement", hint="agreements stand in governance/baa/")
+    for name in BUILT_IN:
+        given = getattr(destination, name) is not None
+        if given != (destination.connector == name):
+            message = f"`{name}:` is for the connector {name}" if given else f"the connector {name} needs its options"
+            index.problems.add(document, (name,), message, hint="" if given else f"write them under `{name}:`", key=True)
+    if destination.base_url is not None:
+        _url(destination.base_url, ("base_url",), document, index)
+    elif destination.connector == "http":
+        index.problems.add(document, (), "the connector http needs a `base_url`")
+    for name, value in destination.http.headers.items() if destination.http else ():
+        _header(name, value, destination, document, index)
+
+
+def _url(url: str, path: Path, document: Document, index: Index) -> None:
+    """A URL is repeated in plans and logs, so that it must not hold a credential; nor is it repeated here."""
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and not (parts.query or parts.fragment)
+    except ValueError:
+        fine = False
+    if not fine:
+        index.problems.add(document, path, "is not a base URL", hint="such as https://api.example.org; no query")
+    elif parts.username is not None or parts.password is not None:
+        index.problems.add(document, path, "holds a user name or password", hint="put it under `secrets` and use a header")
+
+
+def _header(name: str, value: str, destination: Destination, document: Document, index: Index) -> None:
+    path = ("http", "headers", name)
+    used = re.findall(r"\{([^{}]*)\}", value)
+    for secret in used:
+        index.refer(document, path, secret, frozenset(destination.secrets), "secret", hint="secrets stand under `secrets` of the destination")
+    if not used and CREDENTIALS.search(name):
+        index.problems.add(document, path, "holds a credential in plain text", hint="name it under `secrets` and write {NAME} here")
+
+
+# -- conf/cdp.yml -----------------------------------------------------------------------------------------------------
+
+
+def _config(config: ProjectConfig, document: Document, index: Index) -> None:
+    index.named(document, ("name",), config.name, "project")
+    if not config.environments:
+        index.problems.add(document, ("environments",), "must not be empty", hint="such as {dev: {lakehouse: lake}}")
+    else:
+        index.refer(document, ("default_environment",), config.default_environment, frozenset(config.environments), "environment")
+    for name in config.periods:
+        index.named(document, ("periods", name), name, "period", key=True, reserved=True)
+    for name, environment in config.environments.items():
+        _environment(environment, ("environments", name), document, index)
+    _one_meaning({name: others for name, others in config.code_systems.items()}, "code_systems", document, index)
+    _one_meaning({name: unit.same_as for name, unit in config.units.items()}, "units", document, index)
+
+
+def _environment(environment: Environment, path: tuple[str, ...], document: Document, index: Index) -> None:
+    index.named(document, path, path[-1], "environment", key=True)
+    index.named(document, (*path, "control"), environment.control, "schema")
+    if (environment.lakehouse is None) == (environment.catalog is None):
+        hint = "a lakehouse is a folder, a catalog has its tables by name"
+        index.problems.add(document, path, "must say either `lakehouse` or `catalog`", hint=hint, key=True)
+    for name, override in environment.destinations.items():
+        at = (*path, "destinations", name)
+        index.refer(document, at, name, index.names("destination"), "destination", key=True)
+        if override.base_url is not None:
+            _url(override.base_url, (*at, "base_url"), document, index)
+
+
+def _one_meaning(words: dict[str, tuple[str, ...]], part: str, document: Document, index: Index) -> None:
+    """A word that feeds use must not stand for two code systems or units."""
+    owner: dict[str, str] = {}
+    for name, others in words.items():
+        for word in (name, *others):
+            if owner.setdefault(word, name) != name:
+                message = f"{short(word)} stands for {owner[word]} already"
+                index.problems.add(document, (part, name), message, hint="remove it from one", key=True)

@@ -1,0 +1,93 @@
+"""What the documents declare, malformed ones too: one mistake is reported once, not again by everything that refers to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from cdp.project.problems import Path, Problems
+from cdp.project.source import Document, short
+from cdp.spec.base import Tree
+
+NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
+CLASS: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+
+# Words of the language: a column, relation or trait of such a name could not be told from them.
+RESERVED: Final = frozenset(
+    "has lacks count sum avg min max latest earliest most_frequent list days_covered all any not n_of segment with where within "
+    "upcoming older_than during before after since until is of by ties as age as_of".split()
+)
+
+
+@dataclass(slots=True)
+class Index:
+    """The names of a project, and where they stand.
+
+    Attributes:
+        sources: the first document that declares each (kind, name).
+        problems: where what is wrong goes.
+    """
+
+    sources: Mapping[tuple[str, str], Document]
+    problems: Problems
+    _names: dict[str, frozenset[str]] = field(default_factory=dict)
+    _inside: dict[tuple[str, str, str], frozenset[str] | None] = field(default_factory=dict)
+
+    def names(self, kind: str) -> frozenset[str]:
+        """The names that documents of a kind declare."""
+        if kind not in self._names:
+            self._names[kind] = frozenset(name for each, name in self.sources if each == kind)
+        return self._names[kind]
+
+    def inside(self, kind: str, key: str, name: str | None = None) -> frozenset[str] | None:
+        """The names under `key` of one document; None where that cannot be told, because the document is broken.
+
+        `name` is left out for kinds that a project has once. What is not declared at all holds no names.
+        """
+        at = (kind, name or kind, key)
+        if at not in self._inside:
+            document = self.sources.get(at[:2])
+            tree: Tree = document.tree.get(key, {}) if document else {}
+            known = isinstance(tree, dict) and (document is None or document.sound)
+            self._inside[at] = frozenset(tree) if known else None
+        return self._inside[at]
+
+    def grants(self) -> frozenset[str] | None:
+        """Every class and every parent of one: what a rule may name."""
+        classes = self.inside("classes", "classes")
+        return classes and frozenset(name[:end] for name in classes for end in _ends(name))
+
+    # -- checks that many kinds share ---------------------------------------------------------------------------------
+
+    def refer(
+        self, document: Document, path: Path, value: str | None, valid: frozenset[str] | None, what: str, *, hint: str = "", key: bool = False
+    ) -> bool:
+        """Report a name that does not exist; None as `value` or `valid` leaves nothing to compare. True when all is well."""
+        if value is None or valid is None or value in valid:
+            return True
+        text = f"unknown {what} {short(value)}"
+        if not valid:
+            text += f": the project declares no {what}"
+        self.problems.add(document, path, text, value=value, valid=valid, hint=hint, key=key)
+        return False
+
+    def refer_all(
+        self, document: Document, path: tuple[str | int, ...], values: Iterable[str], valid: frozenset[str] | None, what: str
+    ) -> None:
+        """`refer` for each name of a list."""
+        for number, value in enumerate(values):
+            self.refer(document, (*path, number), value, valid, what)
+
+    def named(self, document: Document, path: Path, value: str, what: str, *, key: bool = False, reserved: bool = False) -> None:
+        """Report a name that is not lower snake case, or is a word of the language."""
+        if not NAME.fullmatch(value):
+            message = f"{what} name {short(value)} is not lower snake case"
+            self.problems.add(document, path, message, hint="letters a-z, digits and _, a letter first, at most 100", key=key)
+        elif reserved and value in RESERVED:
+            self.problems.add(document, path, f"{what} name {value!r} is a word of the language", hint="choose another", key=key)
+
+
+def _ends(name: str) -> Iterable[int]:
+    return (*(m.start() for m in re.finditer(r"\.", name)), len(name))

@@ -1,0 +1,212 @@
+"""A folder becomes a Project: every file read, every reference checked, every mistake reported at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from cdp.errors import UsageError
+from cdp.project import check_activation, check_models, check_policy, codes
+from cdp.project.bind import bind
+from cdp.project.index import Index
+from cdp.project.problems import Problems
+from cdp.project.project import Policy, Project
+from cdp.project.shape import validate
+from cdp.project.source import Document, read, short
+from cdp.spec.activation import Destination, ProjectConfig, Sync
+from cdp.spec.base import Kind
+from cdp.spec.model import Entity, Segment, Trait, ValueSet
+from cdp.spec.policy import Agreement, Classes, Consent, Declassify, Eligibility, Masks, Purposes, ValueSetReviews
+
+__all__ = ["Policy", "Project", "find_root", "load"]
+
+CONFIG: Final = "conf/cdp.yml"
+FOLDERS: Final = ("models", "syncs", "destinations", "governance")
+ONCE: Final = frozenset({"project", "classes", "masks", "purposes", "consent", "declassify", "value_sets"})
+NEEDED: Final = {"project": CONFIG, "classes": "governance/classes.yml", "purposes": "governance/purposes.yml"}
+
+K = TypeVar("K", bound=Kind)
+Specs = Mapping[tuple[str, str], Kind]
+
+
+def find_root(start: Path) -> Path:
+    """The project that `start` lies in: the nearest folder upwards that holds conf/cdp.yml.
+
+    Raises:
+        UsageError: there is none.
+    """
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / CONFIG).is_file():
+            return folder
+    raise UsageError(f"no project here: neither {start} nor a folder above it holds {CONFIG}", fix="`cdp init DIR` makes one; or name one with --project DIR")
+
+
+def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
+    """Read and check a whole project. No data is touched.
+
+    Args:
+        root: the folder that holds conf/cdp.yml.
+        connectors: the connectors that are installed; destinations must name one of them. None leaves that unchecked.
+
+    Raises:
+        ProjectError: carries every problem of every file.
+    """
+    root = root.resolve()
+    problems = Problems()
+    documents = [document for path in _files(root, problems) for document in read(path, root, problems)]
+    sources: dict[tuple[str, str], Document] = {}
+    specs: dict[tuple[str, str], Kind] = {}
+    for document in documents:
+        _declare(document, root, sources, specs, problems)
+    for kind, file in NEEDED.items():
+        if (kind, kind) not in sources:
+            problems.add(file, (), f"no document says `kind: {kind}`", hint=f"write it to {file}")
+    project = _assemble(root, specs, sources)
+    index = Index(sources, problems)
+    check_models.check(project, index)
+    check_policy.check(project, index)
+    check_activation.check(project, index, frozenset(connectors) if connectors is not None else None)
+    bound = bind(project, problems)
+    problems.raise_if_any()
+    return replace(project, bound=bound)
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def _files(root: Path, problems: Problems) -> Iterator[Path]:
+    """conf/cdp.yml and every YAML file below the four folders, in the order of their names; hidden ones are left out."""
+    if (root / CONFIG).exists() and _inside(root / CONFIG, root, root, problems):
+        yield root / CONFIG
+    for top in FOLDERS:
+        for folder, folders, files in os.walk(root / top, onerror=lambda e: _unreadable(e, root, problems)):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(folders):
+                if (path := Path(folder, name)).is_symlink():
+                    file = path.relative_to(root).as_posix()
+                    problems.add(file, (), "is a link to a folder, which is not followed", hint="move the folder here")
+            for name in sorted(files):
+                if not name.startswith(".") and name.lower().endswith((".yml", ".yaml")):
+                    path = Path(folder, name)
+                    if _inside(path, root, root / top if top == "governance" else root, problems):
+                        yield path
+
+
+def _inside(path: Path, root: Path, within: Path, problems: Problems) -> bool:
+    """Whether a file lies where its name says. A link must not smuggle in what the owners of governance/ never saw."""
+    if path.resolve().is_relative_to(within):
+        return True
+    place = "the project" if within == root else f"{within.name}/"
+    problems.add(path.relative_to(root).as_posix(), (), f"is a link that leaves {place}", hint="copy the file here")
+    return False
+
+
+def _unreadable(error: OSError, root: Path, problems: Problems) -> None:
+    if not isinstance(error, FileNotFoundError):  # a project need not have all four folders
+        problems.add(Path(error.filename).relative_to(root).as_posix(), (), f"cannot be read: {error.strerror}")
+
+
+# -- documents --------------------------------------------------------------------------------------------------------
+
+
+def _declare(
+    document: Document,
+    root: Path,
+    sources: dict[tuple[str, str], Document],
+    specs: dict[tuple[str, str], Kind],
+    problems: Problems,
+) -> None:
+    """Give a document its place under (kind, name), and its model where its shape is right."""
+    model = _model(document, problems)
+    if model is None:
+        return
+    at = _identity(document)
+    if at is not None and at in sources:
+        _twice(document, at, sources[at], problems)
+    spec = validate(document, model, problems) if document.sound else None
+    if isinstance(spec, ValueSet):
+        spec = codes.filled(spec, document, root, problems)
+    if at is not None and sources.setdefault(at, document) is document and spec is not None:
+        specs[at] = spec
+
+
+def _model(document: Document, problems: Problems) -> type[Kind] | None:
+    """The model of a document's kind, where the kind may stand in this file."""
+    kind = document.tree.get("kind")
+    if not isinstance(kind, str):
+        message = "must be one word" if "kind" in document.tree else "missing key 'kind'"
+        problems.add(document, ("kind",), message, valid=Kind.registry)
+        return None
+    model = Kind.registry.get(kind)
+    if model is None:
+        problems.add(document, ("kind",), f"unknown kind {short(kind)}", value=kind, valid=Kind.registry)
+    elif (kind == "project") != (document.file == CONFIG):
+        only = f"`kind: project` stands in {CONFIG}" if kind == "project" else f"{CONFIG} holds `kind: project`"
+        problems.add(document, ("kind",), f"{only} and nowhere else" if kind == "project" else f"{only} and nothing else")
+    elif model.folder == "governance" and not document.file.startswith("governance/"):
+        problems.add(document, ("kind",), f"`kind: {kind}` must stand under governance/, where its owners see it", hint="move it there")
+    return model
+
+
+def _identity(document: Document) -> tuple[str, str] | None:
+    """(kind, name); None where the name is missing, which validation reports."""
+    kind = str(document.tree["kind"])
+    if kind in ONCE:
+        return kind, kind
+    name = document.tree.get("entity", "patient") if kind == "eligibility" else document.tree.get("name")
+    return (kind, str(name)) if isinstance(name, str) else None
+
+
+def _twice(document: Document, at: tuple[str, str], first: Document, problems: Problems) -> None:
+    kind, name = at
+    key = "kind" if kind in ONCE else "entity" if kind == "eligibility" else "name"
+    line, col = first.position((key,))
+    what = f"kind: {kind}" if kind in ONCE else f"{kind} {name!r}"
+    problems.add(document, (key,), f"{what} is declared twice, first at {first.file}:{line}:{col}", hint="rename or remove one")
+
+
+# -- the project ------------------------------------------------------------------------------------------------------
+
+
+def _assemble(root: Path, specs: Specs, sources: Mapping[tuple[str, str], Document]) -> Project:
+    config = _one(specs, ProjectConfig)
+    return Project(
+        root=root,
+        # Without a valid configuration the load fails; the empty one only lets the checks go on.
+        config=config or ProjectConfig(name="", timezone="UTC", environments={}),
+        entities=_all(specs, Entity),
+        value_sets=_all(specs, ValueSet),
+        traits=_all(specs, Trait),
+        segments=_all(specs, Segment),
+        syncs=_all(specs, Sync),
+        destinations=_all(specs, Destination),
+        policy=_policy(specs),
+        sources=sources,
+    )
+
+
+def _policy(specs: Specs) -> Policy:
+    classes, masks, purposes = _one(specs, Classes), _one(specs, Masks), _one(specs, Purposes)
+    reviews, declassify = _one(specs, ValueSetReviews), _one(specs, Declassify)
+    return Policy(
+        classes=classes.classes if classes else {},
+        masks=masks.masks if masks else {},
+        purposes=purposes.purposes if purposes else {},
+        consent=_one(specs, Consent),
+        eligibility=_all(specs, Eligibility),
+        reviews=reviews.value_sets if reviews else {},
+        declassify=declassify.entries if declassify else (),
+        agreements=_all(specs, Agreement),
+    )
+
+
+def _all(specs: Specs, model: type[K]) -> dict[str, K]:
+    return {name: spec for (_, name), spec in specs.items() if isinstance(spec, model)}
+
+
+def _one(specs: Specs, model: type[K]) -> K | None:
+    return next((spec for spec in specs.values() if isinstance(spec, model)), None)

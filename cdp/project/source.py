@@ -1,0 +1,272 @@
+"""Reads YAML into trees that keep each scalar's source text and each part's place.
+
+One pass over the parser's events builds both, without recursion: a bomb of aliases is never expanded, and no depth of
+brackets can exhaust the stack. PyYAML's C parser makes the events; a thousand segments take a quarter of a second.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from yaml import events
+
+from cdp.project.problems import Problems
+from cdp.spec.base import Text, Tree
+
+MAX_BYTES: Final = 1_000_000
+MAX_DEPTH: Final = 64
+MAX_PROBLEMS: Final = 50  # of one file, before the rest of it is left unread
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+@dataclass(slots=True)
+class Node:
+    """Where a part of a document stands: its own place, its keys' places, the parts below. Lines count from 0."""
+
+    mark: Any
+    keys: dict[str, Any]
+    parts: dict[str, Node] | list[Node] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document.
+
+    Attributes:
+        file: path relative to the project, with forward slashes.
+        tree: dict, list, Text and None.
+        node: the places of the tree's parts.
+        sound: False for what stands after a mistake that ends the reading of a file: of such a document only
+            `kind` and `name` are known, so that references to it are not reported as well.
+    """
+
+    file: str
+    tree: dict[str, Tree]
+    node: Node
+    sound: bool = True
+
+    def position(self, path: Sequence[str | int], key: bool = False) -> tuple[int, int]:
+        """Line and column, from 1, of the value at `path` (or of its key), or of the nearest part above that exists."""
+        node, mark = self.node, self.node.mark
+        for part in path:
+            parts: Any = node.parts
+            if isinstance(parts, dict) and part in parts:
+                mark = node.keys[part] if key else parts[part].mark
+            elif isinstance(parts, list) and isinstance(part, int) and part < len(parts):
+                mark = parts[part].mark
+            else:
+                break
+            node = parts[part]
+        return mark.line + 1, mark.column + 1
+
+
+def read(path: Path, root: Path, problems: Problems) -> list[Document]:
+    """The documents of one file; what is wrong with it goes to `problems`."""
+    file = path.relative_to(root).as_posix()
+    text = read_text(path, file, problems, MAX_BYTES)
+    return [] if text is None else _Reader(file, problems).read(text)
+
+
+def read_text(path: Path, file: str, problems: Problems, limit: int) -> str | None:
+    """The text of a file of at most `limit` bytes, without a byte order mark; None where a problem was added."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            problems.add(file, (), "is not a regular file")
+            return None
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        problems.add(file, (), f"cannot be read: {error.strerror}")
+        return None
+    if len(data) > limit:
+        problems.add(file, (), f"is larger than {limit:,} bytes", hint="split it; data does not belong into a project")
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        col = error.start - data.rfind(b"\n", 0, error.start)
+        problems.add(file, (), f"is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}", hint="save it as UTF-8", at=(line, col))
+        return None
+
+
+class _Stop(Exception):
+    """The rest of the file cannot be read; the problem has been added."""
+
+
+_BAD: Final = Text("")  # stands for a key that was refused: its value is dropped
+
+
+class _Frame:
+    """A mapping or a list that is being read. `key` waits for its value; `is_key`: the container itself stands as a key."""
+
+    __slots__ = ("is_key", "key", "node", "value")
+
+    def __init__(self, value: dict[str, Tree] | list[Tree], node: Node, is_key: bool) -> None:
+        self.value = value
+        self.node = node
+        self.is_key = is_key
+        self.key: str | None = None
+
+
+class _Reader:
+    """Builds the documents of one file from the parser's events."""
+
+    def __init__(self, file: str, problems: Problems) -> None:
+        self.file = file
+        self.problems = problems
+        self.documents: list[Document] = []
+        self.stack: list[_Frame] = []
+        self.found = 0
+        self.handlers: dict[type[events.Event], Callable[[Any], None]] = {
+            events.ScalarEvent: self._scalar,
+            events.MappingStartEvent: self._mapping,
+            events.SequenceStartEvent: self._sequence,
+            events.MappingEndEvent: self._end,
+            events.SequenceEndEvent: self._end,
+            events.AliasEvent: self._alias,
+        }
+
+    def read(self, text: str) -> list[Document]:
+        handlers = self.handlers
+        try:
+            for event in yaml.parse(text, Loader=_LOADER):
+                if handler := handlers.get(type(event)):
+                    handler(event)
+        except _Stop:
+            self.documents += _names_of(text, self.file, self.documents)
+        except yaml.YAMLError as error:
+            self._syntax(error, text)
+            self.documents += _names_of(text, self.file, self.documents)
+        return self.documents
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def _scalar(self, event: Any) -> None:
+        if event.tag or event.anchor:
+            self._undecorated(event)
+        text, plain = event.value, event.style in (None, "")
+        frame = self.stack[-1] if self.stack else None
+        if frame is not None and frame.key is None and type(frame.value) is dict:
+            self._key(frame, text, plain, event.start_mark)
+            return
+        value = None if plain and text in _NULLS else Text(text, not plain)
+        self._put(frame, value, Node(event.start_mark, {}), False)
+
+    def _key(self, frame: _Frame, text: str, plain: bool, mark: Any) -> None:
+        frame.key = _BAD
+        if not text or (plain and text == "~"):
+            self._problem(mark, "an empty key")
+        elif plain and text == "<<":
+            self._problem(mark, "merge keys (<<) are not read", "write the keys out")
+        elif text in frame.value:
+            first = frame.node.keys[text].line + 1
+            self._problem(mark, f"duplicate key {short(text)}", f"the first stands in line {first}; remove one")
+        else:
+            frame.key = text
+            frame.node.keys[text] = mark
+
+    def _mapping(self, event: Any) -> None:
+        self._open(event, {}, Node(event.start_mark, {}, {}))
+
+    def _sequence(self, event: Any) -> None:
+        self._open(event, [], Node(event.start_mark, {}, []))
+
+    def _open(self, event: Any, value: Any, node: Node) -> None:
+        if event.tag or event.anchor:
+            self._undecorated(event)
+        if len(self.stack) >= MAX_DEPTH:
+            self._problem(event.start_mark, f"nested deeper than {MAX_DEPTH} levels")
+            raise _Stop
+        frame = self.stack[-1] if self.stack else None
+        is_key = frame is not None and frame.key is None and type(frame.value) is dict
+        if frame is not None and is_key:
+            kind = "mapping" if type(value) is dict else "list"
+            self._problem(event.start_mark, f"a {kind} as a key", "keys are text")
+            frame.key = _BAD
+        else:
+            self._put(frame, value, node, True)
+        self.stack.append(_Frame(value, node, is_key))
+
+    def _end(self, _: Any) -> None:
+        frame = self.stack.pop()
+        if not self.stack:
+            if type(frame.value) is dict:
+                self.documents.append(Document(self.file, frame.value, frame.node))
+        elif not frame.is_key:
+            self.stack[-1].key = None
+
+    def _put(self, frame: _Frame | None, value: Tree, node: Node, opens: bool) -> None:
+        """Hang a value below its parent. A parent keeps its key until what `opens` here is closed."""
+        if frame is None:
+            if value is not None and type(value) is not dict:
+                kind = "a list" if opens else short(value)
+                self._problem(node.mark, f"a document must be a mapping, not {kind}", "begin with `kind:`")
+        elif type(frame.value) is list:
+            frame.value.append(value)
+            frame.node.parts.append(node)  # type: ignore[union-attr]
+        else:
+            if frame.key is not _BAD:
+                frame.value[frame.key] = value  # type: ignore[call-overload]
+                frame.node.parts[frame.key] = node  # type: ignore[index,call-overload]
+            if not opens:
+                frame.key = None
+
+    def _alias(self, event: Any) -> None:
+        self._problem(event.start_mark, f"alias {short('*' + event.anchor)}: aliases are not read", "write the value out")
+        raise _Stop
+
+    # -- mistakes ---------------------------------------------------------------------------------------------------
+
+    def _undecorated(self, event: Any) -> None:
+        if event.anchor:
+            self._problem(event.start_mark, f"anchor {short('&' + event.anchor)}: anchors are not read", "write the value out")
+        if event.tag:
+            self._problem(event.start_mark, f"tag {short(event.tag)}: tags are not read", "remove it; the field decides the type")
+
+    def _problem(self, mark: Any, message: str, hint: str = "") -> None:
+        self.problems.add(self.file, (), message, hint=hint, at=(mark.line + 1, mark.column + 1))
+        self.found += 1
+        if self.found >= MAX_PROBLEMS:
+            self.problems.add(self.file, (), f"has {MAX_PROBLEMS} mistakes; the rest was not read")
+            raise _Stop
+
+    def _syntax(self, error: Any, text: str) -> None:
+        if isinstance(error, yaml.reader.ReaderError):
+            before = text.encode()[: error.position].decode(errors="ignore")
+            at = before.count("\n") + 1, len(before) - before.rfind("\n")
+            self.problems.add(self.file, (), "a control character", hint="remove it", at=at)
+            return
+        mark, began, message, hint = error.problem_mark, error.context_mark, error.problem, ""
+        line = text.split("\n")[mark.line :][:1]
+        if line and line[0][mark.column :].startswith("\t"):
+            message, hint = "a tab", "indent with spaces"
+        elif message == "mapping values are not allowed in this context":
+            hint = "put text that holds `: ` in quotes"
+        elif began and (began.line, began.column) != (mark.line, mark.column):
+            message = f"{message} {error.context} that began at {began.line + 1}:{began.column + 1}"
+        self.problems.add(self.file, (), f"not YAML: {message}", hint=hint, at=(mark.line + 1, mark.column + 1))
+
+
+def _names_of(text: str, file: str, read: Sequence[Document]) -> list[Document]:
+    """What the unread rest of a broken file seems to declare, found by its `kind:` and `name:` lines."""
+    known = {(d.tree.get("kind"), d.tree.get("name")) for d in read}
+    found = []
+    for part in re.split(r"^---", text, flags=re.MULTILINE):
+        pairs = dict(re.findall(r"^(kind|name):[ \t]*[\"']?(\w+)", part, re.MULTILINE))
+        if "kind" in pairs and (pairs["kind"], pairs.get("name")) not in known:
+            found.append(Document(file, pairs, Node(yaml.Mark(file, 0, 0, 0, None, None), {}), sound=False))
+    return found
+
+
+def short(value: str) -> str:
+    """A YAML text quoted for a message, cut where it is long."""
+    return repr(str(value) if len(value) <= 60 else value[:57] + "...")

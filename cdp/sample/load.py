@@ -1,0 +1,154 @@
+"""Raw CSV files into typed Delta tables. What cannot be typed goes to a quarantine with the reason, never silently away."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdp.errors import DataError
+from cdp.sample import people, raw
+from cdp.sample.tables import CONSENTS, EVENTS, EVERY_TABLE, PATIENTS, QUARANTINE, SOURCES, Source, day
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cdp.engine.base import Engine
+
+_QUARANTINE_COLUMNS = {"table_name": "string", "record": "string", "reason": "string", "loaded_at": "timestamp"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What one load did.
+
+    Attributes:
+        rows: rows written, by table.
+        quarantined: rows set aside, by the table they were meant for. For a table made of a file,
+            `rows` and `quarantined` add up to the rows of the file.
+        shifted_days: the days by which every date was moved.
+    """
+
+    rows: Mapping[str, int]
+    quarantined: Mapping[str, int]
+    shifted_days: int
+
+
+def load(engine: Engine, source: Path | None = None, *, shift_to: dt.date | None = None) -> LoadReport:
+    """Load Synthea's CSV files into a new sample lakehouse.
+
+    Args:
+        engine: where the tables are made.
+        source: a folder with the files (`patients.csv.gz`, ...); None takes the 150 patients of this package.
+        shift_to: move all dates by the same number of whole days, so that the newest event falls on this day and
+            ages at events stay; None leaves them as they are.
+
+    Raises:
+        DataError: a file is missing or is no CSV, or a table is there already: nothing is overwritten.
+    """
+    refuse_existing(engine)
+    stage(engine, source)
+    shift = days_to(engine, shift_to)
+    for table in SOURCES:
+        _classify(engine, table, shift)
+        columns = ", ".join(f"{sql} AS `{name}`" for name, sql in table.columns.items())
+        engine.create_as(table.table, f"SELECT {columns} FROM {_view(table, 'typed')} WHERE reason IS NULL")
+    _quarantine(engine)
+    write_consents(engine, shift_to)
+    _unstage(engine)
+    return _report(engine, shift)
+
+
+def refuse_existing(engine: Engine) -> None:
+    """Stop before anything is written when a table of the sample is there.
+
+    Raises:
+        DataError: names the tables.
+    """
+    if there := [table for table in EVERY_TABLE if engine.exists(table)]:
+        raise DataError(f"the lakehouse already holds {', '.join(there)}", fix="choose an empty folder, or remove the old sample first")
+
+
+def stage(engine: Engine, source: Path | None) -> None:
+    """Make the raw files readable as views of text, and start the quarantine with the rows that are no text."""
+    with as_file(files("cdp.sample") / "data") as packaged:
+        read = [(table, raw.read((source or packaged) / f"{table.name}.csv.gz", table.raw)) for table in SOURCES]
+    engine.create(QUARANTINE, _QUARANTINE_COLUMNS)
+    for table, file in read:
+        engine.view(_view(table, "raw"), file.rows)
+        if file.broken:
+            engine.append(QUARANTINE, _broken_rows(table, file))
+
+
+def days_to(engine: Engine, shift_to: dt.date | None) -> int:
+    """How many days lie between the newest staged event and `shift_to`."""
+    if shift_to is None:
+        return 0
+    newest = " UNION ALL ".join(f"SELECT max({day(str(t.event))}) AS day FROM {_view(t, 'raw')}" for t in EVENTS)
+    found = engine.value(f"SELECT max(day) FROM ({newest})", what="the newest event of the sample")
+    return (shift_to - found).days if found else 0
+
+
+def write_consents(engine: Engine, today: dt.date | None) -> None:
+    """Derive everybody's consents; they date from the two years before `today` (None: the wall clock)."""
+    base = f"date'{today.isoformat()}'" if today else "current_date()"
+    everyone = f"(SELECT patient_id, email, phone, {base} AS today FROM {PATIENTS.table})"
+    engine.create_as(CONSENTS, people.consents(everyone))
+
+
+def _view(table: Source, state: str) -> str:
+    return f"cdp_sample_{state}_{table.name}"
+
+
+def _classify(engine: Engine, table: Source, shift: int) -> None:
+    """A view of the raw rows with their id and the reason, if any, to set them aside."""
+    join, checks = "", [*table.checks, "CASE WHEN copy > 1 THEN 'sent before' END"]
+    if table.person:
+        join = f"LEFT JOIN (SELECT patient_id AS known FROM {PATIENTS.table}) AS p ON p.known = r.{table.person}"
+        checks.append(f"CASE WHEN known IS NULL THEN '{table.person}: unknown' END")
+    query = f"""
+        SELECT {", ".join(table.raw)}, row_id, {shift} AS shift, coalesce({", ".join(checks)}) AS reason
+        FROM (SELECT *, row_number() OVER (PARTITION BY row_id ORDER BY row_id) AS copy
+              FROM (SELECT *, {table.key} AS row_id FROM {_view(table, "raw")})) AS r {join}"""
+    engine.execute(f"CREATE OR REPLACE TEMPORARY VIEW {_view(table, 'typed')} AS {query}", what=table.name)
+
+
+def _quarantine(engine: Engine) -> None:
+    """Set aside the rows that have a reason, as they came."""
+    aside = []
+    for table in SOURCES:
+        record = ", ".join(f"'{name}', {name}" for name in table.raw)
+        aside.append(
+            f"SELECT '{table.table}', to_json(named_struct({record})), reason, current_timestamp() "
+            f"FROM {_view(table, 'typed')} WHERE reason IS NOT NULL"
+        )
+    engine.execute(f"INSERT INTO {QUARANTINE} ({', '.join(_QUARANTINE_COLUMNS)}) {' UNION ALL '.join(aside)}", what=QUARANTINE)
+
+
+def _unstage(engine: Engine) -> None:
+    for table in SOURCES:
+        for state in ("typed", "raw"):
+            engine.execute(f"DROP VIEW IF EXISTS {_view(table, state)}")
+
+
+def _broken_rows(table: Source, file: raw.RawFile) -> pa.Table:
+    import pyarrow as pa
+
+    now = dt.datetime.now(dt.UTC)
+    rows = [{"table_name": table.table, "record": text, "reason": reason, "loaded_at": now} for text, reason in file.broken]
+    text = pa.string()
+    return pa.Table.from_pylist(
+        rows, schema=pa.schema([("table_name", text), ("record", text), ("reason", text), ("loaded_at", pa.timestamp("us", "UTC"))])
+    )
+
+
+def _report(engine: Engine, shift: int) -> LoadReport:
+    tables = (*(source.table for source in SOURCES), CONSENTS)
+    each = " UNION ALL ".join(f"SELECT '{table}' AS name, count(*) AS n FROM {table}" for table in tables)
+    rows = {row["name"]: row["n"] for row in engine.query(each).to_pylist()}
+    counts = engine.query(f"SELECT table_name, count(*) AS n FROM {QUARANTINE} GROUP BY table_name").to_pylist()
+    found = {row["table_name"]: row["n"] for row in counts}
+    return LoadReport({table: rows[table] for table in tables}, {table: found.get(table, 0) for table in tables}, shift)

@@ -1,0 +1,170 @@
+"""The tables of the sample: which file each comes from, its columns as SQL over raw text, and what makes a row unusable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cdp.sample import people
+
+# A day, or a moment with seconds; an offset may follow. FHIR's partial dates (`2010`, `2010-07`) are none.
+_DAY = "(18|19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}"
+_MOMENT = rf"^{_DAY}(T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}([.][0-9]{{1,6}})?(Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?\\z"
+_PARTIAL = r"^[0-9]{4}(-[0-9]{2})?\\z"
+_NUMBER = r"^[+-]?[0-9]+([.][0-9]+)?\\z"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A raw file and the table that is made of it.
+
+    Attributes:
+        raw: the columns of the file that are read.
+        key: SQL; rows that agree in it are one row that was sent several times.
+        event: the raw column that says when it happened; None when rows are no events.
+        columns: each column of the table as SQL over `raw` and `shift`, a number of days.
+        checks: SQL that gives the reason to set the row aside, or null; the first reason counts.
+        person: the raw column that names the patient; None in the table of patients itself.
+    """
+
+    name: str
+    table: str
+    raw: tuple[str, ...]
+    key: str
+    event: str | None
+    columns: Mapping[str, str]
+    checks: tuple[str, ...]
+    person: str | None = "patient"
+
+
+def moment(column: str) -> str:
+    """A text as an instant; without an offset it is local time, a day alone its local midnight. Null when it is neither."""
+    return f"CASE WHEN {column} RLIKE '{_MOMENT}' THEN try_cast({column} AS timestamp) END"
+
+
+def day(column: str) -> str:
+    """A text as a local calendar day, or null."""
+    return f"cast({moment(column)} AS date)"
+
+
+def moved(instant: str, days: str) -> str:
+    """An instant moved by calendar days: its local time of day stays.
+
+    Through `timestamp_ntz`, because Sail fails on an instant plus an interval that meets a change of the clocks.
+    """
+    return f"cast(cast({instant} AS timestamp_ntz) + make_interval(0, 0, 0, {days}) AS timestamp)"
+
+
+def _shifted_moment(column: str) -> str:
+    return moved(moment(column), "shift")
+
+
+def _shifted_day(column: str) -> str:
+    return f"date_add({day(column)}, shift)"
+
+
+def _missing(column: str) -> str:
+    return f"CASE WHEN {column} IS NULL THEN '{column}: missing' END"
+
+
+def _bad_date(column: str) -> str:
+    return f"""CASE WHEN {column} IS NULL THEN NULL WHEN {column} RLIKE '{_PARTIAL}' THEN '{column}: date precision'
+        WHEN {moment(column)} IS NULL THEN '{column}: not a date' END"""
+
+
+def _number(column: str) -> str:
+    return f"CASE WHEN {column} RLIKE '{_NUMBER}' THEN try_cast({column} AS decimal(18, 6)) END"
+
+
+def _whole_row(raw: tuple[str, ...]) -> str:
+    """The feed names no ids: a row is what all its fields say. `concat_ws` skips nulls, so they are spelt out."""
+    fields = ", ".join(f"coalesce({name}, '')" for name in raw)
+    return f"substr(sha2(concat_ws('|', {fields}), 256), 1, 32)"
+
+
+def _events(name: str, table: str, key: str, dates: tuple[str, ...], raw: tuple[str, ...], columns: Mapping[str, str], *checks: str) -> Source:
+    every = ("patient", "encounter", *dates, "status", "system", "code", *raw)
+    common = {key: "row_id", "patient_id": "patient", "encounter_id": "encounter", "code": "code", "code_system": "system", "status": "status"}
+    return Source(
+        name, table, every, _whole_row(every), dates[0], {**common, **columns},
+        (_missing("patient"), _missing("code"), *(_bad_date(date) for date in dates), *checks),
+    )  # fmt: skip
+
+
+# The codes of Synthea's encounters whose kind is known; FHIR calls it the encounter's class (v3-ActCode).
+_CLASS = """CASE WHEN code = '50849002' THEN 'EMER'
+    WHEN code IN ('183452005', '183460006', '183478001', '183495009', '305408004', '32485007') THEN 'IMP' ELSE 'AMB' END"""
+
+_PATIENT = ("id", "birthdate", "deathdate", "gender", "given", "family", "line", "city", "state", "zip", "ssn")
+
+PATIENTS = Source(
+    "patients", "clinical.patients", _PATIENT, "id", None,
+    {
+        "patient_id": "id",
+        "birth_date": _shifted_day("birthdate"),
+        "death_date": _shifted_day("deathdate"),
+        "sex": "gender",
+        "given_name": "given",
+        "family_name": "family",
+        "email": people.email("id", "given", "family", people.dice("id", "'number'", sides=10_000)),
+        "phone": people.phone("id"),
+        "preferred_language": people.language("id"),
+        "household_id": "substr(sha2(concat_ws('|', line, zip), 256), 1, 16)",
+        "address_line": "line",
+        "city": "city",
+        "state": "state",
+        "zip": "zip",
+        "ssn": "ssn",
+    },
+    (_missing("id"), _bad_date("birthdate"), _bad_date("deathdate")),
+    None,
+)  # fmt: skip
+
+ENCOUNTERS = Source(
+    "encounters", "clinical.encounters", ("patient", "encounter", "start", "stop", "status", "system", "code"), "encounter", "start",
+    {
+        "encounter_id": "encounter",
+        "patient_id": "patient",
+        "start": _shifted_moment("start"),
+        "end": _shifted_moment("stop"),
+        "class": _CLASS,
+        "type": "code",
+        "type_system": "system",
+        "status": "status",
+    },
+    (_missing("encounter"), _missing("patient"), _missing("code"), _bad_date("start"), _bad_date("stop")),
+)  # fmt: skip
+
+CONDITIONS = _events(
+    "conditions", "clinical.conditions", "condition_id", ("start", "stop"), (),
+    {"onset": _shifted_moment("start"), "abated": _shifted_moment("stop")},
+)  # fmt: skip
+
+# A value with a unit is a number; one without is an answer in words.
+OBSERVATIONS = _events(
+    "observations", "clinical.observations", "observation_id", ("date",), ("value", "unit"),
+    {"date": _shifted_moment("date"), "value": f"CASE WHEN unit IS NOT NULL THEN {_number('value')} END",
+     "unit": "unit", "value_text": "CASE WHEN unit IS NULL THEN value END"},
+    f"CASE WHEN unit IS NOT NULL AND value IS NOT NULL AND {_number('value')} IS NULL THEN 'value: not a number' END",
+)  # fmt: skip
+
+PROCEDURES = _events(
+    "procedures", "clinical.procedures", "procedure_id", ("start", "stop"), (),
+    # Most have no end: they took the moment they started.
+    {"start": _shifted_moment("start"), "end": f"coalesce({_shifted_moment('stop')}, {_shifted_moment('start')})"},
+)  # fmt: skip
+
+PRESCRIPTIONS = _events(
+    "medications", "clinical.prescriptions", "prescription_id", ("start", "stop"), (),
+    {"start": _shifted_day("start"), "end": _shifted_day("stop")},
+)  # fmt: skip
+
+IMMUNIZATIONS = _events(
+    "immunizations", "clinical.immunizations", "immunization_id", ("start",), (), {"date": _shifted_day("start")}
+)  # fmt: skip
+
+EVENTS = (ENCOUNTERS, CONDITIONS, OBSERVATIONS, PROCEDURES, PRESCRIPTIONS, IMMUNIZATIONS)
+SOURCES = (PATIENTS, *EVENTS)  # patients first: events name them
+CONSENTS = "crm.consents"
+QUARANTINE = "clinical.quarantine"
+EVERY_TABLE = (*(source.table for source in SOURCES), CONSENTS, QUARANTINE)

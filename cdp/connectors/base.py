@@ -46,6 +46,10 @@ class Batch:
         """The rows from `start`, at most `length` of them, as a batch of their own."""
         return Batch(self.op, self.rows.slice(start, length), self.keys, self.change_ids[start : start + length])
 
+    def take(self, places: Sequence[int]) -> Batch:
+        """The rows at these positions, in this order, as a batch of their own."""
+        return Batch(self.op, self.rows.take(list(places)), self.keys, tuple(self.change_ids[place] for place in places))
+
 
 @dataclass(frozen=True, slots=True)
 class Receipts:

@@ -1,0 +1,160 @@
+"""The `http` connector: a REST channel, declared in the destination's YAML."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from cdp import __version__
+from cdp.connectors.answers import Unclear, refused_rows
+from cdp.connectors.base import Batch, Receipts, Status, Target, WireOp
+from cdp.connectors.bodies import Encoder, finite
+from cdp.connectors.declared import headers, options, urls
+from cdp.connectors.wire import Answer, Patience, Wire
+from cdp.errors import DeliveryError
+from cdp.spec.activation import Request
+
+Verdict = tuple[Status, str | None]
+_WHOLE = (400, 413, 422)  # the channel may have refused all rows for the sake of one
+
+
+class HttpConnector:
+    """Sends batches as JSON over HTTP and reads which rows were taken.
+
+    What is known of a row after its request: 2xx, delivered, unless the declared `errors` name it; 400, 413 and 422,
+    the batch is split until the row that is to blame stands alone; other 4xx, rejected; no answer, 408, 429 and 5xx
+    after all tries, retryable.
+    """
+
+    def __init__(self, target: Target) -> None:
+        destination = target.destination
+        self._who = f"destination {destination.name}"
+        self._options = options(target, self._who)
+        self._secrets = target.secrets
+        self._urls = urls(target, self._options, self._who)
+        self._headers = {
+            b"user-agent": f"cdp/{__version__}".encode(),
+            b"accept": b"application/json",
+            b"accept-encoding": b"identity",  # the limit on a response's size is one on what it becomes
+            **headers(target, self._options, self._who),
+        }
+        self.concurrency = self._options.concurrency
+        self._encoder = Encoder()
+        patience = Patience(self._options.attempts, self._options.timeout_seconds, self._options.max_wait_seconds)
+        self._wire = Wire(target.egress, self._who, self.concurrency, patience)
+
+    def batch_size(self, op: WireOp) -> int:
+        """The `batch` of the request that is declared for this kind of change."""
+        request = self._request(op)
+        return request.batch if request else 0
+
+    def _request(self, op: WireOp) -> Request | None:
+        return self._options.upsert if op == "upsert" else self._options.remove
+
+    async def send(self, batch: Batch) -> Receipts:
+        """Deliver one batch.
+
+        A batch refused as a whole is halved, larger parts first. Every part that is taken pays for further splits, so
+        a few bad rows are found in few requests, and a channel that refuses everything is soon left alone.
+
+        Raises:
+            DeliveryError: a refused host, a redirect, refused credentials, or a column without a JSON form.
+        """
+        verdicts: list[Verdict] = [("rejected", "not_finite")] * len(batch)
+        waiting = deque([places] if (places := finite(batch.rows)) else [])
+        splits = pay = len(batch).bit_length()
+        while waiting:
+            places = waiting.popleft()
+            part = batch if len(places) == len(batch) else batch.take(places)
+            answer = await self._post(part)
+            found = self._judge(part, answer, final=splits == 0)
+            for at, verdict in found.items():
+                verdicts[places[at]] = verdict
+            if rest := [place for at, place in enumerate(places) if at not in found]:
+                half = 0 if found else len(rest) // 2
+                waiting.extend(part for part in (rest[:half], rest[half:]) if part)
+                splits -= 1
+            elif _is_success(answer):
+                splits += pay
+        return Receipts([status for status, _ in verdicts], [code for _, code in verdicts])
+
+    async def _post(self, batch: Batch) -> Answer:
+        request = self._request(batch.op)
+        if request is None:
+            raise DeliveryError(f"{self._who} has no `remove` request", fix="declare http.remove, or use a mode without removes")
+        sent = {**self._headers, b"idempotency-key": batch.idempotency_key.encode()}
+        sent.setdefault(b"content-type", b"application/x-ndjson" if request.body == "ndjson" else b"application/json")
+        body = _body(request, self._encoder.json_rows(batch.rows))
+        answer = await self._wire.send(request.method, self._urls[batch.op], sent, body)
+        if answer.status in (401, 403):
+            raise DeliveryError(
+                f"{self._who}: {self._urls[batch.op].host} refuses our credentials ({answer.status})",
+                fix=f"check the secrets {', '.join(sorted(self._secrets)) or '(none declared)'} and what they may do",
+            )
+        return answer
+
+    def _judge(self, batch: Batch, answer: Answer, *, final: bool) -> dict[int, Verdict]:
+        """What the answer settles, by position. Rows left out were refused for others' sake and may be sent again."""
+        count = len(batch)
+        if answer.unsettled:
+            return _all(count, "retryable", answer.code)
+        if _is_success(answer):
+            return self._read_success(batch, answer)
+        named = {} if answer.status not in _WHOLE else self._named(batch, answer)
+        if named and not final:
+            return named
+        if answer.status in _WHOLE and count > 1 and not final:
+            return {}
+        return _all(count, "rejected", answer.code) | named
+
+    def _read_success(self, batch: Batch, answer: Answer) -> dict[int, Verdict]:
+        taken = _all(len(batch), "delivered", None)
+        if self._options.errors is None or answer.status == 204:
+            return taken
+        try:
+            return taken | self._refused(batch, answer)
+        except Unclear as unclear:
+            return _all(len(batch), "retryable", unclear.code)
+
+    def _named(self, batch: Batch, answer: Answer) -> dict[int, Verdict]:
+        try:
+            return self._refused(batch, answer)
+        except Unclear:
+            return {}
+
+    def _refused(self, batch: Batch, answer: Answer) -> dict[int, Verdict]:
+        if self._options.errors is None:
+            return {}
+        found = refused_rows(batch, answer.body, self._options.errors, self._encoder, self._secrets.values())
+        return {place: ("rejected", code) for place, code in found.items()}
+
+    async def flush(self) -> None:
+        """Nothing to do: a channel's answer is its promise."""
+
+    async def __aenter__(self) -> Self:
+        await self._wire.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._encoder.close()
+        await self._wire.__aexit__(kind, error, trace)
+
+
+def _is_success(answer: Answer) -> bool:
+    return 200 <= answer.status < 300
+
+
+def _all(count: int, status: Status, code: str | None) -> dict[int, Verdict]:
+    return dict.fromkeys(range(count), (status, code))
+
+
+def _body(request: Request, rows: list[str]) -> bytes:
+    if request.body == "ndjson":
+        text = "\n".join(rows) + "\n"
+    elif request.body == "array":
+        text = f"[{','.join(rows)}]"
+    else:
+        text = f"{{{json.dumps(request.body['list'])}:[{','.join(rows)}]}}"
+    return text.encode()

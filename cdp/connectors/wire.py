@@ -1,0 +1,215 @@
+"""The HTTP client that every channel over HTTP shares: guarded, pooled, patient, silent.
+
+A request ends in an `Answer`: what the channel said, or why nothing is known. Only what makes all further requests
+pointless (a refused host, a redirect) is an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Self
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
+
+from cdp.connectors.base import Egress
+from cdp.connectors.egress import GuardedTransport
+
+CONNECT_SECONDS = 10.0
+BODY_LIMIT = 1_000_000
+FIRST_WAIT_SECONDS = 0.5
+LONGEST_BACK_OFF_SECONDS = 30.0
+CIRCUIT_LIMIT = 5  # requests in a row, each tried to the end, without any answer
+
+_sending: ContextVar[bool] = ContextVar("cdp_sending", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one request ended.
+
+    Attributes:
+        status: the HTTP status; 0 when there was no whole answer.
+        code: `http_<status>`, or why there was none: `timeout`, `connect`, `dns`, `tls`, `reset`, `circuit_open`.
+        body: the response's bytes, or None when there were more than BODY_LIMIT.
+        wait: the seconds that the channel asked for, if it did.
+    """
+
+    status: int
+    code: str
+    body: bytes | None = field(default=b"", repr=False)
+    wait: float | None = None
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the same request may fare better later: nothing is known, or the channel asked for time."""
+        return self.status in (0, 408, 429) or self.status >= 500
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How hard to try: `attempts` tries of `seconds` each, no single wait longer than `longest_wait` seconds."""
+
+    attempts: int
+    seconds: float
+    longest_wait: float
+
+
+class Wire:
+    """A pool of connections to one destination. `async with` opens and closes it.
+
+    Args:
+        egress: what may be called; checked for every request on its way out.
+        who: names the destination in errors.
+        concurrency: requests at a time; also the size of the pool.
+        patience: how hard to try.
+    """
+
+    def __init__(self, egress: Egress, who: str, concurrency: int, patience: Patience) -> None:
+        self._patience = patience
+        self._slots = asyncio.Semaphore(concurrency)
+        self._paused_until = 0.0  # asked for by the channel, obeyed by every request of this pool
+        self._silent = 0  # requests in a row that ended without an answer
+        limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+        self._client = httpx.AsyncClient(
+            transport=GuardedTransport(httpx.AsyncHTTPTransport(trust_env=False, limits=limits), egress, who),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(patience.seconds, connect=min(CONNECT_SECONDS, patience.seconds), pool=None),
+        )
+
+    async def send(self, method: str, url: httpx.URL, headers: Mapping[bytes, bytes], content: bytes) -> Answer:
+        """Send a request until it is answered or patience ends; the last answer counts.
+
+        Raises:
+            DeliveryError: the URL is refused, or the channel redirects.
+        """
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._patience.attempts),
+            retry=retry_if_result(self._is_worth_another_try),
+            wait=self._back_off,
+            retry_error_callback=_last_answer,
+        )
+        answer: Answer = await retrying(self._attempt, method, url, headers, content)
+        self._silent = self._silent + 1 if answer.status == 0 else 0
+        return answer
+
+    async def _attempt(self, method: str, url: httpx.URL, headers: Mapping[bytes, bytes], content: bytes) -> Answer:
+        async with self._slots:
+            if self._silent >= CIRCUIT_LIMIT:
+                return Answer(0, "circuit_open")
+            while (pause := self._paused_until - time.monotonic()) > 0:
+                if pause > self._patience.longest_wait:
+                    return Answer(429, "http_429", wait=pause)
+                await asyncio.sleep(pause)
+            answer = await self._exchange(self._client.build_request(method, url, headers=headers, content=content))
+        if answer.wait is not None:
+            self._paused_until = max(self._paused_until, time.monotonic() + answer.wait)
+        return answer
+
+    async def _exchange(self, request: httpx.Request) -> Answer:
+        """One request and its response within the deadline, whatever the channel's pace."""
+        failure: Exception
+        quiet = _sending.set(True)
+        try:
+            async with asyncio.timeout(self._patience.seconds):
+                response = await self._client.send(request, stream=True)
+                try:
+                    body = await _read(response)
+                finally:
+                    await response.aclose()
+            return Answer(response.status_code, f"http_{response.status_code}", body, _asked_wait(response))
+        except (httpx.HTTPError, TimeoutError, OSError) as error:
+            failure = error
+        finally:
+            _sending.reset(quiet)
+        return Answer(0, _code(failure))
+
+    def _is_worth_another_try(self, answer: Answer) -> bool:
+        if answer.wait is not None and answer.wait > self._patience.longest_wait:
+            return False
+        return answer.unsettled and answer.code != "circuit_open"
+
+    def _back_off(self, state: RetryCallState) -> float:
+        """Full jitter (AWS Architecture Blog, 2015) up to twice as long each time; none when the pause gate decides."""
+        answer = state.outcome.result() if state.outcome else None
+        if answer is not None and answer.wait:
+            return 0.0
+        longest = min(FIRST_WAIT_SECONDS * 2 ** (state.attempt_number - 1), LONGEST_BACK_OFF_SECONDS, self._patience.longest_wait)
+        return random.uniform(longest / 2, longest)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        quiet = _sending.set(True)
+        try:
+            await self._client.aclose()
+        finally:
+            _sending.reset(quiet)
+
+
+def _last_answer(state: RetryCallState) -> Answer:
+    assert state.outcome is not None  # tenacity calls this after an attempt
+    answer: Answer = state.outcome.result()
+    return answer
+
+
+async def _read(response: httpx.Response) -> bytes | None:
+    """The body as it came, or None when it is longer than BODY_LIMIT: the rest is left unread."""
+    parts, size = [], 0
+    async for part in response.aiter_raw():
+        parts.append(part)
+        size += len(part)
+        if size > BODY_LIMIT:
+            return None
+    return b"".join(parts)
+
+
+def _asked_wait(response: httpx.Response) -> float | None:
+    """Seconds of a Retry-After header on 429 or 503 (RFC 9110, 10.2.3), given as a number or as a date."""
+    text = response.headers.get("retry-after", "").strip()
+    if response.status_code not in (429, 503) or not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _code(error: Exception) -> str:
+    """A short reason for no answer; the libraries' texts may quote the request and are dropped."""
+    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+        return "timeout"
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return "tls"
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return "dns"
+    return "connect" if isinstance(error, httpx.ConnectError) else "reset"
+
+
+def _is_loud(_: logging.LogRecord) -> bool:
+    return not _sending.get()
+
+
+# These log URLs and headers; what we send is nobody's log line. Other users of the libraries keep theirs.
+for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks"):
+    logging.getLogger(_name).addFilter(_is_loud)

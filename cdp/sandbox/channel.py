@@ -1,0 +1,249 @@
+"""One channel: the rows it holds, the requests it saw, the faults it was asked for. Knows nothing of sockets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+from cdp.sandbox.faults import BEFORE, Fault, Faults
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as the channel sees it."""
+
+    method: str
+    path: str
+    headers: tuple[str, ...]  # names only: values may be secrets
+    idempotency_key: str | None
+    body: bytes = field(repr=False)
+
+    @property
+    def op(self) -> str:
+        """`remove` for DELETE and for paths that end in /remove or /delete, else `upsert`."""
+        last = self.path.split("?", 1)[0].rstrip("/").rsplit("/", 1)[-1]
+        return "remove" if self.method == "DELETE" or last in ("remove", "delete") else "upsert"
+
+    @property
+    def digest(self) -> str:
+        """What the idempotency key stands for."""
+        return hashlib.sha256(b"\0".join((self.method.encode(), self.path.encode(), self.body))).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes back, and how: `manner` is `plain`, `slow`, `drip`, `reset` or `half_reset`."""
+
+    status: int
+    body: bytes = field(repr=False)
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    manner: str = "plain"
+    seconds: float = 0.0
+
+
+def reply(status: int, body: object, **more: Any) -> Reply:
+    """A JSON answer."""
+    return Reply(status, json.dumps(body).encode(), **more)
+
+
+class Refused(Exception):
+    """A request that is wrong in itself; holds the answer."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.reply = reply(status, {"error": code})
+
+
+def parse_rows(body: bytes) -> list[Row]:
+    """The rows of a body: an array, NDJSON, or an object with one list.
+
+    Raises:
+        Refused: it is none of these.
+    """
+    try:
+        given = json.loads(body, parse_constant=_no_constant)
+    except ValueError:
+        given = _ndjson(body)
+    except RecursionError:
+        raise Refused(400, "not_json") from None
+    if isinstance(given, dict):
+        lists = [value for value in given.values() if isinstance(value, list)]
+        given = lists[0] if len(lists) == 1 else [given]
+    if not isinstance(given, list) or not all(isinstance(row, dict) and row for row in given):
+        raise Refused(400, "not_rows")
+    return given
+
+
+def _ndjson(body: bytes) -> list[Row]:
+    try:
+        return [json.loads(line, parse_constant=_no_constant) for line in body.split(b"\n") if line.strip()]
+    except (ValueError, RecursionError):
+        raise Refused(400, "not_json") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+class Channel:
+    """Holds rows by key. `handle` may be called from many threads.
+
+    Args:
+        name: the first part of the path.
+        record: called with every request that changed rows, under the lock, so that a journal keeps their order.
+    """
+
+    def __init__(self, name: str, record: Callable[[Channel, Call, Sequence[int], bytes], None]) -> None:
+        self.name = name
+        self.key: tuple[str, ...] = ()
+        self.max_rows: int | None = None
+        self.rows: dict[tuple[str, ...], Row] = {}
+        self.requests: list[dict[str, Any]] = []
+        self.duplicates = 0
+        self.faults = Faults()
+        self.answers: dict[str, tuple[str, bytes]] = {}
+        self._record = record
+        self._lock = Lock()
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Set the key fields, or the rows that one request may hold.
+
+        Raises:
+            ValueError: says what is valid.
+        """
+        key, most = options.get("key", list(self.key)), options.get("max_rows", self.max_rows)
+        if set(options) - {"key", "max_rows"}:
+            raise ValueError("valid options: key, max_rows")
+        if not isinstance(key, list) or not all(isinstance(name, str) and name for name in key):
+            raise ValueError("key must be a list of field names")
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise ValueError("max_rows must be a whole number from 1")
+        with self._lock:
+            if tuple(key) != self.key:
+                self.rows = {tuple(_text(row.get(name)) for name in key): row for row in self.rows.values()}
+            self.key, self.max_rows = tuple(key), most
+
+    def stage(self, faults: Sequence[Fault]) -> None:
+        """Stage faults."""
+        with self._lock:
+            self.faults.stage(faults)
+
+    def handle(self, call: Call) -> Reply:
+        """Take the rows of a request, or do what a staged fault says."""
+        seen: dict[str, Any] = {
+            "at": datetime.now(UTC).isoformat(),
+            "method": call.method,
+            "path": call.path,
+            "headers": list(call.headers),
+            "idempotency_key": call.idempotency_key,
+            "rows": 0,
+            "fault": None,
+            "duplicate": False,
+        }
+        try:
+            rows = parse_rows(call.body)
+            seen["rows"] = len(rows)
+            with self._lock:
+                answer = self._answer(call, rows, seen)
+        except Refused as refused:
+            answer = refused.reply
+        seen["status"] = 0 if answer.manner in ("reset", "half_reset") else answer.status
+        self.requests.append(seen)
+        return answer
+
+    def _answer(self, call: Call, rows: list[Row], seen: dict[str, Any]) -> Reply:
+        keys = self._keys(rows)
+        fault = self.faults.strike([_shown(key) for key in keys if key])
+        if fault is None:
+            return self._take(call, rows, keys, seen)
+        seen["fault"] = fault.kind
+        if fault.status is not None:
+            wait = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
+            return reply(fault.status, {"error": fault.code}, headers=wait)
+        if fault.kind in BEFORE:
+            return _instead(fault)
+        return _disturbed(fault, self._take(call, rows, keys, seen))
+
+    def _take(self, call: Call, rows: list[Row], keys: Sequence[tuple[str, ...] | None], seen: dict[str, Any]) -> Reply:
+        if self.max_rows is not None and len(rows) > self.max_rows:
+            return reply(413, {"error": "too_many_rows"})
+        known = self.answers.get(call.idempotency_key) if call.idempotency_key else None
+        if known is not None:
+            seen["duplicate"] = True
+            self.duplicates += 1
+            return Reply(200, known[1]) if known[0] == call.digest else reply(422, {"error": "idempotency_mismatch"})
+        codes = self.faults.rejected([_shown(key) if key else "" for key in keys])
+        codes |= {place: "missing_key" for place, key in enumerate(keys) if key is None}
+        errors = [{"key": _as_sent(rows[place], self.key), "index": place, "code": code} for place, code in sorted(codes.items())]
+        answer = reply(200, {"accepted": len(rows) - len(errors), "errors": errors})
+        self.apply(call.op, rows, keys, codes)
+        self._record(self, call, sorted(codes), answer.body)
+        # An answer is kept when something was done. A request that changed nothing may be tried again.
+        if call.idempotency_key and len(errors) < len(rows):
+            self.answers[call.idempotency_key] = (call.digest, answer.body)
+        return answer
+
+    def apply(self, op: str, rows: Sequence[Row], keys: Sequence[tuple[str, ...] | None], left_out: Mapping[int, str]) -> None:
+        """Put or take away the rows that are not left out."""
+        for place, key in enumerate(keys):
+            if key is None or place in left_out:
+                continue
+            if op == "remove":
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = rows[place]
+
+    def _keys(self, rows: Sequence[Row]) -> list[tuple[str, ...] | None]:
+        """Each row's key, None where a part is missing. The first row ever seen names the key when no option did."""
+        if rows and not self.key:
+            self.key = ("external_id",) if "external_id" in rows[0] else (next(iter(rows[0])),)
+        if len(self.key) == 1:
+            name = self.key[0]
+            return [(_text(row[name]),) if row.get(name) is not None else None for row in rows]
+        return [tuple(_text(row[n]) for n in self.key) if all(row.get(n) is not None for n in self.key) else None for row in rows]
+
+    def replay(self, call: Call, digest: str, left_out: Sequence[int], answer: bytes) -> None:
+        """Do again what a journal says was done."""
+        rows = parse_rows(call.body)
+        self.apply(call.op, rows, self._keys(rows), dict.fromkeys(left_out, ""))
+        if call.idempotency_key and len(left_out) < len(rows):
+            self.answers[call.idempotency_key] = (digest, answer)
+
+
+def _instead(fault: Fault) -> Reply:
+    """The answers for which no row is taken."""
+    if fault.kind == "reset":
+        return Reply(200, b"", manner="reset")
+    if fault.kind == "html":
+        return Reply(200, b"<!doctype html><html><body>Please sign in</body></html>", content_type="text/html")
+    return Reply(302, b"", headers={"Location": "/_sandbox"})
+
+
+def _disturbed(fault: Fault, answer: Reply) -> Reply:
+    """The answers that hide that the rows were taken."""
+    if fault.kind == "applied_but_500":
+        return reply(500, {"error": fault.code})
+    if fault.kind == "not_json":
+        return replace(answer, body=b"OK", content_type="text/plain")
+    return replace(answer, manner=fault.kind, seconds=fault.seconds)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _shown(key: tuple[str, ...]) -> str:
+    return "|".join(key)
+
+
+def _as_sent(row: Row, key: tuple[str, ...]) -> Any:
+    values = [row.get(name) for name in key]
+    return values[0] if len(values) == 1 else values

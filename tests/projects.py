@@ -95,7 +95,8 @@ MASKS = """\
 kind: masks
 masks:
   "null": {of: "*", gives: public}
-  pseudonym: {of: [identifier, contact, name], gives: identifier.pseudonym, kind: hmac_sha256, key: {env: CDP_PSEUDONYM_KEY}, per: destination}
+  pseudonym:
+    {of: [identifier, contact, name], gives: identifier.pseudonym, kind: hmac_sha256, key: {env: CDP_PSEUDONYM_KEY}, per: destination}
   year: {of: demographic.birth_date, gives: {demographic.birth_date: demographic.year}, over_89: "null"}
 """
 
@@ -113,7 +114,14 @@ purposes:
 CONSENT = """\
 kind: consent
 entity: consent
-columns: {person: patient_id, purpose: purpose, channel: channel, status: status, effective: effective_at, expires: expires_at, recorded: recorded_at}
+columns:
+  person: patient_id
+  purpose: purpose
+  channel: channel
+  status: status
+  effective: effective_at
+  expires: expires_at
+  recorded: recorded_at
 granted: active
 max_age: {hours: 26}
 semantics:

@@ -95,7 +95,8 @@ def _header(name: str, value: str, destination: Destination, document: Document,
     path = ("http", "headers", name)
     used = re.findall(r"\{([^{}]*)\}", value)
     for secret in used:
-        index.refer(document, path, secret, frozenset(destination.secrets), "secret", hint="secrets stand under `secrets` of the destination")
+        hint = "secrets stand under `secrets` of the destination"
+        index.refer(document, path, secret, frozenset(destination.secrets), "secret", hint=hint)
     if not used and CREDENTIALS.search(name):
         index.problems.add(document, path, "holds a credential in plain text", hint="name it under `secrets` and write {NAME} here")
 
@@ -113,7 +114,7 @@ def _config(config: ProjectConfig, document: Document, index: Index) -> None:
         index.named(document, ("periods", name), name, "period", key=True, reserved=True)
     for name, environment in config.environments.items():
         _environment(environment, ("environments", name), document, index)
-    _one_meaning({name: others for name, others in config.code_systems.items()}, "code_systems", document, index)
+    _one_meaning(config.code_systems, "code_systems", document, index)
     _one_meaning({name: unit.same_as for name, unit in config.units.items()}, "units", document, index)
 
 

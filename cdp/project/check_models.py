@@ -89,9 +89,7 @@ def _roles(entity: Entity, document: Document, index: Index) -> None:
             index.problems.add(document, path, f"column {holders[column.role]!r} is the {column.role} already")
 
 
-def _relation(
-    relation: Relation, path: tuple[str, ...], entity: Entity, document: Document, project: Project, index: Index
-) -> None:
+def _relation(relation: Relation, path: tuple[str, ...], entity: Entity, document: Document, project: Project, index: Index) -> None:
     name = path[-1]
     index.named(document, path, name, "relation", key=True, reserved=True)
     if name in entity.columns:

@@ -47,7 +47,7 @@ def _class(name: str, data_class: DataClass, index: Index) -> None:
         hint = "lower snake case words joined by dots, such as contact.email"
         index.problems.add(document, path, f"class name {short(name)} is not one", hint=hint, key=True)
     if name == "none":
-        index.problems.add(document, path, "`none` is what a review says of a value set without a class", hint="choose another name", key=True)
+        index.problems.add(document, path, "`none` is what a review says of codes without a class", hint="choose another name", key=True)
     index.refer(document, (*path, "needs_consent"), data_class.needs_consent, index.inside("consent", "semantics"), "consent")
 
 

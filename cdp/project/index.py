@@ -15,10 +15,13 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
 CLASS: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
 # Words of the language: a column, relation or trait of such a name could not be told from them.
-RESERVED: Final = frozenset(
-    "has lacks count sum avg min max latest earliest most_frequent list days_covered all any not n_of segment with where within "
-    "upcoming older_than during before after since until is of by ties as age as_of".split()
-)
+# fmt: off
+RESERVED: Final = frozenset([
+    "has", "lacks", "count", "sum", "avg", "min", "max", "latest", "earliest", "most_frequent", "list", "days_covered",
+    "all", "any", "not", "n_of", "segment", "with", "where", "within", "upcoming", "older_than", "during", "before", "after",
+    "since", "until", "is", "of", "by", "ties", "as", "age", "as_of",
+])
+# fmt: on
 
 
 @dataclass(slots=True)
@@ -62,7 +65,15 @@ class Index:
     # -- checks that many kinds share ---------------------------------------------------------------------------------
 
     def refer(
-        self, document: Document, path: Path, value: str | None, valid: frozenset[str] | None, what: str, *, hint: str = "", key: bool = False
+        self,
+        document: Document,
+        path: Path,
+        value: str | None,
+        valid: frozenset[str] | None,
+        what: str,
+        *,
+        hint: str = "",
+        key: bool = False,
     ) -> bool:
         """Report a name that does not exist; None as `value` or `valid` leaves nothing to compare. True when all is well."""
         if value is None or valid is None or value in valid:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import gc
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cdp.errors import UsageError
 from cdp.project import check_activation, check_models, check_policy, codes
 from cdp.project.bind import bind
+from cdp.project.files import CONFIG, files, find_root
 from cdp.project.index import Index
 from cdp.project.problems import Problems
 from cdp.project.project import Policy, Project
@@ -23,26 +24,11 @@ from cdp.spec.policy import Agreement, Classes, Consent, Declassify, Eligibility
 
 __all__ = ["Policy", "Project", "find_root", "load"]
 
-CONFIG: Final = "conf/cdp.yml"
-FOLDERS: Final = ("models", "syncs", "destinations", "governance")
 ONCE: Final = frozenset({"project", "classes", "masks", "purposes", "consent", "declassify", "value_sets"})
 NEEDED: Final = {"project": CONFIG, "classes": "governance/classes.yml", "purposes": "governance/purposes.yml"}
 
 K = TypeVar("K", bound=Kind)
 Specs = Mapping[tuple[str, str], Kind]
-
-
-def find_root(start: Path) -> Path:
-    """The project that `start` lies in: the nearest folder upwards that holds conf/cdp.yml.
-
-    Raises:
-        UsageError: there is none.
-    """
-    start = start.resolve()
-    for folder in (start, *start.parents):
-        if (folder / CONFIG).is_file():
-            return folder
-    raise UsageError(f"no project here: neither {start} nor a folder above it holds {CONFIG}", fix="`cdp init DIR` makes one; or name one with --project DIR")
 
 
 def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
@@ -55,59 +41,40 @@ def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
     Raises:
         ProjectError: carries every problem of every file.
     """
-    root = root.resolve()
     problems = Problems()
-    documents = [document for path in _files(root, problems) for document in read(path, root, problems)]
-    sources: dict[tuple[str, str], Document] = {}
-    specs: dict[tuple[str, str], Kind] = {}
-    for document in documents:
-        _declare(document, root, sources, specs, problems)
-    for kind, file in NEEDED.items():
-        if (kind, kind) not in sources:
-            problems.add(file, (), f"no document says `kind: {kind}`", hint=f"write it to {file}")
-    project = _assemble(root, specs, sources)
-    index = Index(sources, problems)
-    check_models.check(project, index)
-    check_policy.check(project, index)
-    check_activation.check(project, index, frozenset(connectors) if connectors is not None else None)
-    bound = bind(project, problems)
+    with _without_collection():
+        project = _read(root.resolve(), problems)
+        index = Index(project.sources, problems)
+        check_models.check(project, index)
+        check_policy.check(project, index)
+        check_activation.check(project, index, frozenset(connectors) if connectors is not None else None)
+        bound = bind(project, problems)
     problems.raise_if_any()
     return replace(project, bound=bound)
 
 
-# -- files ------------------------------------------------------------------------------------------------------------
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Pause the garbage collector: a load makes a hundred thousand objects that stay, and searching them doubles its time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
-def _files(root: Path, problems: Problems) -> Iterator[Path]:
-    """conf/cdp.yml and every YAML file below the four folders, in the order of their names; hidden ones are left out."""
-    if (root / CONFIG).exists() and _inside(root / CONFIG, root, root, problems):
-        yield root / CONFIG
-    for top in FOLDERS:
-        for folder, folders, files in os.walk(root / top, onerror=lambda e: _unreadable(e, root, problems)):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(folders):
-                if (path := Path(folder, name)).is_symlink():
-                    file = path.relative_to(root).as_posix()
-                    problems.add(file, (), "is a link to a folder, which is not followed", hint="move the folder here")
-            for name in sorted(files):
-                if not name.startswith(".") and name.lower().endswith((".yml", ".yaml")):
-                    path = Path(folder, name)
-                    if _inside(path, root, root / top if top == "governance" else root, problems):
-                        yield path
-
-
-def _inside(path: Path, root: Path, within: Path, problems: Problems) -> bool:
-    """Whether a file lies where its name says. A link must not smuggle in what the owners of governance/ never saw."""
-    if path.resolve().is_relative_to(within):
-        return True
-    place = "the project" if within == root else f"{within.name}/"
-    problems.add(path.relative_to(root).as_posix(), (), f"is a link that leaves {place}", hint="copy the file here")
-    return False
-
-
-def _unreadable(error: OSError, root: Path, problems: Problems) -> None:
-    if not isinstance(error, FileNotFoundError):  # a project need not have all four folders
-        problems.add(Path(error.filename).relative_to(root).as_posix(), (), f"cannot be read: {error.strerror}")
+def _read(root: Path, problems: Problems) -> Project:
+    sources: dict[tuple[str, str], Document] = {}
+    specs: dict[tuple[str, str], Kind] = {}
+    for path in files(root, problems):
+        for document in read(path, root, problems):
+            _declare(document, root, sources, specs, problems)
+    for kind, file in NEEDED.items():
+        if (kind, kind) not in sources:
+            problems.add(file, (), f"no document says `kind: {kind}`", hint=f"write it to {file}")
+    return _assemble(root, specs, sources)
 
 
 # -- documents --------------------------------------------------------------------------------------------------------

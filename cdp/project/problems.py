@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 Path = Sequence["str | int"]  # keys and list positions, from the top of a document
 
-_SUGGESTED = 100  # problems that get a suggestion; beyond, comparing names would cost more than it helps
+_SUGGESTED = 50  # problems that get a suggestion; beyond, comparing names would cost more than it helps
+_LISTED = 50  # names that a problem keeps of those that could stand there
 
 
 class Problems:
@@ -44,7 +45,7 @@ class Problems:
             path: where in the document; the nearest part that exists gives line and column.
             message: what is wrong.
             value: what stands there; compared with `valid` for a "did you mean".
-            valid: what could stand there.
+            valid: what could stand there; of very many the first are kept.
             hint: the fix.
             key: the mistake is in the key, not in the value under it.
             at: line and column, where they are known without a document.
@@ -56,7 +57,7 @@ class Problems:
             file, place = source, at or (0, 0)
         else:
             file, place = source.file, at or source.position(path, key=key)
-        self._found.append(Problem(file, *place, message, dotted(path), choices, hint))
+        self._found.append(Problem(file, *place, message, dotted(path), choices[:_LISTED], hint))
 
     def raise_if_any(self) -> None:
         """Raise ProjectError with all problems, if there are any."""

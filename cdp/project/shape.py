@@ -56,7 +56,7 @@ def _trace(tree: Tree, detail: ErrorDetails) -> tuple[Path, Path | None]:
     at = tree
     for number, part in enumerate(detail["loc"]):
         if (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int) and part < len(at)):
-            path, at = (*path, part), at[part]
+            path, at = (*path, part), _at(at, (part,))
         elif detail["type"] == "missing" and number == len(detail["loc"]) - 1:
             break
         elif isinstance(part, str) and branch is None:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import yaml
 from yaml import events
@@ -29,11 +29,26 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 @dataclass(slots=True)
 class Node:
-    """Where a part of a document stands: its own place, its keys' places, the parts below. Lines count from 0."""
+    """Where a mapping or list stands: its own place, its keys' places, its parts.
 
-    mark: Any
-    keys: dict[str, Any]
-    parts: dict[str, Node] | list[Node] | None = None
+    A place is one number, and a scalar part is nothing but its place: there are a hundred of them in a document, and
+    objects would make the garbage collector the slowest part of a load.
+    """
+
+    place: int
+    keys: dict[str, int]
+    parts: dict[str, Node | int] | list[Node | int]
+
+
+def _place(mark: Any) -> int:
+    """Line and column, both from 0, in one number; a file has less than 2**20 columns."""
+    line: int = mark.line
+    column: int = mark.column
+    return line << 20 | column
+
+
+def _line_col(place: int) -> tuple[int, int]:
+    return (place >> 20) + 1, (place & 0xFFFFF) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +70,20 @@ class Document:
 
     def position(self, path: Sequence[str | int], key: bool = False) -> tuple[int, int]:
         """Line and column, from 1, of the value at `path` (or of its key), or of the nearest part above that exists."""
-        node, mark = self.node, self.node.mark
+        node: Node | int = self.node
+        place = self.node.place
         for part in path:
-            parts: Any = node.parts
+            parts: Any = None if isinstance(node, int) else node.parts
             if isinstance(parts, dict) and part in parts:
-                mark = node.keys[part] if key else parts[part].mark
+                keys = {} if isinstance(node, int) else node.keys
             elif isinstance(parts, list) and isinstance(part, int) and part < len(parts):
-                mark = parts[part].mark
+                keys = {}
             else:
                 break
             node = parts[part]
-        return mark.line + 1, mark.column + 1
+            value = node if isinstance(node, int) else node.place
+            place = keys.get(str(part), value) if key else value
+        return _line_col(place)
 
 
 def read(path: Path, root: Path, problems: Problems) -> list[Document]:
@@ -159,41 +177,41 @@ class _Reader:
             self._key(frame, text, plain, event.start_mark)
             return
         value = None if plain and text in _NULLS else Text(text, not plain)
-        self._put(frame, value, Node(event.start_mark, {}), False)
+        self._put(frame, value, _place(event.start_mark))
 
     def _key(self, frame: _Frame, text: str, plain: bool, mark: Any) -> None:
         frame.key = _BAD
         if not text or (plain and text == "~"):
-            self._problem(mark, "an empty key")
+            self._problem(_place(mark), "an empty key")
         elif plain and text == "<<":
-            self._problem(mark, "merge keys (<<) are not read", "write the keys out")
+            self._problem(_place(mark), "merge keys (<<) are not read", "write the keys out")
         elif text in frame.value:
-            first = frame.node.keys[text].line + 1
-            self._problem(mark, f"duplicate key {short(text)}", f"the first stands in line {first}; remove one")
+            first, _ = _line_col(frame.node.keys[text])
+            self._problem(_place(mark), f"duplicate key {short(text)}", f"the first stands in line {first}; remove one")
         else:
             frame.key = text
-            frame.node.keys[text] = mark
+            frame.node.keys[text] = _place(mark)
 
     def _mapping(self, event: Any) -> None:
-        self._open(event, {}, Node(event.start_mark, {}, {}))
+        self._open(event, {}, Node(_place(event.start_mark), {}, {}))
 
     def _sequence(self, event: Any) -> None:
-        self._open(event, [], Node(event.start_mark, {}, []))
+        self._open(event, [], Node(_place(event.start_mark), {}, []))
 
     def _open(self, event: Any, value: Any, node: Node) -> None:
         if event.tag or event.anchor:
             self._undecorated(event)
         if len(self.stack) >= MAX_DEPTH:
-            self._problem(event.start_mark, f"nested deeper than {MAX_DEPTH} levels")
+            self._problem(_place(event.start_mark), f"nested deeper than {MAX_DEPTH} levels")
             raise _Stop
         frame = self.stack[-1] if self.stack else None
         is_key = frame is not None and frame.key is None and type(frame.value) is dict
         if frame is not None and is_key:
             kind = "mapping" if type(value) is dict else "list"
-            self._problem(event.start_mark, f"a {kind} as a key", "keys are text")
+            self._problem(_place(event.start_mark), f"a {kind} as a key", "keys are text")
             frame.key = _BAD
         else:
-            self._put(frame, value, node, True)
+            self._put(frame, value, node)
         self.stack.append(_Frame(value, node, is_key))
 
     def _end(self, _: Any) -> None:
@@ -204,36 +222,39 @@ class _Reader:
         elif not frame.is_key:
             self.stack[-1].key = None
 
-    def _put(self, frame: _Frame | None, value: Tree, node: Node, opens: bool) -> None:
-        """Hang a value below its parent. A parent keeps its key until what `opens` here is closed."""
+    def _put(self, frame: _Frame | None, value: Tree, node: Node | int) -> None:
+        """Hang a value below its parent. A parent keeps its key until a mapping or list that begins here is closed."""
         if frame is None:
             if value is not None and type(value) is not dict:
-                kind = "a list" if opens else short(value)
-                self._problem(node.mark, f"a document must be a mapping, not {kind}", "begin with `kind:`")
-        elif type(frame.value) is list:
-            frame.value.append(value)
-            frame.node.parts.append(node)  # type: ignore[union-attr]
-        else:
-            if frame.key is not _BAD:
-                frame.value[frame.key] = value  # type: ignore[call-overload]
-                frame.node.parts[frame.key] = node  # type: ignore[index,call-overload]
-            if not opens:
+                kind = "a list" if isinstance(node, Node) else short(value)
+                place = node.place if isinstance(node, Node) else node
+                self._problem(place, f"a document must be a mapping, not {kind}", "begin with `kind:`")
+            return
+        values, parts = frame.value, cast(Any, frame.node.parts)
+        if isinstance(values, dict):
+            if frame.key is not None and frame.key is not _BAD:
+                values[frame.key] = value
+                parts[frame.key] = node
+            if not isinstance(node, Node):
                 frame.key = None
+        else:
+            values.append(value)
+            parts.append(node)
 
     def _alias(self, event: Any) -> None:
-        self._problem(event.start_mark, f"alias {short('*' + event.anchor)}: aliases are not read", "write the value out")
+        self._problem(_place(event.start_mark), f"alias {short('*' + event.anchor)}: aliases are not read", "write the value out")
         raise _Stop
 
     # -- mistakes ---------------------------------------------------------------------------------------------------
 
     def _undecorated(self, event: Any) -> None:
         if event.anchor:
-            self._problem(event.start_mark, f"anchor {short('&' + event.anchor)}: anchors are not read", "write the value out")
+            self._problem(_place(event.start_mark), f"anchor {short('&' + event.anchor)}: anchors are not read", "write the value out")
         if event.tag:
-            self._problem(event.start_mark, f"tag {short(event.tag)}: tags are not read", "remove it; the field decides the type")
+            self._problem(_place(event.start_mark), f"tag {short(event.tag)}: tags are not read", "remove it; the field decides the type")
 
-    def _problem(self, mark: Any, message: str, hint: str = "") -> None:
-        self.problems.add(self.file, (), message, hint=hint, at=(mark.line + 1, mark.column + 1))
+    def _problem(self, place: int, message: str, hint: str = "") -> None:
+        self.problems.add(self.file, (), message, hint=hint, at=_line_col(place))
         self.found += 1
         if self.found >= MAX_PROBLEMS:
             self.problems.add(self.file, (), f"has {MAX_PROBLEMS} mistakes; the rest was not read")
@@ -263,7 +284,7 @@ def _names_of(text: str, file: str, read: Sequence[Document]) -> list[Document]:
     for part in re.split(r"^---", text, flags=re.MULTILINE):
         pairs = dict(re.findall(r"^(kind|name):[ \t]*[\"']?(\w+)", part, re.MULTILINE))
         if "kind" in pairs and (pairs["kind"], pairs.get("name")) not in known:
-            found.append(Document(file, pairs, Node(yaml.Mark(file, 0, 0, 0, None, None), {}), sound=False))
+            found.append(Document(file, pairs, Node(0, {}, {}), sound=False))
     return found
 
 

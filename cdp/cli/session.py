@@ -76,4 +76,4 @@ class Session:
         from cdp import engine
 
         with self.out.progress(f"starting the engine {self.environment.engine}"):
-            return engine.connect(self.environment, root=self.root, timezone=self.project.timezone)
+            return engine.connect(self.environment, root=self.root)

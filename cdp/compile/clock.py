@@ -24,6 +24,15 @@ class Clock:
     def day(self) -> dt.date:
         return self.instant.date()
 
+    @property
+    def zone(self) -> str:
+        """The IANA name of the project's time zone."""
+        return str(self.instant.tzinfo)
+
+    def midnight(self, day: dt.date) -> dt.datetime:
+        """The moment at which a local calendar day begins."""
+        return dt.datetime.combine(day, dt.time.min, self.instant.tzinfo)
+
     @classmethod
     def now(cls, timezone: str) -> Clock:
         """The wall clock."""

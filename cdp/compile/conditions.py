@@ -11,7 +11,7 @@ from sqlglot import exp
 from cdp.compile import sql
 from cdp.compile.clock import Clock
 from cdp.compile.scans import Row
-from cdp.compile.windows import aged_between, day_of, happened, in_window, resolve
+from cdp.compile.windows import aged_between, happened, in_window, resolve
 from cdp.project.terms import (
     AgeBetween,
     ColumnRef,
@@ -29,6 +29,7 @@ from cdp.project.terms import (
     Operand,
     Picked,
     Some,
+    Value,
 )
 from cdp.spec.model import ColumnType, Entity, Interval
 
@@ -139,23 +140,23 @@ class Compiler:
 
     def _compare(self, term: Compare, row: Row, clock: Clock, role: str) -> exp.Expression:
         value = self.value(term.operand, row, clock, role)
-        test = _comparison(term, value)
+        test = _comparison(term, value, clock)
         if not term.units:
             return test
         column = _column(term.operand)
         unit = self.entity(column.entity).columns[column.column].unit
         assert unit is not None, "the binder asks for a unit column"
-        return sql.every([_one_of(self._sibling(term.operand, unit, row, clock, role), term.units), test])
+        return sql.every([_one_of(self._sibling(term.operand, unit, row, clock, role), term.units, clock), test])
 
     def _one_of(self, term: OneOf, row: Row, clock: Clock, role: str) -> exp.Expression:
         value = self.value(term.operand, row, clock, role)
-        found = _one_of(_comparable(value, term.type, term.values[0]) if term.values else value, term.values)
+        found = _one_of(_comparable(value, term.type, term.values[0], clock) if term.values else value, term.values, clock)
         if not term.systems:
             return found
         column = _column(term.operand)
         system = self.entity(column.entity).columns[column.column].system
         assert system is not None, "the binder gives systems only where a system column is declared"
-        return sql.every([found, _one_of(self._sibling(term.operand, system, row, clock, role), term.systems)])
+        return sql.every([found, _one_of(self._sibling(term.operand, system, row, clock, role), term.systems, clock)])
 
 
 def _column(operand: Operand) -> ColumnRef:
@@ -164,26 +165,29 @@ def _column(operand: Operand) -> ColumnRef:
     return operand if isinstance(operand, ColumnRef) else operand.column
 
 
-def _one_of(value: exp.Expression, values: tuple[object, ...]) -> exp.Expression:
-    literals = [sql.literal(v) for v in values]  # type: ignore[arg-type]
+def _one_of(value: exp.Expression, values: tuple[Value, ...], clock: Clock) -> exp.Expression:
+    literals = [_literal(v, clock) for v in values]
     if not literals:
         return exp.Boolean(this=False)
     return sql.equal(value, literals[0]) if len(literals) == 1 else exp.In(this=value, expressions=literals)
 
 
-def _comparison(term: Compare, value: exp.Expression) -> exp.Expression:
-    literal = sql.literal(term.value)
+def _comparison(term: Compare, value: exp.Expression, clock: Clock) -> exp.Expression:
+    literal = _literal(term.value, clock)
     if term.op in COMPARISONS:
-        return COMPARISONS[term.op](this=_comparable(value, term.type, term.value), expression=literal)
+        return COMPARISONS[term.op](this=_comparable(value, term.type, term.value, clock), expression=literal)
     name = {"starts_with": exp.StartsWith, "ends_with": exp.EndsWith, "contains": exp.Contains}[term.op]
     return name(this=value, expression=literal)
 
 
-def _comparable(value: exp.Expression, kind: ColumnType, literal: object) -> exp.Expression:
+def _literal(value: Value, clock: Clock) -> exp.Expression:
+    """A typed literal; a timestamp without an offset is local time."""
+    if isinstance(value, dt.datetime) and value.tzinfo is None:
+        value = value.replace(tzinfo=clock.instant.tzinfo)
+    return sql.literal(value)
+
+
+def _comparable(value: exp.Expression, kind: ColumnType, literal: object, clock: Clock) -> exp.Expression:
     """A timestamp meets a day as its own local calendar day."""
-    is_day = kind == "timestamp" and _is_day(literal)
-    return day_of(value, "timestamp") if is_day else value
-
-
-def _is_day(value: object) -> bool:
-    return isinstance(value, dt.date) and not isinstance(value, dt.datetime)
+    is_day = isinstance(literal, dt.date) and not isinstance(literal, dt.datetime)
+    return sql.local_day(value, clock.zone) if kind == "timestamp" and is_day else value

@@ -186,7 +186,7 @@ class Scan:
         """
         start, _, kind = self.time()
         assert start is not None, "the binder asks for a time"
-        moment = exp.Cast(this=start, to=exp.DataType(this=exp.DataType.Type.DATE)) if measure.by_day and kind != "date" else start
+        moment = sql.local_day(start, self.clock.zone) if measure.by_day and kind != "date" else start
         parts = [moment]
         if measure.ties is not None:
             parts += _tie_order(self.row.column(measure.ties.column, self.clock), measure.ties, latest=measure.verb == "latest")
@@ -221,8 +221,8 @@ def _tie_order(value: exp.Expression, ties: Ties, *, latest: bool) -> list[exp.E
     kind = ties.column.type
     known = sql.not_null(value) if latest else sql.is_null(value)
     if kind in ("date", "timestamp"):
-        epoch = exp.Anonymous(this="unix_micros", expressions=[exp.Cast(this=value.copy(), to=exp.DataType(this=exp.DataType.Type.TIMESTAMPTZ))])
-        value = epoch
+        moment = exp.Cast(this=value.copy(), to=exp.DataType(this=exp.DataType.Type.TIMESTAMPTZ))
+        value = exp.Anonymous(this="unix_micros", expressions=[moment])
     turned = exp.Neg(this=value.copy()) if ties.lowest == latest else value.copy()
     return [known, sql.coalesce(turned, sql.number(0))]
 

@@ -63,7 +63,16 @@ def date_literal(day: dt.date) -> exp.Expression:
 
 def timestamp_literal(moment: dt.datetime) -> exp.Expression:
     """A moment with its offset, so that the hour that comes twice is one of the two."""
+    offset = moment.utcoffset()
+    if offset is None or offset.seconds % 60:  # local mean times of long ago have offsets that SQL cannot write
+        moment = moment.astimezone(dt.UTC)
     return exp.Cast(this=string(moment.isoformat(sep=" ")), to=exp.DataType(this=exp.DataType.Type.TIMESTAMPTZ))
+
+
+def local_day(moment: exp.Expression, zone: str) -> exp.Expression:
+    """The calendar day of a timestamp in a time zone; sessions are in UTC."""
+    shifted = exp.Anonymous(this="from_utc_timestamp", expressions=[moment, string(zone)])
+    return exp.Cast(this=shifted, to=exp.DataType(this=exp.DataType.Type.DATE))
 
 
 def literal(value: Value) -> exp.Expression:
@@ -122,11 +131,16 @@ def negation(test: exp.Expression) -> exp.Expression:
     """The exact complement: where the test is unknown, its negation is true."""
     if isinstance(test, exp.Not) and isinstance(test.this, exp.Coalesce):
         return test.this
-    if isinstance(test, (exp.Is, exp.Boolean)):
+    if isinstance(test, (exp.Is, exp.Boolean)) or _counts(test):
         return exp.Not(this=test)
     if isinstance(test, exp.Not) and isinstance(test.this, exp.Is):
         return test.this
     return exp.Not(this=coalesce(test, exp.Boolean(this=False)))
+
+
+def _counts(test: exp.Expression) -> bool:
+    """A comparison of a coalesced value with a literal is never unknown."""
+    return isinstance(test, exp.Binary) and isinstance(test.this, exp.Coalesce) and isinstance(test.expression, exp.Literal)
 
 
 def is_true(node: exp.Expression) -> bool:

@@ -11,8 +11,8 @@ from typing import Literal
 
 from sqlglot import exp
 
+from cdp.compile import sql
 from cdp.compile.clock import Clock
-from cdp.compile.sql import date_literal, timestamp_literal
 from cdp.project.terms import Day, Unit, Window
 
 
@@ -63,9 +63,7 @@ def _period(name: str, day: dt.date, declared: frozenset[str]) -> tuple[dt.date,
     return start, shift(start, unit, size) - dt.timedelta(days=1)
 
 
-def day_of(value: exp.Expression, kind: str) -> exp.Expression:
-    """The local calendar day of a date or timestamp; the session's time zone is the project's."""
-    return value if kind == "date" else exp.Cast(this=value, to=exp.DataType.build("date"))
+EARLIEST, LATEST = dt.date(1, 1, 3), dt.date(9999, 12, 29)  # with room for any time zone
 
 
 def in_window(
@@ -74,43 +72,48 @@ def in_window(
     """Whether a moment, or an interval whose null end is still to come, touches a closed window. A null start does not."""
     first = resolve(window.first, clock, periods) if window.first else None
     last = resolve(window.last, clock, periods) if window.last else None
-    day = day_of(start, kind)
+    parts = []
     if end is None:
-        if first and last:
-            return exp.Between(this=day, low=date_literal(first), high=date_literal(last))
-        return exp.LTE(this=day, expression=date_literal(last)) if last else exp.GTE(this=day, expression=date_literal(_known(first)))
-    begins = exp.LTE(this=day, expression=date_literal(last)) if last else exp.Not(this=exp.Is(this=start, expression=exp.Null()))
-    if first is None:
-        return begins
-    ends = exp.GTE(this=day_of(end.copy(), kind), expression=date_literal(first))
-    ongoing = exp.Is(this=end, expression=exp.Null())
-    return exp.And(this=begins, expression=exp.Paren(this=exp.Or(this=ongoing, expression=ends)))
+        if first:
+            parts.append(_not_before(start, kind, first, clock))
+        if last:
+            parts.append(_not_after(start, kind, last, clock))
+        return sql.every(parts)
+    parts.append(_not_after(start, kind, last, clock) if last else sql.not_null(start))
+    if first:
+        parts.append(sql.some([sql.is_null(end), _not_before(end.copy(), kind, first, clock)]))
+    return sql.every(parts)
 
 
-def _known(day: dt.date | None) -> dt.date:
-    assert day is not None, "a window has at least one bound"
-    return day
+def _not_before(value: exp.Expression, kind: str, day: dt.date, clock: Clock) -> exp.Expression:
+    """The value's local day is `day` or later: for a timestamp a bound on the moment, so that files can be skipped."""
+    if kind == "date":
+        return exp.GTE(this=value.copy(), expression=sql.date_literal(day))
+    return exp.GTE(this=value.copy(), expression=sql.timestamp_literal(clock.midnight(max(day, EARLIEST))))
+
+
+def _not_after(value: exp.Expression, kind: str, day: dt.date, clock: Clock) -> exp.Expression:
+    """The value's local day is `day` or earlier."""
+    if kind == "date":
+        return exp.LTE(this=value.copy(), expression=sql.date_literal(day))
+    next_day = min(day, LATEST) + dt.timedelta(days=1)
+    return exp.LT(this=value.copy(), expression=sql.timestamp_literal(clock.midnight(max(next_day, EARLIEST))))
 
 
 def happened(moment: exp.Expression, kind: str, clock: Clock) -> exp.Expression:
     """Whether a row exists at the clock: its time is not later, or not known."""
-    bound = date_literal(clock.day) if kind == "date" else timestamp_literal(clock.instant)
-    return exp.Paren(
-        this=exp.Or(
-            this=exp.Is(this=moment, expression=exp.Null()), expression=exp.LTE(this=moment.copy(), expression=bound)
-        )
-    )
+    bound = sql.date_literal(clock.day) if kind == "date" else sql.timestamp_literal(clock.instant)
+    return sql.some([sql.is_null(moment), exp.LTE(this=moment.copy(), expression=bound)])
 
 
 def aged_between(
     birth: exp.Expression, low: int | None, high: int | None, unit: Literal["years", "months"], day: dt.date
 ) -> exp.Expression:
-    """Completed years or months on a day, as bounds on the birth date: who is born on 29 February turns on 1 March."""
-    tests: list[exp.Expression] = []
-    if low is not None:
-        tests.append(exp.LTE(this=birth, expression=date_literal(shift(day, unit, -low))))
+    """Completed years or months on a day, as bounds on the birth date.
+
+    Who is born on 29 February turns on 1 March. Without a lower bound the person is at least born.
+    """
+    tests = [exp.LTE(this=birth, expression=sql.date_literal(shift(day, unit, -(low or 0))))]
     if high is not None:
-        tests.append(exp.GT(this=birth.copy(), expression=date_literal(shift(day, unit, -(high + 1)))))
-    if low is None:
-        tests.append(exp.LTE(this=birth.copy(), expression=date_literal(day)))
-    return tests[0] if len(tests) == 1 else exp.And(this=tests[0], expression=tests[1])
+        tests.append(exp.GT(this=birth.copy(), expression=sql.date_literal(shift(day, unit, -(high + 1)))))
+    return sql.every(tests)

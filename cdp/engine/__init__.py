@@ -15,13 +15,12 @@ __all__ = ["Engine", "connect"]
 NEEDS = {"sail": ("pysail", "pyspark"), "spark": ("pyspark", "delta")}
 
 
-def connect(environment: Environment, *, root: Path, timezone: str) -> Engine:
+def connect(environment: Environment, *, root: Path) -> Engine:
     """Open the environment's engine.
 
     Args:
         environment: of conf/cdp.yml.
         root: the project's folder, where a relative `lakehouse` starts.
-        timezone: the project's, IANA name.
 
     Raises:
         EngineError: the engine's packages are not installed, or it does not start.
@@ -33,7 +32,7 @@ def connect(environment: Environment, *, root: Path, timezone: str) -> Engine:
     lakehouse = root / environment.lakehouse if environment.lakehouse else None
     try:
         engine: Engine = import_module(f"cdp.engine.{name}").connect(
-            lakehouse=lakehouse, catalog=environment.catalog, timezone=timezone, settings=environment.spark
+            lakehouse=lakehouse, catalog=environment.catalog, settings=environment.spark
         )
     except EngineError:
         raise

@@ -3,6 +3,9 @@
 Only SQL and the Spark Connect surface are used, so that the embedded engine, Apache Spark and Databricks
 run the same code; they differ in how the session is made. A failure of the engine becomes a DataError or an
 EngineError that names what was being done: the engine's own text may hold values and is dropped.
+
+Named parameters (`:name`) work in queries only: neither engine takes them in INSERT or UPDATE, where values
+therefore stand as literals of sqlglot (`literal`).
 """
 
 from __future__ import annotations
@@ -25,6 +28,19 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*", re.I)
 
 
+def literal(value: str | int | None) -> str:
+    """A value as a Spark SQL literal, for the statements that take no named parameters."""
+    if value is None:
+        return "NULL"
+    made = exp.Literal.string(value) if isinstance(value, str) else exp.Literal.number(value)
+    return made.sql("spark")
+
+
+def quoted(name: str) -> str:
+    """A column name as a quoted Spark SQL identifier."""
+    return exp.to_identifier(name, quoted=True).sql("spark")
+
+
 class Engine:
     """One session over one lakehouse.
 
@@ -32,21 +48,27 @@ class Engine:
         session: a Spark session, classic or Connect.
         lakehouse: the root of the Delta folders, `<lakehouse>/<schema>/<table>`; None when `catalog` is given.
         catalog: the catalog whose tables are used by name; None when `lakehouse` is given.
-        timezone: IANA name; local days are days there.
     """
 
     name = "spark"
 
     def __init__(
-        self, session: SparkSession, *, lakehouse: Path | None, catalog: str | None = None, timezone: str = "UTC"
+        self, session: SparkSession, *, lakehouse: Path | None, catalog: str | None = None
     ) -> None:
         self.session = session
         self.lakehouse = lakehouse
         self._registered: set[str] = set()
-        session.conf.set("spark.sql.session.timeZone", timezone)
+        # Sail reads a stored timestamp in UTC whatever the session says, so every session is in UTC and
+        # compiled SQL names the project's zone where a local day is meant.
+        session.conf.set("spark.sql.session.timeZone", "UTC")
         if catalog:
             with self._reduced(f"catalog {catalog}"):
-                session.sql(f"USE CATALOG {exp.to_identifier(catalog, quoted=True).sql('spark')}")
+                session.sql(f"USE CATALOG {quoted(catalog)}")
+
+    def close(self) -> None:
+        """End the session; the engine cannot be used any more."""
+        with self._reduced("closing the session"):
+            self.session.stop()
 
     # -- tables -----------------------------------------------------------------------------------------------------
 
@@ -62,7 +84,17 @@ class Engine:
         folder = self.folder(table)
         if folder is not None:
             return (folder / "_delta_log").is_dir()
-        return bool(self.session.catalog.tableExists(table))
+        with self._reduced(f"table {table}"):
+            return bool(self.session.catalog.tableExists(table))
+
+    def tables(self, schema: str) -> tuple[str, ...]:
+        """The names of the tables of a schema, without it; none when the schema is not there."""
+        if self.lakehouse is not None:
+            return tuple(sorted(log.parent.name for log in (self.lakehouse / schema).glob("*/_delta_log")))
+        with self._reduced(f"schema {schema}"):
+            if not self.session.catalog.databaseExists(schema):
+                return ()
+            return tuple(sorted(table.name for table in self.session.catalog.listTables(schema)))
 
     def register(self, tables: Sequence[str]) -> None:
         """Make `schema.table` names resolve.
@@ -80,32 +112,45 @@ class Engine:
         for table in tables:
             if (folder := self.folder(table)) is not None and table not in self._registered:
                 self.execute(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
-                self.execute(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION {_literal(folder)}", what=table)
+                self._forget(table, folder)
+                self.execute(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION {literal(str(folder.absolute()))}", what=table)
             self._registered.add(table)
+
+    def _forget(self, table: str, folder: Path) -> None:
+        """Drop a name that this session does not know but its catalog does: it may point to another lakehouse."""
+        if self.session.catalog.tableExists(table):
+            self.execute(f"DROP TABLE IF EXISTS {table}", what=table)
 
     def columns(self, table: str) -> dict[str, str]:
         """The columns of a table and their Spark types, as `{"birth_date": "date"}`."""
         self.register([table])
-        with self._reduced(f"table {table}"):
-            return {f.name: f.dataType.simpleString() for f in self.session.table(table).schema.fields}
+        return self.types(f"SELECT * FROM {table}", what=f"table {table}")
 
-    def create(self, table: str, columns: Mapping[str, str]) -> None:
+    def types(self, query: exp.Expression | str, *, what: str = "") -> dict[str, str]:
+        """The columns that a query gives and their Spark types, without running it."""
+        with self._reduced(what or "a query"):
+            return {f.name: f.dataType.simpleString() for f in self.frame(query).schema.fields}
+
+    def create(self, table: str, columns: Mapping[str, str], *, partition: str | None = None) -> None:
         """Create an empty, plain Delta table of the given Spark types where there is none."""
         if self.exists(table):
             self.register([table])
             return
-        spec = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-        self._create(table, f"({spec})", "")
+        spec = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
+        self._create(table, f"({spec})", partition, "")
 
     def create_as(self, table: str, query: exp.Expression | str) -> None:
         """Create a table from a query. The table must not be there."""
-        self._create(table, "", f" AS {self.sql(query)}")
+        self._create(table, "", None, f" AS {self.sql(query)}")
 
-    def _create(self, table: str, spec: str, source: str) -> None:
+    def _create(self, table: str, spec: str, partition: str | None, source: str) -> None:
         folder = self.folder(table)
-        location = f" LOCATION {_literal(folder)}" if folder else ""
+        location = f" LOCATION {literal(str(folder.absolute()))}" if folder else ""
+        partitioned = f" PARTITIONED BY ({quoted(partition)})" if partition else ""
         self.execute(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
-        self.execute(f"CREATE TABLE {table} {spec} USING delta{location}{source}", what=table)
+        if folder is not None:
+            self._forget(table, folder)
+        self.execute(f"CREATE TABLE {table} {spec} USING delta{partitioned}{location}{source}", what=table)
         self._registered.add(table)
 
     def drop(self, table: str) -> None:
@@ -130,7 +175,7 @@ class Engine:
         return statement if isinstance(statement, str) else statement.sql("spark")
 
     def query(self, statement: exp.Expression | str, args: Mapping[str, Any] | None = None, *, what: str = "") -> pa.Table:
-        """Run a query; all rows as one Arrow table. `args` are named parameters (`:name`)."""
+        """Run a query; all rows as one Arrow table. `args` are named parameters (`:name`), none of them None."""
         with self._reduced(what or "a query"):
             return self.frame(statement, args).toArrow()
 
@@ -139,10 +184,10 @@ class Engine:
         table = self.query(statement, args, what=what)
         return table.column(0)[0].as_py() if table.num_rows else None
 
-    def execute(self, statement: exp.Expression | str, args: Mapping[str, Any] | None = None, *, what: str = "") -> None:
+    def execute(self, statement: exp.Expression | str, *, what: str = "") -> None:
         """Run a statement for its effect."""
         with self._reduced(what or "a statement"):
-            self.frame(statement, args).collect()
+            self.frame(statement).collect()
 
     def frame(self, statement: exp.Expression | str, args: Mapping[str, Any] | None = None) -> DataFrame:
         """The lazy data frame of a statement; callers inside the engine layer only."""
@@ -182,7 +227,3 @@ def reduce_error(error: Exception, what: str) -> CdpError:
     if _CONFLICT.search(text):
         return EngineError(f"{what}: another writer was faster", fix="run again")
     return EngineError(f"{what}: the engine failed ({type(error).__name__})", fix="run again with -v; check the types of the columns involved")
-
-
-def _literal(folder: Path) -> str:
-    return exp.Literal.string(str(folder.absolute())).sql("spark")

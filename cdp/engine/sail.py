@@ -27,7 +27,7 @@ def _server() -> tuple[Any, int]:
     return server, server.listening_address[1]
 
 
-def connect(*, lakehouse: Path | None, catalog: str | None, timezone: str, settings: dict[str, str]) -> SailEngine:
+def connect(*, lakehouse: Path | None, catalog: str | None, settings: dict[str, str]) -> SailEngine:
     """Start the server if need be and open a session on it."""
     from pyspark.sql import SparkSession
 
@@ -35,4 +35,4 @@ def connect(*, lakehouse: Path | None, catalog: str | None, timezone: str, setti
     session = builder.create()
     for name, value in settings.items():
         session.conf.set(name, value)
-    return SailEngine(session, lakehouse=lakehouse, catalog=catalog, timezone=timezone)
+    return SailEngine(session, lakehouse=lakehouse, catalog=catalog)

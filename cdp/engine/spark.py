@@ -26,7 +26,7 @@ class SparkEngine(Engine):
     name = "spark"
 
 
-def connect(*, lakehouse: Path | None, catalog: str | None, timezone: str, settings: dict[str, str]) -> SparkEngine:
+def connect(*, lakehouse: Path | None, catalog: str | None, settings: dict[str, str]) -> SparkEngine:
     """Open a session with delta-spark, or on the Connect server that `spark.remote` names."""
     from pyspark.sql import SparkSession
 
@@ -39,4 +39,4 @@ def connect(*, lakehouse: Path | None, catalog: str | None, timezone: str, setti
         for name, value in {**DEFAULTS, **settings}.items():
             builder = builder.config(name, value)
         session = configure_spark_with_delta_pip(builder).getOrCreate()
-    return SparkEngine(session, lakehouse=lakehouse, catalog=catalog, timezone=timezone)
+    return SparkEngine(session, lakehouse=lakehouse, catalog=catalog)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cdp.project import conditions, names
+from cdp.project.bound import Bound
 from cdp.project.terms import (
     ColumnRef,
     Condition,
@@ -37,17 +38,6 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 DEEPEST = 32  # segments inside of segments
 LONGEST = 1_000  # characters of an SQL expression in a mapping
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """The project's meaning: typed terms by name."""
-
-    entities: Mapping[str, Condition | None]
-    segments: Mapping[str, Condition]
-    traits: Mapping[str, Measure]
-    rules: Mapping[tuple[str, str], Condition]
-    outputs: Mapping[tuple[str, str], Output]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,246 @@
+"""Apply a plan: check that it still holds, send it, record what came back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import json
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cdp.connectors.base import Connector, Target, WireOp
+from cdp.engine.base import Engine
+from cdp.errors import CdpError, DeliveryError, EngineError, GuardError, StaleError
+from cdp.governance.query import SUBJECT, GovernedQuery
+from cdp.sync import digest, lease, secrets, sources, state
+from cdp.sync.delivery import Delivery, run_loop, stoppable
+from cdp.sync.ledger import Control
+from cdp.sync.outgoing import OPS, Outgoing, chunks_of
+from cdp.sync.plan import Plan, masks_of, rows_table
+from cdp.sync.recorder import Recorder, Tally
+
+Progress = Callable[[Tally], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of applying a plan.
+
+    Attributes:
+        delivered: rows that the channel took.
+        rejected: rows that it refused.
+        retryable: rows that the next run sends: undecided, or not sent at all.
+        withheld: rows of people who may no longer be told since the plan was made.
+        status: `nothing` (the plan was empty), `succeeded`, `partial`, `failed` (nothing was delivered), `stopped` (by a signal).
+    """
+
+    run: str
+    plan: str
+    sync: str
+    delivered: int
+    rejected: int
+    retryable: int
+    withheld: int
+    status: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The run as a JSON object with stable keys."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def apply_plan(
+    plan: Plan,
+    query: GovernedQuery,
+    engine: Engine,
+    control: str,
+    connector: type[Connector],
+    target: Target,
+    *,
+    now: dt.datetime,
+    sandbox: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Send what a plan holds.
+
+    Args:
+        plan: from `make_plan` or `load_plan`.
+        query: governed just now, at the wall clock `now`, for the plan's as_of.
+        engine: of the environment.
+        control: the schema of the control tables.
+        connector: the destination's.
+        target: for the connector; its `run` and `secrets` are filled in here.
+        now: the wall clock.
+        sandbox: secrets may be unset.
+        progress: told what was answered, after each group of receipts.
+
+    Raises:
+        GuardError: the plan breaks a guard.
+        StaleError: the plan is too old, was applied, or something moved since it was made.
+        DataError: the consent is too old by now.
+        BusyError: another run holds the sync.
+        DeliveryError: a secret is missing, or the destination cannot be used; what was taken until then is recorded.
+        EngineError: receipts could not be recorded; what they were for is sent again.
+    """
+    ledger = Control(engine, control)
+    wall = _clock(now)
+    _check_plan(plan, query, ledger, now)
+    run = f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
+    application = _Application(plan, query, ledger, run, wall, progress)
+    if not plan.rows:
+        return application.nothing()
+    mask_keys = secrets.of_masks(query, sandbox=sandbox)
+    opened = connector(replace(target, run=run, secrets=secrets.of_destination(target.destination, sandbox=sandbox)))
+    sizes = {op: opened.batch_size(op) for op in OPS}
+    for op in OPS:
+        if chunks_of(plan, op) and sizes[op] < 1:
+            fix = "declare how in the destination, or use another mode"
+            raise DeliveryError(f"destination {plan.destination} cannot take {op} rows, and the plan has some", fix=fix)
+    held = lease.acquire(ledger, plan.sync, wall)
+    try:
+        return application.send(opened, held, mask_keys, sizes)
+    finally:
+        held.release()
+
+
+def _clock(now: dt.datetime) -> Callable[[], dt.datetime]:
+    """The wall clock from `now` on; setting the machine's clock while a run lasts does not change it."""
+    start = time.monotonic()
+    return lambda: now + dt.timedelta(seconds=time.monotonic() - start)
+
+
+def _check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.datetime) -> None:
+    """What can be said without the lease."""
+    again = f"run `cdp plan {plan.sync}` again"
+    if plan.guards:
+        raise GuardError(
+            f"plan {plan.id} of {plan.sync} breaks {'; '.join(str(v) for v in plan.guards)}",
+            fix=f"look at the plan; if it is right, raise the guard in the sync's YAML and {again}",
+        )
+    if (plan.sync, plan.destination) != (query.sync.name, query.destination.name):
+        raise StaleError(f"plan {plan.id} is one of {plan.sync} to {plan.destination}, not of {query.sync.name} to {query.destination.name}", fix=again)
+    if not plan.created <= now < plan.expires:
+        raise StaleError(f"plan {plan.id} was made {plan.created.isoformat()} and holds for 24 hours", fix=again)
+    if plan.fingerprint != query.fingerprint or plan.masks != masks_of(query):
+        raise StaleError(f"plan {plan.id}: the policy has changed since it was made", fix=again)
+    if plan.model_sha256 != query.model_sha256 or tuple(plan.shape.names.values()) != query.columns:
+        raise StaleError(f"plan {plan.id}: the models or the mappings have changed since it was made", fix=again)
+    _check_ledger(plan, ledger, now, again)
+
+
+def _check_ledger(plan: Plan, ledger: Control, now: dt.datetime, again: str) -> None:
+    plans, disclosures = ledger.table("plans"), ledger.table("disclosures")
+    statement = f"SELECT MAX(at) FROM {plans} WHERE sync = :sync AND plan = :plan AND event = 'applied'"
+    if ledger.engine.value(statement, {"sync": plan.sync, "plan": plan.id}, what=plans):
+        raise StaleError(f"plan {plan.id} was applied already", fix=again)
+    last = ledger.engine.value(f"SELECT MAX(at) FROM {disclosures}", what=disclosures)
+    if last is not None and now < last:
+        raise StaleError(f"the clock says {now.isoformat()}, but the ledger's last line is of {last.isoformat()}", fix="set the machine's clock")
+
+
+class _Application:
+    """One run of a plan, between the checks that need no lease and the end."""
+
+    def __init__(
+        self, plan: Plan, query: GovernedQuery, ledger: Control, run: str, wall: Callable[[], dt.datetime], progress: Progress | None
+    ) -> None:
+        self.plan, self.query, self.ledger, self.run, self.wall, self.progress = plan, query, ledger, run, wall, progress
+        self.table = rows_table(ledger, plan.id)
+        self.withheld = 0
+
+    def nothing(self) -> Run:
+        """An empty plan is done as soon as that is written down."""
+        return self._end(Tally(0), "nothing")
+
+    def send(self, connector: Connector, held: lease.Lease, mask_keys: dict[str, bytes], sizes: dict[WireOp, int]) -> Run:
+        """Verify under the lease, deliver, record the end."""
+        self._verify()
+        sources.check(self.ledger.engine, self.query, self.wall())
+        people = self._withhold()
+        self._record(0, "running", Tally(self.plan.rows))
+        outgoing = Outgoing(
+            self.ledger, self.plan, self.query, self.run, withheld=people, mask_keys=mask_keys, sizes=sizes, wall=self.wall
+        )
+        recorder = Recorder(
+            self.ledger, held, self.plan, self.run, flush=connector.flush, wall=self.wall, progress=self.progress
+        )
+        delivery = Delivery(connector, recorder, self.plan.destination)
+
+        async def work() -> None:
+            async with connector:
+                await delivery.run(outgoing.parcels())
+
+        try:
+            run_loop(stoppable(delivery, work()))
+        except CdpError as error:
+            with suppress(CdpError):  # the lakehouse may be what failed
+                self._record(1, "failed", recorder.tally, error)
+            raise
+        run = self._end(recorder.tally, self._status(recorder.tally, delivery), delivery.error)
+        with suppress(EngineError):  # folding only saves time; the next run does it as well
+            state.fold(self.ledger, self.plan.sync)
+        if delivery.error:
+            raise delivery.error
+        return run
+
+    def _verify(self) -> None:
+        """Nothing was acknowledged since, and the rows are the ones that were planned."""
+        again = f"run `cdp plan {self.plan.sync}` again"
+        if state.known(self.ledger, self.plan.sync).last != self.plan.base_seq:
+            raise StaleError(f"plan {self.plan.id}: another run of {self.plan.sync} has delivered since it was made", fix=again)
+        if not self.ledger.engine.exists(self.table):
+            raise StaleError(f"plan {self.plan.id}: its rows are gone, because it was applied or has expired", fix=again)
+        self.ledger.engine.register([self.table])
+        count = max(chunk.number for chunk in self.plan.chunks) + 1
+        found = digest.chunks(self.ledger.engine, self.table, self.plan.shape.stored, count)
+        if digest.total(found, self.plan.facts()) != self.plan.digest:
+            raise StaleError(f"plan {self.plan.id}: its stored rows are not those that were planned", fix=again)
+
+    def _withhold(self) -> str | None:
+        """Who became ineligible since the plan, at the wall clock: a table of subjects, or None."""
+        engine = self.ledger.engine
+        table = f"{self.table}_withheld"
+        engine.drop(table)
+        engine.create_as(
+            table,
+            f"SELECT DISTINCT CAST(e.{SUBJECT} AS STRING) AS subject FROM ({self.query.eligibility.sql('spark')}) AS e "
+            f"LEFT SEMI JOIN {self.table} AS p ON CAST(e.{SUBJECT} AS STRING) = p._subject",
+        )
+        rows = f"SELECT COUNT(*) FROM {self.table} AS p JOIN {table} AS w ON p._subject = w.subject WHERE p._op <> 'remove'"
+        self.withheld = int(engine.value(rows, what=self.table))
+        return table if self.withheld else None
+
+    def _status(self, tally: Tally, delivery: Delivery) -> str:
+        if delivery.stopped:
+            return "stopped"
+        if tally.delivered + self.withheld == tally.planned:
+            return "succeeded"
+        return "partial" if tally.delivered else "failed"
+
+    def _end(self, tally: Tally, status: str, error: CdpError | None = None) -> Run:
+        """Write how the run ended and let the plan go: what is left is planned anew, from today's data."""
+        result = self._record(1, status, tally, error)
+        event = {"sync": self.plan.sync, "plan": self.plan.id, "event": "applied", "at": self.wall(), "actor": _actor()}
+        self.ledger.append("plans", [{**event, "digest": self.plan.digest, "body": json.dumps({"run": self.run})}])
+        with suppress(EngineError):
+            for table in (self.table, f"{self.table}_withheld"):
+                self.ledger.engine.drop(table)
+        return result
+
+    def _record(self, n: int, status: str, tally: Tally, error: CdpError | None = None) -> Run:
+        left = tally.planned - tally.delivered - tally.rejected - self.withheld
+        result = Run(self.run, self.plan.id, self.plan.sync, tally.delivered, tally.rejected, left, self.withheld, status)
+        body = {"error": type(error).__name__, "message": error.message} if error else {}
+        row = {**result.as_json(), "n": n, "destination": self.plan.destination, "planned": tally.planned, "at": self.wall()}
+        self.ledger.append("runs", [{**row, "actor": _actor(), "body": json.dumps(body)}])
+        return result
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container without a user's name
+        return "unknown"

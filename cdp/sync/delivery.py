@@ -1,0 +1,139 @@
+"""One event loop: a producer reads chunks ahead, workers send batches, the recorder writes receipts.
+
+Three ways to end early. `stop`: no new batch is taken, those in flight are finished and recorded. A destination
+that cannot be used, or does not answer batch after batch: the same. Receipts that cannot be recorded: everything
+is cancelled at once, because what is sent now could only be sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from cdp.connectors.base import Connector, Receipts
+from cdp.errors import CdpError, DeliveryError
+from cdp.sync.outgoing import Parcel
+from cdp.sync.recorder import Recorder
+
+SILENT_BATCHES = 10  # in a row, after the connector's own retries: the destination is down
+
+
+class Delivery:
+    """One run over an open connector.
+
+    Attributes:
+        stopped: a signal asked to stop.
+        error: why the destination cannot be used, if it turned out so.
+    """
+
+    def __init__(self, connector: Connector, recorder: Recorder, destination: str) -> None:
+        self.connector, self.recorder, self.destination = connector, recorder, destination
+        self.stopped = False
+        self.error: DeliveryError | None = None
+        self._silent = 0
+        self._queue: asyncio.Queue[Parcel | None] = asyncio.Queue(2 * connector.concurrency)
+
+    def stop(self) -> None:
+        """Ask for a clean end."""
+        self.stopped = True
+
+    async def run(self, parcels: Iterator[list[Parcel]]) -> None:
+        """Send everything, or as much as can be.
+
+        Raises:
+            EngineError: a chunk could not be read, or a group of receipts not be written.
+            BusyError: the lease was lost.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.recorder.run())
+                group.create_task(self._produce(parcels))
+                workers = [group.create_task(self._work()) for _ in range(self.connector.concurrency)]
+                await asyncio.wait(workers)
+                self.recorder.close()
+        except BaseExceptionGroup as failed:
+            raise _first(failed) from None
+
+    @property
+    def _ending(self) -> bool:
+        return self.stopped or self.error is not None
+
+    async def _produce(self, parcels: Iterator[list[Parcel]]) -> None:
+        while not self._ending and (chunk := await asyncio.to_thread(next, parcels, None)) is not None:
+            for parcel in chunk:
+                await self._queue.put(parcel)
+        for _ in range(self.connector.concurrency):
+            await self._queue.put(None)
+
+    async def _work(self) -> None:
+        while (parcel := await self._queue.get()) is not None:
+            if self._ending:
+                continue  # drained, not sent: the next run sends it
+            try:
+                receipts = await self._send(parcel)
+                await self.recorder.add(parcel, receipts)
+            except DeliveryError as error:
+                self.error = self.error or error
+
+    async def _send(self, parcel: Parcel) -> Receipts:
+        try:
+            receipts = await self.connector.send(parcel.batch)
+        except CdpError:
+            raise
+        except Exception as error:  # a connector may be anyone's; its text may hold a row
+            raise DeliveryError(f"the connector of {self.destination} failed ({type(error).__name__})", fix="mend the connector") from None
+        silent = all(status == "retryable" for status in receipts.statuses)
+        self._silent = self._silent + 1 if silent else 0
+        if self._silent >= max(SILENT_BATCHES, 2 * self.connector.concurrency) and self.error is None:
+            self.error = DeliveryError(f"destination {self.destination} took nothing of {self._silent} batches in a row", fix="see that it is up, run again")
+        return receipts
+
+
+def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error of ours inside a group, else whatever is there."""
+    flat = [e for inner in failed.exceptions for e in ([_first(inner)] if isinstance(inner, BaseExceptionGroup) else [inner])]
+    return next((error for error in flat if isinstance(error, CdpError)), flat[0])
+
+
+async def stoppable(delivery: Delivery, work: Coroutine[Any, Any, None]) -> None:
+    """Let SIGTERM and Ctrl-C end a delivery cleanly; a second one ends it at once."""
+    loop = asyncio.get_running_loop()
+    caught = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+
+    def first() -> None:
+        delivery.stop()
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+    for number in caught:
+        loop.add_signal_handler(number, first)
+    try:
+        await work
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+
+def run_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, also from inside a notebook, whose own event loop is running."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(work)
+        except BaseException as error:  # noqa: BLE001  raised again where it belongs
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="cdp-delivery")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return None

@@ -1,0 +1,127 @@
+"""The difference between what a destination should have and what it has acknowledged, as SQL.
+
+Keys and hashes are compared first; columns are joined for what changed only. Three tables of a plan:
+`members` (who is in the segment, narrow), `changes` (keys that differ), and the rows that will leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cdp.engine.base import quoted
+from cdp.governance.query import RULE, SUBJECT, GovernedQuery
+from cdp.sync import encoding
+
+CHUNK_ROWS = 100_000
+
+# The columns of a plan's rows besides those that leave, which are called k0, k1, ..., v0, v1, ...: a name of a
+# channel may hold what a Delta column's may not.
+OWN = {"_chunk": "int", "_op": "string", "_key": "string", "_subject": "string", "_content": "bigint", "_base": "bigint"}
+
+# What each mode may do.
+MODES: Mapping[str, tuple[str, ...]] = {
+    "upsert": ("add", "change"),
+    "update": ("change",),
+    "insert": ("add",),
+    "mirror": ("add", "change", "remove"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The columns that leave: `names` by their stored names, `kinds` are their Spark types."""
+
+    keys: tuple[str, ...]
+    names: Mapping[str, str]
+    kinds: Mapping[str, str]
+
+    @classmethod
+    def of(cls, query: GovernedQuery, types: Mapping[str, str]) -> Shape:
+        """The shape of a query whose output has these types."""
+        keys = {f"k{i}": name for i, name in enumerate(query.keys)}
+        values = {f"v{i}": name for i, name in enumerate(query.values)}
+        names = keys | values
+        return cls(tuple(keys), names, {stored: types[name] for stored, name in names.items()})
+
+    @property
+    def stored(self) -> Mapping[str, str]:
+        """Every column of the plan's rows and its type."""
+        return OWN | self.kinds
+
+
+def members(query: GovernedQuery, types: Mapping[str, str]) -> str:
+    """One row a member of the segment: subject, key, content hash, and the rule that keeps the person out."""
+    return f"SELECT {_narrow(query, types)} FROM ({query.select.sql('spark')}) AS g"
+
+
+def _narrow(query: GovernedQuery, types: Mapping[str, str]) -> str:
+    return (
+        f"CAST(g.{quoted(SUBJECT)} AS STRING) AS subject, {encoding.key(query.keys, types)} AS key, "
+        f"{encoding.content(query, types)} AS content, g.{quoted(RULE)} AS rule"
+    )
+
+
+def changes(members_table: str, acknowledged: str) -> str:
+    """Every key that is not as it should be: `op`, the content wanted, and the seq it builds on.
+
+    A key that several people have, or a row without a subject, is `invalid`: not sent, and what was
+    acknowledged under that key stays as it is.
+    """
+    return f"""
+WITH both AS (
+  SELECT key, content AS want, 1 AS n, subject IS NULL AS bad, CAST(NULL AS BIGINT) AS have, CAST(NULL AS BIGINT) AS base
+  FROM {members_table} WHERE rule IS NULL AND key IS NOT NULL
+  UNION ALL
+  SELECT a.key, CAST(NULL AS BIGINT), 0, FALSE, a.content, a.seq FROM ({acknowledged}) AS a
+), keys AS (
+  SELECT key, MAX(want) AS want, SUM(n) AS n, BOOL_OR(bad) AS bad, MAX(have) AS have, MAX(base) AS base FROM both GROUP BY key
+), named AS (
+  SELECT key, want AS content, base, n, CASE
+      WHEN n > 1 OR bad THEN 'invalid'
+      WHEN n = 1 AND have IS NULL THEN 'add'
+      WHEN n = 1 AND want <> have THEN 'change'
+      WHEN n = 0 AND have IS NOT NULL THEN 'remove' END AS op
+  FROM keys
+)
+SELECT op, key, content, base, n FROM named WHERE op IS NOT NULL"""
+
+
+def rows(query: GovernedQuery, shape: Shape, types: Mapping[str, str], changes_table: str, acknowledged: str, parts: Mapping[str, int]) -> str:
+    """The rows that will leave, in numbered chunks: removals first, then additions and changes, each in key order.
+
+    Args:
+        query: the governed query.
+        shape: its stored columns.
+        types: the types of its output.
+        changes_table: what `changes` gave.
+        acknowledged: SQL of the acknowledged state, for the subjects of removals.
+        parts: the ops that are sent, each with the number of chunks of its kind.
+    """
+    upserts = [op for op in ("add", "change") if op in parts]
+    outputs = ", ".join(f"g.{quoted(name)} AS {stored}" for stored, name in shape.names.items())
+    wide = f"SELECT {_narrow(query, types)}, {outputs} FROM ({query.select.sql('spark')}) AS g"
+    sources = []
+    if "remove" in parts:
+        nothing = ", ".join(f"CAST(NULL AS {kind})" for kind in shape.kinds.values())
+        sources.append(
+            f"SELECT {_chunk('d.key', parts['remove'], 0)} AS _chunk, d.op AS _op, d.key AS _key, a.subject AS _subject, "
+            f"CAST(NULL AS BIGINT) AS _content, d.base AS _base, {nothing} "
+            f"FROM {changes_table} AS d JOIN ({acknowledged}) AS a ON a.key = d.key WHERE d.op = 'remove'"
+        )
+    if upserts:
+        listed = ", ".join(f"'{op}'" for op in upserts)
+        sources.append(
+            f"SELECT {_chunk('d.key', parts[upserts[0]], parts.get('remove', 0))} AS _chunk, d.op AS _op, d.key AS _key, "
+            f"w.subject AS _subject, w.content AS _content, d.base AS _base, {', '.join(f'w.{c}' for c in shape.names)} "
+            f"FROM {changes_table} AS d JOIN ({wide}) AS w ON w.key = d.key AND w.content = d.content "
+            f"WHERE d.op IN ({listed}) AND w.rule IS NULL"
+        )
+    named = ", ".join(shape.stored)
+    bodies = " UNION ALL ".join(f"SELECT * FROM ({source}) AS r{i} ({named})" for i, source in enumerate(sources))
+    return f"SELECT {named} FROM ({bodies}) AS p ORDER BY _chunk"
+
+
+def _chunk(key: str, parts: int, offset: int) -> str:
+    """A chunk is a range of key order, so its number follows from the key and chunks need no sort to be in order."""
+    return f"CAST({offset} + ({encoding.order(key)} * {parts}) DIV 2147483648 AS INT)"

@@ -1,0 +1,101 @@
+"""How a row becomes a key, a content hash and a line of the digest: as SQL, equal on every engine.
+
+A hash skips nulls, and engines print doubles and timestamps differently; so nulls are flagged, decimals are
+hashed as text, and doubles and timestamps enter the digest as the integers behind them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from cdp.engine.base import literal, quoted
+from cdp.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cdp.governance.query import GovernedQuery
+
+_EXACT = ("string", "boolean", "tinyint", "smallint", "int", "bigint", "date", "decimal")  # text says all of the value
+_BY_HASH = ("float", "double", "timestamp", "timestamp_ntz")  # xxhash64 of eight bytes is one to one
+
+
+def _base(kind: str) -> str:
+    return kind.split("(")[0]
+
+
+def check_types(types: Mapping[str, str], keys: Sequence[str]) -> None:
+    """Refuse columns that cannot be keyed or hashed the same everywhere.
+
+    Raises:
+        DataError: a key is no exact value, or a column is an array, map, struct or binary; all are named.
+    """
+    wrong = [f"key {name} ({types[name]})" for name in keys if _base(types[name]) not in _EXACT]
+    wrong += [f"{name} ({kind})" for name, kind in types.items() if name not in keys and _base(kind) not in _EXACT + _BY_HASH]
+    if wrong:
+        raise DataError(f"cannot be sent: {', '.join(wrong)}", fix=f"make it one of: {', '.join(_EXACT)}; values also {', '.join(_BY_HASH)}")
+
+
+def text(column: str, kind: str) -> str:
+    """SQL for the text of a value; different values have different texts."""
+    if _base(kind) == "string":
+        return column
+    if _base(kind) in _BY_HASH:
+        return f"CAST(XXHASH64({_exact_float(column, kind)}) AS STRING)"
+    return f"CAST({column} AS STRING)"
+
+
+def _exact_float(column: str, kind: str) -> str:
+    return f"CAST({column} AS DOUBLE)" if kind == "float" else column
+
+
+def key(keys: Sequence[str], types: Mapping[str, str]) -> str:
+    """SQL for the key of a row: the text of its key column; of several, each after its length. Null if any is null."""
+    texts = [text(quoted(name), types[name]) for name in keys]
+    if len(texts) == 1:
+        return texts[0]
+    return "CONCAT(" + ", ".join(f"LENGTH({t}), ':', {t}" for t in texts) + ")"
+
+
+def split_key(value: str, count: int) -> list[str]:
+    """The texts of the key columns, from what `key` made."""
+    if count == 1:
+        return [value]
+    parts, rest = [], value
+    for _ in range(count):
+        size, _, rest = rest.partition(":")
+        parts.append(rest[: int(size)])
+        rest = rest[int(size) :]
+    return parts
+
+
+def key_columns(values: Sequence[str], names: Sequence[str], kinds: Sequence[pa.DataType]) -> list[pa.Array]:
+    """The typed key columns, from keys that `key` made."""
+    import pyarrow as pa
+
+    rows = [split_key(value, len(names)) for value in values]
+    return [pa.array([row[i] for row in rows], pa.string()).cast(kind) for i, kind in enumerate(kinds)]
+
+
+def content(query: GovernedQuery, types: Mapping[str, str]) -> str:
+    """SQL for the hash of what a row tells: a column that is renamed, or a mask's new version, makes it another."""
+    shape = json.dumps([query.keys, query.values, sorted((m.column, m.version, m.context) for m in query.wire_masks)])
+    parts = [literal(shape)]
+    for name in query.values:
+        column = quoted(name)
+        hashed = f"CAST({column} AS STRING)" if _base(types[name]) == "decimal" else _exact_float(column, types[name])
+        parts += [hashed, f"{column} IS NULL"]
+    return f"XXHASH64({', '.join(parts)})"
+
+
+def line(columns: Mapping[str, str]) -> str:
+    """SQL for one unambiguous text of a whole row, for the digest."""
+    texts = (text(name, kind) for name, kind in columns.items())
+    return "CONCAT(" + ", ".join(f"COALESCE(CONCAT(LENGTH({t}), ':', {t}), '-')" for t in texts) + ")"
+
+
+def order(column: str) -> str:
+    """SQL for the place of a key: 31 bits of its hash, so that reruns, engines and plans agree on the order."""
+    return f"SHIFTRIGHTUNSIGNED(XXHASH64({column}), 33)"

@@ -1,0 +1,72 @@
+"""What was done: runs, one run in detail, and what was told about a person."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cdp.engine.base import Engine
+from cdp.errors import UsageError
+from cdp.sync.ledger import Control
+
+_RUN = ("run", "plan", "sync", "destination", "status", "at", "planned", "delivered", "rejected", "retryable", "withheld", "actor")
+
+
+def _latest(ledger: Control) -> str:
+    """The state of each run: its row of the highest `n`."""
+    columns = ", ".join(f"MAX_BY(r.{c}, r.n) AS {c}" for c in (*_RUN, "body") if c != "run")
+    return f"SELECT r.run, {columns}, MIN(r.at) AS started FROM {ledger.table('runs')} AS r GROUP BY r.run"
+
+
+def list_runs(engine: Engine, control: str, *, sync: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+    """The latest runs, newest first. One without an end is `running`, or was killed."""
+    ledger = Control(engine, control)
+    only = " WHERE sync = :sync" if sync else ""
+    statement = f"SELECT {', '.join(_RUN)}, started FROM ({_latest(ledger)}) AS x{only} ORDER BY started DESC, run DESC LIMIT {int(limit)}"
+    return [_plain(row) for row in engine.query(statement, {"sync": sync} if sync else None, what="the runs").to_pylist()]
+
+
+def run_detail(engine: Engine, control: str, run: str) -> dict[str, Any]:
+    """One run: its numbers, those of its plan with who was left out, its receipts by status and code.
+
+    Raises:
+        UsageError: there is no such run; the latest are named.
+    """
+    ledger = Control(engine, control)
+    statement = f"SELECT * FROM ({_latest(ledger)}) AS x WHERE run = :run"
+    found = engine.query(statement, {"run": run}, what="the runs").to_pylist()
+    if not found:
+        latest = ", ".join(row["run"] for row in list_runs(engine, control, limit=5)) or "none yet"
+        raise UsageError(f"there is no run {run!r}; the latest: {latest}", fix="see `cdp runs`")
+    row = found[0]
+    error = json.loads(row.pop("body") or "{}")
+    return {**_plain(row), "error": error or None, **_plan(ledger, row["plan"]), "receipts": _receipts(ledger, row["sync"], run)}
+
+
+def _plan(ledger: Control, plan: str) -> dict[str, Any]:
+    statement = f"SELECT body FROM {ledger.table('plans')} WHERE plan = :plan AND event = 'created'"
+    body = json.loads(ledger.engine.value(statement, {"plan": plan}, what="the plans") or "{}")
+    return {name: body.get(name) for name in ("counts", "excluded", "size", "as_of")}
+
+
+def _receipts(ledger: Control, sync: str, run: str) -> list[dict[str, Any]]:
+    statement = (
+        f"SELECT op, status, code, COUNT(*) AS count FROM {ledger.table('receipts')} "
+        "WHERE sync = :sync AND run = :run GROUP BY op, status, code ORDER BY op, status, code"
+    )
+    return [dict(row) for row in ledger.engine.query(statement, {"sync": sync, "run": run}, what="the receipts").to_pylist()]
+
+
+def disclosures(engine: Engine, control: str, key: str) -> list[dict[str, Any]]:
+    """Everything that was told about a person, oldest first; `key` is the person's in the lakehouse or at a destination."""
+    ledger = Control(engine, control)
+    statement = (
+        "SELECT at, person, key, op, sync, destination, agreement, purpose, classes, columns, run, plan "
+        f"FROM {ledger.table('disclosures')} WHERE person = :key OR key = :key ORDER BY at, run, chunk"
+    )
+    rows = engine.query(statement, {"key": key}, what="the disclosure ledger").to_pylist()
+    return [{**_plain(row), "classes": json.loads(row["classes"]), "columns": json.loads(row["columns"])} for row in rows]
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()}

@@ -1,0 +1,171 @@
+"""Receipts become state: committed in groups, every two seconds or 50,000 rows, beside the delivery.
+
+When the lakehouse is slow, delivery waits; when it cannot be written, delivery stops at once. What a crash can
+repeat is what was answered since the last group: at most two seconds, or two groups of rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdp.connectors.base import Receipts
+from cdp.errors import DeliveryError
+from cdp.sync.lease import Lease
+from cdp.sync.ledger import Control
+from cdp.sync.outgoing import Parcel
+from cdp.sync.plan import Plan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUP_SECONDS = 2.0
+GROUP_ROWS = 50_000
+_STATUSES = frozenset({"delivered", "rejected", "retryable"})
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was answered so far, by status, of how many rows planned."""
+
+    planned: int
+    delivered: int = 0
+    rejected: int = 0
+    retryable: int = 0
+
+    @property
+    def answered(self) -> int:
+        """Rows with a receipt."""
+        return self.delivered + self.rejected + self.retryable
+
+
+class Recorder:
+    """Writes the receipts of one run.
+
+    Args:
+        ledger: the control tables.
+        lease: held by this run; checked before each group, renewed in time.
+        plan: being applied.
+        run: the run's name.
+        flush: makes durable what the channel took; called before each group.
+        wall: the clock.
+        progress: told after each group.
+    """
+
+    def __init__(
+        self,
+        ledger: Control,
+        lease: Lease,
+        plan: Plan,
+        run: str,
+        *,
+        flush: Callable[[], Awaitable[None]],
+        wall: Callable[[], dt.datetime],
+        progress: Callable[[Tally], None] | None = None,
+    ) -> None:
+        self.ledger, self.lease, self.plan, self.run_id = ledger, lease, plan, run
+        self.flush, self.wall, self.progress = flush, wall, progress
+        self.tally = Tally(plan.rows)
+        self._pending: list[tuple[Parcel, Receipts]] = []
+        self._rows = 0
+        self._seq = lease.token << 32  # grows within a run, and from run to run with the token
+        self._room = asyncio.Condition()
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._renewed = time.monotonic()
+
+    async def add(self, parcel: Parcel, receipts: Receipts) -> None:
+        """Take the receipts of a batch; waits while two groups are not written.
+
+        Raises:
+            DeliveryError: the connector did not answer for every row, or in unknown words.
+        """
+        if not len(parcel.batch) == len(receipts.statuses) == len(receipts.codes) or not _STATUSES.issuperset(receipts.statuses):
+            raise DeliveryError(f"the connector of {self.plan.destination} gave receipts that do not fit its batch", fix="mend the connector")
+        async with self._room:
+            await self._room.wait_for(lambda: self._rows < 2 * GROUP_ROWS)
+            self._pending.append((parcel, receipts))
+            self._rows += len(parcel.batch)
+        if self._rows >= GROUP_ROWS:
+            self._wake.set()
+
+    def close(self) -> None:
+        """No more receipts will come: `run` writes what is left and returns."""
+        self._closed = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write groups until closed.
+
+        Raises:
+            EngineError: a group could not be written.
+            BusyError: another run has taken the lease.
+        """
+        while not self._closed or self._pending:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), GROUP_SECONDS)
+            self._wake.clear()
+            if self._pending:
+                await self._commit()
+            elif time.monotonic() - self._renewed > self.lease.seconds / 4:
+                await self._renew()
+
+    async def _commit(self) -> None:
+        group, self._pending = self._pending, []
+        await self.flush()
+        if time.monotonic() - self._renewed > self.lease.seconds / 4:
+            await self._renew()
+        rows = self._table(group)
+        await asyncio.to_thread(self._write, rows)
+        for _, receipts in group:
+            self.tally.delivered += receipts.statuses.count("delivered")
+            self.tally.rejected += receipts.statuses.count("rejected")
+            self.tally.retryable += receipts.statuses.count("retryable")
+        async with self._room:
+            self._rows -= rows.num_rows
+            self._room.notify_all()
+        if self.progress:
+            self.progress(self.tally)
+
+    async def _renew(self) -> None:
+        await asyncio.to_thread(self.lease.renew)
+        self._renewed = time.monotonic()
+
+    def _write(self, rows: pa.Table) -> None:
+        self.lease.check()
+        self.ledger.append_table("receipts", rows)
+
+    def _table(self, group: list[tuple[Parcel, Receipts]]) -> pa.Table:
+        import pyarrow as pa
+
+        lines = pa.concat_tables([parcel.lines for parcel, _ in group])
+        count = lines.num_rows
+        codes = [_safe(code) for _, receipts in group for code in receipts.codes]
+        first, self._seq = self._seq + 1, self._seq + count
+        columns = {
+            "sync": pa.repeat(pa.scalar(self.plan.sync), count),
+            "key": lines.column("_key"),
+            "subject": lines.column("_subject"),
+            "op": lines.column("_op"),
+            "content": lines.column("_content"),
+            "status": pa.array([status for _, receipts in group for status in receipts.statuses], pa.string()),
+            "code": pa.array(codes, pa.string()),
+            "run": pa.repeat(pa.scalar(self.run_id), count),
+            "plan": pa.repeat(pa.scalar(self.plan.id), count),
+            "seq": pa.array(range(first, first + count), pa.int64()),
+            "at": pa.repeat(pa.scalar(self.wall(), pa.timestamp("us", "UTC")), count),
+            "fingerprint": pa.repeat(pa.scalar(self.plan.fingerprint), count),
+        }
+        return pa.table({name: columns[name] for name in self.ledger.columns("receipts")})
+
+
+def _safe(code: str | None) -> str | None:
+    """A channel's word for a reason; anything longer or odder could hold a value of the row."""
+    return code if code is None or _CODE.fullmatch(code) else "unreadable_code"

@@ -1,0 +1,64 @@
+"""Are the tables there, is the consent that decides about people fresh enough, and is what must be unique unique?"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlglot import exp
+
+from cdp.engine.base import Engine, quoted
+from cdp.errors import DataError
+from cdp.governance.query import Freshness, GovernedQuery
+
+
+def check(engine: Engine, query: GovernedQuery, now: dt.datetime) -> None:
+    """Register what the query reads and refuse stale consent.
+
+    Raises:
+        DataError: a table is missing, or the newest row of a consent table is too old or not there.
+    """
+    engine.register(tuple(dict.fromkeys((*query.tables, *(f.table for f in query.freshness), query.entity.table))))
+    for freshness in query.freshness:
+        _check_age(engine, freshness, now)
+
+
+def _check_age(engine: Engine, freshness: Freshness, now: dt.datetime) -> None:
+    # A row of the future proves nothing about when the table was loaded.
+    column = exp.cast(exp.column(freshness.column, quoted=True), "timestamp")
+    past = exp.LTE(this=column, expression=exp.Placeholder(this="now"))
+    newest = exp.select(exp.Max(this=column.copy())).from_(freshness.table).where(past)
+    found = engine.value(newest, {"now": now}, what=f"{freshness.table}.{freshness.column}")
+    if found is None:
+        raise DataError(f"{freshness.table} has no row recorded until now: no consent is known", fix="load the consent table")
+    if now - found > freshness.max_age:
+        raise DataError(
+            f"{freshness.table} was last recorded {_age(now - found)} ago; consent older than {_age(freshness.max_age)} is not used",
+            fix="load the consent table, or change max_age in governance/consent.yml",
+        )
+
+
+def check_lookups(engine: Engine, query: GovernedQuery) -> None:
+    """Refuse a table in which a to-one relation finds several rows: people would be told each other's facts.
+
+    Raises:
+        DataError: columns that must be unique are not; all of them are named.
+    """
+    found = []
+    for table, columns in query.lookups:
+        names = ", ".join(quoted(name) for name in columns)
+        there = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in columns)
+        twice = f"SELECT COUNT(*) FROM (SELECT {names} FROM {table} WHERE {there} GROUP BY {names} HAVING COUNT(*) > 1) AS t"
+        if count := engine.value(twice, what=table):
+            found.append(f"{table} ({', '.join(columns)}): {count} value{'s' if count > 1 else ''} more than once")
+    if found:
+        raise DataError(f"a to-one relation finds several rows in {'; '.join(found)}", fix="make the columns unique, or declare the relation `many`")
+
+
+def _age(span: dt.timedelta) -> str:
+    hours = int(span.total_seconds() // 3600)
+    return f"{hours // 24} days" if hours >= 48 else f"{hours} hours" if hours else f"{int(span.total_seconds() // 60)} minutes"
+
+
+def rows(engine: Engine, table: str) -> int:
+    """1 when a table has rows, else 0."""
+    return len(engine.query(f"SELECT 1 AS one FROM {table} LIMIT 1", what=table))

@@ -1,0 +1,86 @@
+"""A channel in memory: a connector that stores what it is sent and answers as a test tells it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from cdp.connectors.base import Batch, Connector, Receipts, Target, WireOp
+
+Answer = Callable[[Batch], Receipts]
+
+
+@dataclass
+class Channel:
+    """What one destination holds, and how it behaves.
+
+    Attributes:
+        rows: what it holds, by the text of the key columns.
+        batches: every batch that arrived, in order.
+        answers: how the next batches are answered, one each; after these everything is taken.
+        size: rows of a batch; `removes` whether it can remove.
+        delay: seconds that a batch takes.
+    """
+
+    rows: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    size: int = 3
+    removes: bool = True
+    delay: float = 0.0
+    concurrency: int = 2
+    targets: list[Target] = field(default_factory=list)
+    flushed: int = 0
+
+    def connector(self) -> type[Connector]:
+        """A connector class that delivers here."""
+        channel = self
+
+        class Bound(_Connector):
+            def __init__(self, target: Target) -> None:
+                super().__init__(channel)
+                channel.targets.append(target)
+
+        return Bound
+
+    def take(self, batch: Batch, statuses: list[str] | None = None) -> None:
+        """Store the rows of a batch, or those of them that `statuses` calls delivered."""
+        for at, row in enumerate(batch.rows.to_pylist()):
+            if statuses and statuses[at] != "delivered":
+                continue
+            key = tuple(row[name] for name in batch.keys)
+            if batch.op == "remove":
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = row
+
+
+class _Connector:
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.concurrency = channel.concurrency
+
+    def batch_size(self, op: WireOp) -> int:
+        return self.channel.size if op == "upsert" or self.channel.removes else 0
+
+    async def send(self, batch: Batch) -> Receipts:
+        channel = self.channel
+        channel.batches.append(batch)
+        answer = channel.answers.pop(0) if channel.answers else None
+        if channel.delay:
+            await asyncio.sleep(channel.delay)
+        receipts = answer(batch) if answer else Receipts.all(len(batch), "delivered")
+        channel.take(batch, list(receipts.statuses))
+        return receipts
+
+    async def flush(self) -> None:
+        self.channel.flushed += 1
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None

@@ -1,0 +1,163 @@
+"""A tiny clinic in Delta tables, and queries over it governed by hand. Only tests may use the seal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import sqlglot
+from sqlglot import exp
+
+from cdp.connectors.base import Egress, Target
+from cdp.engine.base import Engine
+from cdp.governance.query import _SEAL, Decision, Freshness, GovernedQuery, WireMask
+from cdp.spec.activation import Destination, Guards, Secret, Sync
+from cdp.spec.model import Entity
+from cdp.spec.policy import Agreement
+from cdp.sync.apply import Run, apply_plan
+from cdp.sync.plan import Plan, make_plan
+from cdp.testing.channel import Channel
+
+NOW = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+COLUMNS = pa.schema(
+    [
+        ("patient_id", pa.string()),
+        ("email", pa.string()),
+        ("given_name", pa.string()),
+        ("born", pa.date32()),
+        ("score", pa.float64()),
+        ("balance", pa.decimal128(20, 2)),
+        ("visits", pa.int64()),
+        ("active", pa.bool_()),
+        ("seen", pa.timestamp("us", "UTC")),
+        ("consent", pa.bool_()),
+        ("deceased", pa.bool_()),
+        ("member", pa.bool_()),
+    ]
+)
+VALUES = ("email", "given_name", "born", "score", "balance", "visits", "active", "seen")
+
+
+def patient(number: int, **changes: Any) -> dict[str, Any]:
+    """A patient who may be told."""
+    base = {
+        "patient_id": f"p{number:03}",
+        "email": f"p{number}@example.org",
+        "given_name": f"N{number}",
+        "born": dt.date(1970, 1, 1) + dt.timedelta(days=number),
+        "score": number / 7,
+        "balance": number,
+        "visits": number,
+        "active": number % 2 == 0,
+        "seen": dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=number),
+        "consent": True,
+        "deceased": False,
+        "member": True,
+    }
+    return base | changes
+
+
+def people(count: int) -> dict[int, dict[str, Any]]:
+    return {number: patient(number) for number in range(1, count + 1)}
+
+
+@dataclass
+class World:
+    """One engine, one clinic, one channel."""
+
+    engine: Engine
+    schema: str
+    control: str
+    root: Path
+    channel: Channel = field(default_factory=Channel)
+    now: dt.datetime = NOW
+    mode: str = "mirror"
+    keys: tuple[str, ...] = ("patient_id",)
+    values: tuple[str, ...] = VALUES
+    masks: tuple[WireMask, ...] = ()
+    guards: Guards = Guards(empty="allow")
+    fingerprint: str = "f1"
+    name: str = "letters"
+    select: str = ""
+    lookups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def load(self, rows: dict[int, dict[str, Any]] | list[dict[str, Any]], recorded: dt.datetime = NOW) -> None:
+        """Replace the clinic's tables."""
+        listed = list(rows.values()) if isinstance(rows, dict) else rows
+        table = pa.Table.from_pylist(listed, schema=COLUMNS)
+        consent = pa.table({"recorded": pa.array([recorded], pa.timestamp("us", "UTC"))})
+        for name, data in (("patients", table), ("consent", consent)):
+            full = f"{self.schema}.{name}"
+            self.engine.drop(full)
+            self.engine.create(full, {f.name: _kind(f.type) for f in data.schema})
+            self.engine.append(full, data)
+
+    def governed(self) -> GovernedQuery:
+        rule = "CASE WHEN deceased THEN 'deceased' WHEN NOT consent THEN 'no_consent' END AS _rule"
+        table = f"{self.schema}.patients"
+        columns = ", ".join(f"{c} AS `{c}`" for c in (*self.keys, *self.values))
+        select = self.select or f"SELECT patient_id AS _subject, {rule}, {columns} FROM {table} WHERE member"
+        eligibility = f"SELECT patient_id AS _subject, {rule} FROM {table} WHERE deceased OR NOT consent"
+        destination = Destination(name="mailer", connector="memory", channel="email", secrets={"api_key": Secret(env="MAILER_KEY")})
+        return GovernedQuery(
+            sync=Sync(
+                name=self.name, segment="members", destination="mailer", purpose="care", mode=self.mode, key={"k": "k"}, guards=self.guards
+            ),
+            destination=destination,
+            agreement=Agreement(
+                name="mailer_baa",
+                counterparty="Mailer",
+                signed=dt.date(2026, 1, 1),
+                effective=dt.date(2026, 1, 1),
+                expires=dt.date(2027, 1, 1),
+                purposes="care",
+                classes="contact",
+                members="member",
+            ),
+            entity=Entity(name="patient", table=table, key="patient_id", rows="member", columns={}),
+            select=_parse(select),
+            eligibility=_parse(eligibility),
+            keys=self.keys,
+            values=self.values,
+            wire_masks=self.masks,
+            rules=("deceased", "no_consent"),
+            tables=(table,),
+            lookups=self.lookups,
+            freshness=(Freshness(f"{self.schema}.consent", "recorded", dt.timedelta(hours=36)),),
+            decision=Decision("mailer", "mailer_baa", "care", {"email": ("contact.email",)}, ("member",)),
+            model_sha256="m1",
+            fingerprint=self.fingerprint,
+            _seal=_SEAL,
+        )
+
+    def plan(self, **options: Any) -> Plan:
+        self.now += dt.timedelta(minutes=1)
+        return make_plan(self.governed(), self.engine, self.control, now=self.now, as_of=self.now, **options)
+
+    def apply(self, plan: Plan, **options: Any) -> Run:
+        os.environ.setdefault("MAILER_KEY", "k")
+        query = self.governed()
+        target = Target(query.destination, Egress(), "", self.root)
+        self.now += dt.timedelta(minutes=1)
+        return apply_plan(plan, query, self.engine, self.control, self.channel.connector(), target, now=self.now, **options)
+
+    def sync(self) -> tuple[Plan, Run]:
+        plan = self.plan()
+        return plan, self.apply(plan)
+
+
+def _parse(text: str) -> exp.Select:
+    parsed = sqlglot.parse_one(text, dialect="spark")
+    assert isinstance(parsed, exp.Select)
+    return parsed
+
+
+def _kind(kind: pa.DataType) -> str:
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})"
+    names = {"string": "string", "date32[day]": "date", "double": "double", "int64": "bigint", "bool": "boolean"}
+    return names.get(str(kind), "timestamp")

@@ -22,6 +22,7 @@ class Clock:
 
     @property
     def day(self) -> dt.date:
+        """The local calendar day."""
         return self.instant.date()
 
     @property

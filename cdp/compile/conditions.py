@@ -54,17 +54,20 @@ class Compiler:
     ctes: dict[str, exp.Select] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
     lookups: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
-    consent: exp.Expression | None = None  # true where consent is missing; set while eligibility rules are compiled
+    consent: exp.Expr | None = None  # true where consent is missing; set while eligibility rules are compiled
     _names: set[str] = field(default_factory=set)
 
     @property
     def periods(self) -> frozenset[str]:
+        """The periods that the project declares."""
         return frozenset(self.project.config.periods)
 
     def entity(self, name: str) -> Entity:
+        """A declared entity."""
         return self.project.entities[name]
 
     def table(self, entity: Entity, alias: str) -> exp.Table:
+        """An entity's table under an alias; remembered as read."""
         self.tables.add(entity.table)
         return sql.table(entity.table, alias)
 
@@ -77,7 +80,7 @@ class Compiler:
         self._names.add(chosen)
         return chosen
 
-    def existence(self, row: Row, clock: Clock) -> list[exp.Expression]:
+    def existence(self, row: Row, clock: Clock) -> list[exp.Expr]:
         """Which rows of an entity exist at all: its own `where`, and nothing later than the clock."""
         parts = []
         own = self.project.bound.entities.get(row.entity.name)
@@ -91,7 +94,7 @@ class Compiler:
 
     # -- terms ------------------------------------------------------------------------------------------------------
 
-    def condition(self, term: Condition, row: Row, clock: Clock, role: str) -> exp.Expression:
+    def condition(self, term: Condition, row: Row, clock: Clock, role: str) -> exp.Expr:
         """A condition on a row."""
         match term:
             case Every(of):
@@ -118,7 +121,7 @@ class Compiler:
                 assert self.consent is not None, "consent is asked in eligibility rules only"
                 return self.consent.copy()
 
-    def value(self, operand: Operand, row: Row, clock: Clock, role: str) -> exp.Expression:
+    def value(self, operand: Operand, row: Row, clock: Clock, role: str) -> exp.Expr:
         """An operand's value on a row."""
         match operand:
             case ColumnRef():
@@ -128,7 +131,7 @@ class Compiler:
             case Picked(measure, column):
                 return row.picked(measure, column, clock, role)
 
-    def _sibling(self, operand: Operand, name: str, row: Row, clock: Clock, role: str) -> exp.Expression:
+    def _sibling(self, operand: Operand, name: str, row: Row, clock: Clock, role: str) -> exp.Expr:
         """Another column of the row that the operand's value comes from: its unit or code system."""
         match operand:
             case ColumnRef(hops, entity, _, _):
@@ -138,7 +141,7 @@ class Compiler:
             case _:
                 raise AssertionError("an aggregate keeps to one unit by its own filter")
 
-    def _compare(self, term: Compare, row: Row, clock: Clock, role: str) -> exp.Expression:
+    def _compare(self, term: Compare, row: Row, clock: Clock, role: str) -> exp.Expr:
         value = self.value(term.operand, row, clock, role)
         test = _comparison(term, value, clock)
         if not term.units:
@@ -148,7 +151,7 @@ class Compiler:
         assert unit is not None, "the binder asks for a unit column"
         return sql.every([_one_of(self._sibling(term.operand, unit, row, clock, role), term.units, clock), test])
 
-    def _one_of(self, term: OneOf, row: Row, clock: Clock, role: str) -> exp.Expression:
+    def _one_of(self, term: OneOf, row: Row, clock: Clock, role: str) -> exp.Expr:
         value = self.value(term.operand, row, clock, role)
         found = _one_of(_comparable(value, term.type, term.values[0], clock) if term.values else value, term.values, clock)
         if not term.systems:
@@ -165,14 +168,14 @@ def _column(operand: Operand) -> ColumnRef:
     return operand if isinstance(operand, ColumnRef) else operand.column
 
 
-def _one_of(value: exp.Expression, values: tuple[Value, ...], clock: Clock) -> exp.Expression:
+def _one_of(value: exp.Expr, values: tuple[Value, ...], clock: Clock) -> exp.Expr:
     literals = [_literal(v, clock) for v in values]
     if not literals:
         return exp.Boolean(this=False)
     return sql.equal(value, literals[0]) if len(literals) == 1 else exp.In(this=value, expressions=literals)
 
 
-def _comparison(term: Compare, value: exp.Expression, clock: Clock) -> exp.Expression:
+def _comparison(term: Compare, value: exp.Expr, clock: Clock) -> exp.Expr:
     literal = _literal(term.value, clock)
     if term.op in COMPARISONS:
         return COMPARISONS[term.op](this=_comparable(value, term.type, term.value, clock), expression=literal)
@@ -180,14 +183,14 @@ def _comparison(term: Compare, value: exp.Expression, clock: Clock) -> exp.Expre
     return name(this=value, expression=literal)
 
 
-def _literal(value: Value, clock: Clock) -> exp.Expression:
+def _literal(value: Value, clock: Clock) -> exp.Expr:
     """A typed literal; a timestamp without an offset is local time."""
     if isinstance(value, dt.datetime) and value.tzinfo is None:
         value = value.replace(tzinfo=clock.instant.tzinfo)
     return sql.literal(value)
 
 
-def _comparable(value: exp.Expression, kind: ColumnType, literal: object, clock: Clock) -> exp.Expression:
+def _comparable(value: exp.Expr, kind: ColumnType, literal: object, clock: Clock) -> exp.Expr:
     """A timestamp meets a day as its own local calendar day."""
     is_day = isinstance(literal, dt.date) and not isinstance(literal, dt.datetime)
     return sql.local_day(value, clock.zone) if kind == "timestamp" and is_day else value

@@ -36,7 +36,7 @@ class Row:
     scans: dict[tuple[Link, Clock, str], Scan] = field(default_factory=dict)
     _hops: dict[str, Entity] = field(default_factory=dict)
 
-    def column(self, ref: ColumnRef, clock: Clock) -> exp.Expression:
+    def column(self, ref: ColumnRef, clock: Clock) -> exp.Expr:
         """The column, over left joins where it stands behind to-one relations."""
         here, path = self.alias, ""
         for hop in ref.hops:
@@ -51,22 +51,22 @@ class Row:
             self._hops[name] = target
             self.compiler.lookups.add((target.table, tuple(theirs for theirs, _ in hop.on)))
             there = Row(self.compiler, target, name)
-            tests = [sql.equal(sql.column(name, theirs), sql.column(here, mine)) for theirs, mine in hop.on]
+            tests: list[exp.Expr] = [sql.equal(sql.column(name, theirs), sql.column(here, mine)) for theirs, mine in hop.on]
             tests += self.compiler.existence(there, clock)
             self.joins.append(exp.Join(this=self.compiler.table(target, name), side="LEFT", on=sql.every(tests)))
             self.joins.extend(there.joins)
         return name
 
-    def measure(self, measure: Measure, clock: Clock, role: str) -> exp.Expression:
+    def measure(self, measure: Measure, clock: Clock, role: str) -> exp.Expr:
         """The measure's value: null when it found nothing, except that a count of nothing is 0."""
         value = self.scan(measure.link, clock, role).measured(measure)
         return sql.coalesce(value, sql.number(0)) if measure.verb in EMPTY_IS_ZERO else value
 
-    def found(self, measure: Measure, clock: Clock, role: str) -> exp.Expression:
+    def found(self, measure: Measure, clock: Clock, role: str) -> exp.Expr:
         """Whether the measure found a row: true, false or null, where null means false."""
         return self.scan(measure.link, clock, role).found(measure)
 
-    def picked(self, measure: Measure, column: ColumnRef, clock: Clock, role: str) -> exp.Expression:
+    def picked(self, measure: Measure, column: ColumnRef, clock: Clock, role: str) -> exp.Expr:
         """A column of the row that the measure picks; null without a row."""
         return self.scan(measure.link, clock, role).picked(measure, column)
 
@@ -98,11 +98,11 @@ class Scan:
     clock: Clock
     role: str
     row: Row
-    columns: dict[object, tuple[str, exp.Expression]] = field(default_factory=dict)
-    filters: dict[object, exp.Expression] = field(default_factory=dict)
+    columns: dict[object, tuple[str, exp.Expr]] = field(default_factory=dict)
+    filters: dict[object, exp.Expr] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
-    def aggregate(self, key: object, label: str, build: Callable[[], exp.Expression]) -> exp.Expression:
+    def aggregate(self, key: object, label: str, build: Callable[[], exp.Expr]) -> exp.Expr:
         """A column of this scan: built once for each key, named after its label."""
         if key not in self.columns:
             name, count = label, 1
@@ -113,15 +113,17 @@ class Scan:
             self.columns[key] = (name, build())
         return sql.column(self.name, self.columns[key][0])
 
-    def keep(self, key: object, test: exp.Expression) -> exp.Expression:
+    def keep(self, key: object, test: exp.Expr) -> exp.Expr:
         """Have the scan read the rows of this test, whatever else it reads."""
         return self.filters.setdefault(key, test)
 
-    def found(self, measure: Measure) -> exp.Expression:
+    def found(self, measure: Measure) -> exp.Expr:
+        """Whether the measure has a row."""
         filter_ = self._filter(measure)
         return self.aggregate(("found", self._rows(measure)), f"has_{measure.label}", lambda: exp.LogicalOr(this=filter_.copy()))
 
-    def measured(self, measure: Measure) -> exp.Expression:
+    def measured(self, measure: Measure) -> exp.Expr:
+        """The measure's aggregate."""
         if measure.verb in ("latest", "earliest"):
             assert measure.of is not None, "a whole row has no value"
             return self.picked(measure, measure.of)
@@ -135,7 +137,8 @@ class Scan:
             measure, f"{measure.verb}_{measure.of.column}", lambda: _filtered(kind(this=of), filter_)
         )
 
-    def picked(self, measure: Measure, column: ColumnRef) -> exp.Expression:
+    def picked(self, measure: Measure, column: ColumnRef) -> exp.Expr:
+        """A column of the row that the measure picks."""
         filter_ = self._filter(measure)
         kind = exp.ArgMax if measure.verb == "latest" else exp.ArgMin
         label = f"{measure.verb}_{measure.label}_{column.column}"
@@ -146,7 +149,7 @@ class Scan:
             lambda: _filtered(kind(this=value, expression=self._order(measure)), filter_),
         )
 
-    def _of(self, column: ColumnRef) -> exp.Expression:
+    def _of(self, column: ColumnRef) -> exp.Expr:
         """The column of the related row that is aggregated."""
         return self.row.column(column, self.clock)
 
@@ -154,7 +157,7 @@ class Scan:
         """What decides which rows compete and win: measures that differ only in `of` share it."""
         return (measure.verb if measure.verb in ("latest", "earliest") else "", measure.where, measure.window, measure.by_day, measure.ties)
 
-    def _filter(self, measure: Measure) -> exp.Expression:
+    def _filter(self, measure: Measure) -> exp.Expr:
         """Which rows compete, as one condition; registered, so that the scan reads only rows that some measure wants."""
         picks = measure.verb in ("latest", "earliest")
         key = (measure.where, measure.window, picks)
@@ -170,7 +173,7 @@ class Scan:
             self.filters[key] = sql.every(parts)
         return self.filters[key]
 
-    def time(self) -> tuple[exp.Expression | None, exp.Expression | None, str]:
+    def time(self) -> tuple[exp.Expr | None, exp.Expr | None, str]:
         """The columns that say when a row of the related table was."""
         entity = self.row.entity
         if entity.time is None:
@@ -179,7 +182,7 @@ class Scan:
         end = sql.column(self.row.alias, entity.time.end) if isinstance(entity.time, Interval) else None
         return sql.column(self.row.alias, name), end, entity.columns[name].type
 
-    def _order(self, measure: Measure) -> exp.Expression:
+    def _order(self, measure: Measure) -> exp.Expr:
         """What `latest` maximises and `earliest` minimises: the moment or day, the ties, then the row's key.
 
         No part is ever null, because engines order nulls inside of structs differently.
@@ -212,11 +215,11 @@ class Scan:
         )
 
 
-def _filtered(aggregate: exp.Expression, test: exp.Expression) -> exp.Expression:
+def _filtered(aggregate: exp.Expr, test: exp.Expr) -> exp.Expr:
     return aggregate if sql.is_true(test) else exp.Filter(this=aggregate, expression=exp.Where(this=test.copy()))
 
 
-def _tie_order(value: exp.Expression, ties: Ties, *, latest: bool) -> list[exp.Expression]:
+def _tie_order(value: exp.Expr, ties: Ties, *, latest: bool) -> list[exp.Expr]:
     """Two parts of an order: rows with a value before those without, then the value turned the right way round."""
     kind = ties.column.type
     known = sql.not_null(value) if latest else sql.is_null(value)

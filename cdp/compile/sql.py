@@ -42,26 +42,29 @@ def table(name: str, alias: str) -> exp.Table:
     return node
 
 
-def alias(value: exp.Expression, name: str) -> exp.Alias:
+def alias(value: exp.Expr, name: str) -> exp.Alias:
     """`value AS name`."""
     return exp.Alias(this=value, alias=identifier(name))
 
 
 def string(text: str) -> exp.Literal:
+    """A text."""
     return exp.Literal(this=text, is_string=True)
 
 
-def number(value: int | Decimal) -> exp.Expression:
+def number(value: int | Decimal) -> exp.Expr:
+    """A number, exact."""
     if value < 0:
         return exp.Neg(this=number(-value))
     return exp.Literal(this=format(value, "f") if isinstance(value, Decimal) else str(value), is_string=False)
 
 
-def date_literal(day: dt.date) -> exp.Expression:
+def date_literal(day: dt.date) -> exp.Expr:
+    """A calendar day."""
     return exp.Cast(this=string(day.isoformat()), to=exp.DataType(this=exp.DataType.Type.DATE))
 
 
-def timestamp_literal(moment: dt.datetime) -> exp.Expression:
+def timestamp_literal(moment: dt.datetime) -> exp.Expr:
     """A moment with its offset, so that the hour that comes twice is one of the two."""
     offset = moment.utcoffset()
     if offset is None or offset.seconds % 60:  # local mean times of long ago have offsets that SQL cannot write
@@ -69,13 +72,13 @@ def timestamp_literal(moment: dt.datetime) -> exp.Expression:
     return exp.Cast(this=string(moment.isoformat(sep=" ")), to=exp.DataType(this=exp.DataType.Type.TIMESTAMPTZ))
 
 
-def local_day(moment: exp.Expression, zone: str) -> exp.Expression:
+def local_day(moment: exp.Expr, zone: str) -> exp.Expr:
     """The calendar day of a timestamp in a time zone; sessions are in UTC."""
     shifted = exp.Anonymous(this="from_utc_timestamp", expressions=[moment, string(zone)])
     return exp.Cast(this=shifted, to=exp.DataType(this=exp.DataType.Type.DATE))
 
 
-def literal(value: Value) -> exp.Expression:
+def literal(value: Value) -> exp.Expr:
     """A typed literal."""
     if isinstance(value, bool):
         return exp.Boolean(this=value)
@@ -86,48 +89,52 @@ def literal(value: Value) -> exp.Expression:
     return string(value) if isinstance(value, str) else number(value)
 
 
-def every(parts: Iterable[exp.Expression]) -> exp.Expression:
+def every(parts: Iterable[exp.Expr]) -> exp.Expr:
     """AND; true without parts."""
     return _chain(list(parts), exp.And, True)
 
 
-def some(parts: Iterable[exp.Expression]) -> exp.Expression:
+def some(parts: Iterable[exp.Expr]) -> exp.Expr:
     """OR; false without parts."""
     return _chain(list(parts), exp.Or, False)
 
 
-def _chain(parts: Sequence[exp.Expression], kind: type[exp.Connector], empty: bool) -> exp.Expression:
+def _chain(parts: Sequence[exp.Expr], kind: type[exp.Connector], empty: bool) -> exp.Expr:
     if not parts:
         return exp.Boolean(this=empty)
     if len(parts) == 1:
         return parts[0]
-    joined = _grouped(parts[0], kind)
+    joined: exp.Expr = _grouped(parts[0], kind)
     for part in parts[1:]:
         joined = kind(this=joined, expression=_grouped(part, kind))
     return joined
 
 
-def _grouped(part: exp.Expression, inside: type[exp.Connector]) -> exp.Expression:
+def _grouped(part: exp.Expr, inside: type[exp.Connector]) -> exp.Expr:
     return exp.Paren(this=part) if isinstance(part, exp.Connector) and not isinstance(part, inside) else part
 
 
-def equal(left: exp.Expression, right: exp.Expression) -> exp.EQ:
+def equal(left: exp.Expr, right: exp.Expr) -> exp.EQ:
+    """`left = right`."""
     return exp.EQ(this=left, expression=right)
 
 
-def is_null(value: exp.Expression) -> exp.Expression:
+def is_null(value: exp.Expr) -> exp.Expr:
+    """`value IS NULL`."""
     return exp.Is(this=value, expression=exp.Null())
 
 
-def not_null(value: exp.Expression) -> exp.Expression:
+def not_null(value: exp.Expr) -> exp.Expr:
+    """`NOT value IS NULL`."""
     return exp.Not(this=is_null(value))
 
 
-def coalesce(value: exp.Expression, default: exp.Expression) -> exp.Expression:
+def coalesce(value: exp.Expr, default: exp.Expr) -> exp.Expr:
+    """`COALESCE(value, default)`."""
     return exp.Coalesce(this=value, expressions=[default])
 
 
-def negation(test: exp.Expression) -> exp.Expression:
+def negation(test: exp.Expr) -> exp.Expr:
     """The exact complement: where the test is unknown, its negation is true."""
     if isinstance(test, exp.Not) and isinstance(test.this, exp.Coalesce):
         return test.this
@@ -138,10 +145,11 @@ def negation(test: exp.Expression) -> exp.Expression:
     return exp.Not(this=coalesce(test, exp.Boolean(this=False)))
 
 
-def _counts(test: exp.Expression) -> bool:
+def _counts(test: exp.Expr) -> bool:
     """A comparison of a coalesced value with a literal is never unknown."""
     return isinstance(test, exp.Binary) and isinstance(test.this, exp.Coalesce) and isinstance(test.expression, exp.Literal)
 
 
-def is_true(node: exp.Expression) -> bool:
+def is_true(node: exp.Expr) -> bool:
+    """Whether a test is the literal TRUE."""
     return isinstance(node, exp.Boolean) and bool(node.this)

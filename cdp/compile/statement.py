@@ -51,8 +51,8 @@ class Statement:
     clock: Clock
     compiler: Compiler = field(init=False)
     row: Row = field(init=False)
-    _where: list[exp.Expression] = field(default_factory=list)
-    _columns: dict[str, exp.Expression] = field(default_factory=dict)
+    _where: list[exp.Expr] = field(default_factory=list)
+    _columns: dict[str, exp.Expr] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.compiler = Compiler(self.project)
@@ -63,19 +63,19 @@ class Statement:
         """Keep only rows for which the condition is true."""
         self._where.append(self.compiler.condition(term, self.row, self.clock, ""))
 
-    def keep(self, test: exp.Expression) -> None:
+    def keep(self, test: exp.Expr) -> None:
         """Keep only rows for which a finished test is true."""
         self._where.append(test)
 
-    def test(self, term: Condition, clock: Clock, role: str) -> exp.Expression:
+    def test(self, term: Condition, clock: Clock, role: str) -> exp.Expr:
         """A condition as a value, at a clock of its own."""
         return self.compiler.condition(term, self.row, clock, role)
 
-    def column(self, name: str, value: exp.Expression) -> None:
+    def column(self, name: str, value: exp.Expr) -> None:
         """Add an output column."""
         self._columns[name] = value
 
-    def output(self, term: Output, role: str = SAID) -> exp.Expression:
+    def output(self, term: Output, role: str = SAID) -> exp.Expr:
         """The value of a mapping: an operand, a constant or an expression."""
         if isinstance(term, Constant):
             return sql.string(term.value)
@@ -83,13 +83,13 @@ class Statement:
             return self.compiler.value(term, self.row, self.clock, role)
         values = {name: self.compiler.value(operand, self.row, self.clock, role) for name, operand in term.operands}
 
-        def replaced(node: exp.Expression) -> exp.Expression:
+        def replaced(node: exp.Expr) -> exp.Expr:
             path = ".".join(part.name for part in node.parts) if isinstance(node, exp.Column) else None
             return exp.Paren(this=values[path].copy()) if path is not None else node
 
         return term.tree.copy().transform(replaced)
 
-    def key(self) -> exp.Expression:
+    def key(self) -> exp.Expr:
         """The entity's key."""
         return sql.column(self.entity.name, self.entity.key)
 

@@ -67,12 +67,12 @@ EARLIEST, LATEST = dt.date(1, 1, 3), dt.date(9999, 12, 29)  # with room for any 
 
 
 def in_window(
-    start: exp.Expression, end: exp.Expression | None, kind: str, window: Window, clock: Clock, periods: frozenset[str]
-) -> exp.Expression:
+    start: exp.Expr, end: exp.Expr | None, kind: str, window: Window, clock: Clock, periods: frozenset[str]
+) -> exp.Expr:
     """Whether a moment, or an interval whose null end is still to come, touches a closed window. A null start does not."""
     first = resolve(window.first, clock, periods) if window.first else None
     last = resolve(window.last, clock, periods) if window.last else None
-    parts = []
+    parts: list[exp.Expr] = []
     if end is None:
         if first:
             parts.append(_not_before(start, kind, first, clock))
@@ -85,14 +85,14 @@ def in_window(
     return sql.every(parts)
 
 
-def _not_before(value: exp.Expression, kind: str, day: dt.date, clock: Clock) -> exp.Expression:
+def _not_before(value: exp.Expr, kind: str, day: dt.date, clock: Clock) -> exp.Expr:
     """The value's local day is `day` or later: for a timestamp a bound on the moment, so that files can be skipped."""
     if kind == "date":
         return exp.GTE(this=value.copy(), expression=sql.date_literal(day))
     return exp.GTE(this=value.copy(), expression=sql.timestamp_literal(clock.midnight(max(day, EARLIEST))))
 
 
-def _not_after(value: exp.Expression, kind: str, day: dt.date, clock: Clock) -> exp.Expression:
+def _not_after(value: exp.Expr, kind: str, day: dt.date, clock: Clock) -> exp.Expr:
     """The value's local day is `day` or earlier."""
     if kind == "date":
         return exp.LTE(this=value.copy(), expression=sql.date_literal(day))
@@ -100,20 +100,20 @@ def _not_after(value: exp.Expression, kind: str, day: dt.date, clock: Clock) -> 
     return exp.LT(this=value.copy(), expression=sql.timestamp_literal(clock.midnight(max(next_day, EARLIEST))))
 
 
-def happened(moment: exp.Expression, kind: str, clock: Clock) -> exp.Expression:
+def happened(moment: exp.Expr, kind: str, clock: Clock) -> exp.Expr:
     """Whether a row exists at the clock: its time is not later, or not known."""
     bound = sql.date_literal(clock.day) if kind == "date" else sql.timestamp_literal(clock.instant)
     return sql.some([sql.is_null(moment), exp.LTE(this=moment.copy(), expression=bound)])
 
 
 def aged_between(
-    birth: exp.Expression, low: int | None, high: int | None, unit: Literal["years", "months"], day: dt.date
-) -> exp.Expression:
+    birth: exp.Expr, low: int | None, high: int | None, unit: Literal["years", "months"], day: dt.date
+) -> exp.Expr:
     """Completed years or months on a day, as bounds on the birth date.
 
     Who is born on 29 February turns on 1 March. Without a lower bound the person is at least born.
     """
-    tests = [exp.LTE(this=birth, expression=sql.date_literal(shift(day, unit, -(low or 0))))]
+    tests: list[exp.Expr] = [exp.LTE(this=birth, expression=sql.date_literal(shift(day, unit, -(low or 0))))]
     if high is not None:
         tests.append(exp.GT(this=birth.copy(), expression=sql.date_literal(shift(day, unit, -(high + 1)))))
     return sql.every(tests)

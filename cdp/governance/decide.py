@@ -13,11 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from sqlglot import exp
-
 from cdp.compile.clock import Clock
 from cdp.compile.statement import Query, Statement, compile_segment, model_sha256, segment_statement
-from cdp.errors import RefusedError, Refusal, UsageError
+from cdp.errors import Refusal, RefusedError, UsageError
 from cdp.governance import eligibility as people
 from cdp.governance.classes import ClassTree
 from cdp.governance.masks import apply_mask, is_wire, lower
@@ -44,6 +42,7 @@ class Governor:
 
     @classmethod
     def of(cls, project: Project) -> Governor:
+        """The governor of a project."""
         tree = ClassTree(project.policy.classes)
         return cls(project, tree, Analyst(tables_of(project), codes_of(project).get, tree))
 
@@ -94,7 +93,7 @@ class Governor:
 
     def _relation(self, query: Query, what: str) -> Relation:
         try:
-            return self.analyst.relation(query.select)
+            return self.analyst.query(query.select)
         except Unsupported as error:
             raise RefusedError(what, [Refusal("syntax", what, "", (), error.message, "write it in another way")]) from None
 
@@ -239,7 +238,8 @@ def tables_of(project: Project) -> dict[str, TableFacts]:
                 mine = columns.get(name, facts)
                 columns[name] = ColumnFacts(mine.cls, mine.may_hold | facts.may_hold | ({facts.cls} - {mine.cls}))
         rows = frozenset(entity.rows) | (other.rows if other else frozenset())
-        tables[entity.table] = TableFacts(columns, rows)
+        key = frozenset({entity.key}) if other is None or other.key == {entity.key} else frozenset()
+        tables[entity.table] = TableFacts(columns, rows, key)
     return tables
 
 
@@ -268,7 +268,9 @@ def receiver(sync: Sync, purpose: Purpose, agreement: Agreement | None) -> Recei
     return Receiver(sync.destination, tuple(grants))
 
 
-def contract(sync: Sync, destination: Destination, purpose: Purpose, agreement: Agreement | None, today: dt.date) -> Iterator[Refusal]:
+def contract(
+    sync: Sync, destination: Destination, purpose: Purpose, agreement: Agreement | None, today: dt.date
+) -> Iterator[Refusal]:
     """What does not depend on the data: the agreement, its dates, purposes and hosts, the channel, who pays."""
     what = f"destination {destination.name}"
     if destination.channel not in purpose.channels:
@@ -276,7 +278,8 @@ def contract(sync: Sync, destination: Destination, purpose: Purpose, agreement: 
         yield Refusal("channel", what, "", (), missing, "use another purpose or destination")
     if sync.funded_by not in purpose.funded_by:
         missing = f"paid by {sync.funded_by!r}, purpose {sync.purpose} allows {', '.join(purpose.funded_by)}"
-        yield Refusal("funding", f"sync {sync.name}", "", (), missing, "what a third party pays for is marketing: 45 CFR 164.501, 164.508(a)(3)")
+        fix = "what a third party pays for is marketing: 45 CFR 164.501, 164.508(a)(3)"
+        yield Refusal("funding", f"sync {sync.name}", "", (), missing, fix)
     if agreement is None:
         missing = "no agreement covers it: being a patient is itself protected (45 CFR 160.103, 164.502(e))"
         yield Refusal("agreement", what, "", (), missing, "sign one, declare it under governance/baa/ and name it in `baa:`")

@@ -48,7 +48,7 @@ def asks_consent(project: Project, eligibility: Eligibility, purpose: str) -> bo
     return any(isinstance(bound[eligibility.entity, rule.name], ConsentMissing) for rule in applicable(eligibility, purpose))
 
 
-def rule_column(statement: Statement, eligibility: Eligibility, audience: Audience, now: Clock) -> exp.Expression:
+def rule_column(statement: Statement, eligibility: Eligibility, audience: Audience, now: Clock) -> exp.Expr:
     """The first rule that keeps the person out, as text; null for who may be told."""
     tests = _tests(statement, eligibility, audience, now)
     if not tests:
@@ -66,14 +66,12 @@ def kept_out(project: Project, eligibility: Eligibility, audience: Audience, now
     return statement.query(f"{audience.sync.name} eligibility")
 
 
-def _tests(statement: Statement, eligibility: Eligibility, audience: Audience, now: Clock) -> list[tuple[str, exp.Expression]]:
+def _tests(statement: Statement, eligibility: Eligibility, audience: Audience, now: Clock) -> list[tuple[str, exp.Expr]]:
     tests = []
     for rule in applicable(eligibility, audience.sync.purpose):
         term = statement.project.bound.rules[eligibility.entity, rule.name]
-        if isinstance(term, ConsentMissing):
-            test = consent_missing(statement, audience, now)
-        else:
-            test = statement.test(term, now, ROLE)
+        asks_consent = isinstance(term, ConsentMissing)
+        test = consent_missing(statement, audience, now) if asks_consent else statement.test(term, now, ROLE)
         if rule.unknown == "keep_out":
             test = sql.coalesce(test, exp.Boolean(this=True))
         tests.append((rule.name, test))
@@ -89,7 +87,7 @@ def freshness(project: Project, consent: Consent) -> Freshness:
     return Freshness(project.entities[consent.entity].table, consent.columns.recorded, age)
 
 
-def consent_missing(statement: Statement, audience: Audience, now: Clock) -> exp.Expression:
+def consent_missing(statement: Statement, audience: Audience, now: Clock) -> exp.Expr:
     """True unless every kind of consent that is needed is on record; nothing on record means missing."""
     consent = statement.project.policy.consent
     if consent is None or not audience.needs:
@@ -97,7 +95,7 @@ def consent_missing(statement: Statement, audience: Audience, now: Clock) -> exp
     return sql.some([_missing(statement, consent, name, audience, now) for name in audience.needs])
 
 
-def _missing(statement: Statement, consent: Consent, name: str, audience: Audience, now: Clock) -> exp.Expression:
+def _missing(statement: Statement, consent: Consent, name: str, audience: Audience, now: Clock) -> exp.Expr:
     """One kind of consent. The latest effective record wins; a tie of yes and no is no; an undated no is no."""
     semantics = consent.semantics[name]
     granted, denied, undated = _latest(statement, consent, name, semantics, audience, now)
@@ -119,13 +117,13 @@ def _may_be_unknown(consent: Consent, semantics: Semantics, audience: Audience) 
 
 def _latest(
     statement: Statement, consent: Consent, name: str, semantics: Semantics, audience: Audience, now: Clock
-) -> tuple[exp.Expression, exp.Expression, exp.Expression]:
+) -> tuple[exp.Expr, exp.Expr, exp.Expr]:
     """When consent was last given, when last refused, and whether it was refused at an unknown time."""
     columns = consent.columns
     link = Link(consent.entity, consent.entity, ((columns.person, statement.entity.key),))
     scan = statement.row.scan(link, now, ROLE)
 
-    def of(column: str) -> exp.Expression:
+    def of(column: str) -> exp.Expr:
         return sql.column(scan.row.alias, column)
 
     stands_for = {"purpose": (columns.purpose, audience.sync.purpose), "channel": (columns.channel, audience.destination.channel)}
@@ -133,7 +131,7 @@ def _latest(
         stands_for["receiver"] = (columns.receiver, audience.receiver)
     about = sql.every([sql.equal(of(stands_for[word][0]), sql.string(stands_for[word][1])) for word in semantics.per])
     scan.keep(("consent", name), about)
-    yes: list[exp.Expression] = [exp.In(this=of(columns.status), expressions=[sql.string(word) for word in consent.granted])]
+    yes: list[exp.Expr] = [exp.In(this=of(columns.status), expressions=[sql.string(word) for word in consent.granted])]
     if columns.expires:
         kind = statement.project.entities[consent.entity].columns[columns.expires].type
         bound = sql.date_literal(now.day) if kind == "date" else sql.timestamp_literal(now.instant)
@@ -142,7 +140,7 @@ def _latest(
     denied = sql.every([about.copy(), sql.negation(sql.every([test.copy() for test in yes]))])
     undated = sql.every([denied.copy(), sql.is_null(of(columns.effective))])
 
-    def last(test: exp.Expression) -> exp.Expression:
+    def last(test: exp.Expr) -> exp.Expr:
         return exp.Filter(this=exp.Max(this=of(columns.effective)), expression=exp.Where(this=test))
 
     return (

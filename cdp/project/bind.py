@@ -51,6 +51,7 @@ class Place:
     rules: bool = False  # inside an eligibility rule, where `consent: missing` may stand
 
     def child(self, *keys: str | int) -> Place:
+        """A place further inside."""
         return Place(self.problems, self.document, (*self.path, *keys), self.periods, self.rules)
 
     def wrong(self, message: str, *, value: str | None = None, valid: Iterable[str] = (), hint: str = "", key: bool = False) -> None:
@@ -74,13 +75,16 @@ class Binder:
 
     @cached_property
     def periods(self) -> tuple[str, ...]:
+        """The named spans of days: the project's own and those of the calendar."""
         spans = tuple(f"{which}_{span}" for which in ("this", "last", "next") for span in ("week", "month", "quarter", "year"))
         return (*self.project.config.periods, *spans)
 
     def place(self, kind: str, name: str, *path: str | int, rules: bool = False) -> Place:
+        """A place in the document that declares something."""
         return Place(self.problems, self.project.sources[kind, name], path, self.periods, rules)
 
     def traits_of(self, entity: str) -> tuple[str, ...]:
+        """The names of an entity's traits."""
         return self._by_entity.get(entity, ())
 
     def system_names(self, system: str) -> tuple[str, ...]:
@@ -117,10 +121,12 @@ class Binder:
         if entity is None or len(verbs) != 1:
             return None  # reported by the loader
         if verbs[0] in ("has", "lacks"):
-            return place.child(verbs[0]).wrong(f"`{verbs[0]}` is a condition, not a value", hint="make it a segment, or use count", key=True)
+            hint = "make it a segment, or use count"
+            return place.child(verbs[0]).wrong(f"`{verbs[0]}` is a condition, not a value", hint=hint, key=True)
         return conditions.measure(self, verbs[0], tree, entity, place)
 
     def condition(self, tree: Any, entity: Entity | None, at: Place) -> Condition | None:
+        """A condition on an entity; None after a problem was reported."""
         return conditions.condition(self, tree, entity, at) if entity else None
 
 
@@ -137,7 +143,8 @@ def bind(project: Project, problems: Problems) -> Bound:
     binder = Binder(project, problems)
     entities: dict[str, Condition | None] = {}
     for name, entity in project.entities.items():
-        entities[name] = _own_where(binder, entity, binder.place("entity", name, "where")) if entity.where is not None else None
+        at = binder.place("entity", name, "where")
+        entities[name] = _own_where(binder, entity, at) if entity.where is not None else None
     segments = {
         name: term
         for name, segment in project.segments.items()
@@ -241,9 +248,9 @@ def segments_of(term: Condition | None) -> list[str]:
         return [name for part in term.of for name in segments_of(part)]
     if isinstance(term, Negation):
         return segments_of(term.of)
-    measure = term.measure if isinstance(term, Exists) else getattr(term, "operand", None)
-    measure = measure.measure if isinstance(measure, Picked) else measure
-    return segments_of(measure.where) if isinstance(measure, Measure) else []
+    asked = term.measure if isinstance(term, Exists) else getattr(term, "operand", None)
+    asked = asked.measure if isinstance(asked, Picked) else asked
+    return segments_of(asked.where) if isinstance(asked, Measure) else []
 
 
 def _refuse_cycles(binder: Binder, segments: Mapping[str, Condition]) -> None:

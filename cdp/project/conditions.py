@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from cdp.project import names
-from cdp.project.literals import boolean, literal, quantity
+from cdp.project.literals import article, boolean, literal, quantity
 from cdp.project.terms import (
     AgeBetween,
     ColumnRef,
@@ -52,6 +52,9 @@ def condition(binder: Binder, tree: Any, entity: Entity, at: Place) -> Condition
     verbs = [key for key in tree if key in VERBS]
     if verbs:
         return measured(binder, verbs[0], tree, entity, at)
+    for key in tree:
+        if key in LATER:
+            return at.child(key).wrong(f"`{key}` is not part of the language yet", key=True)
     return _all([_keyed(binder, key, value, entity, at.child(key)) for key, value in tree.items()], at)
 
 
@@ -78,8 +81,6 @@ def _keyed(binder: Binder, key: str, tree: Any, entity: Entity, at: Place) -> Co
         return _segment(binder, tree, entity, at)
     if key == "consent" and at.rules:
         return ConsentMissing() if tree == "missing" else at.wrong("`consent` knows one word", value=str(tree), valid=["missing"])
-    if key in LATER:
-        return at.wrong(f"`{key}` is not part of the language yet", key=True)
     return test(binder, key, tree, entity, at)
 
 
@@ -125,7 +126,8 @@ def _null(operand: Operand) -> Condition:
 def _operator(binder: Binder, operand: Operand, op: str, tree: Any, at: Place) -> Condition | None:
     if op not in OPERATORS:
         later = op in ("any_of", "all_of", "matches", "ignore_case", "time_of_day", "weekday", "anniversary")
-        return at.wrong(f"{'operator not part of the language yet' if later else 'unknown operator'} {op!r}", value=op, valid=OPERATORS, key=True)
+        what = "operator not part of the language yet" if later else "unknown operator"
+        return at.wrong(f"{what}: {op!r}", value=op, valid=OPERATORS, key=True)
     if op in ("is_null", "not_null"):
         wanted = boolean(tree, at)
         return None if wanted is None else _null(operand) if wanted == (op == "is_null") else Negation(_null(operand))
@@ -147,7 +149,7 @@ def _operator(binder: Binder, operand: Operand, op: str, tree: Any, at: Place) -
 def _in_window(operand: Operand, op: str, tree: Any, at: Place) -> Condition | None:
     kind = names.type_of(operand)
     if kind not in ("date", "timestamp"):
-        return at.wrong(f"`{op}` needs a date or timestamp, this is a {kind}", key=True)
+        return at.wrong(f"`{op}` needs a date or timestamp, this is {article(str(kind))}", key=True)
     window = bind_window(op, tree, at)
     return InWindow(operand, window, kind) if window else None
 
@@ -157,7 +159,7 @@ def _compare(binder: Binder, operand: Operand, op: Comparison, tree: Any, at: Pl
     if kind is None:
         return at.wrong("this is a whole row; test one of its columns, or null", key=True)
     if op in TEXTUAL and kind not in ("string", "code"):
-        return at.wrong(f"`{op}` needs text, this is a {kind}", key=True)
+        return at.wrong(f"`{op}` needs text, this is {article(str(kind))}", key=True)
     if op in ORDERED and kind == "boolean":
         return at.wrong(f"`{op}` has no meaning on a boolean", key=True)
     if isinstance(tree, dict):
@@ -207,11 +209,12 @@ def _one_of(binder: Binder, operand: Operand, tree: Any, at: Place) -> Condition
 def _in_value_set(binder: Binder, operand: Operand, name: str, at: Place) -> Condition | None:
     value_set = binder.project.value_sets.get(name)
     if value_set is None:
-        return at.wrong(f"unknown value set {name!r}", value=name, valid=binder.project.value_sets, hint="for one literal write {eq: ...}, for several a list")
+        hint = "for one literal write {eq: ...}, for several a list"
+        return at.wrong(f"unknown value set {name!r}", value=name, valid=binder.project.value_sets, hint=hint)
     column = names.column_of(operand)
     kind = names.type_of(operand)
     if column is None or kind not in ("code", "string"):
-        return at.wrong(f"a value set needs a column of type code, this is a {kind}")
+        return at.wrong(f"a value set needs a column of type code, this is {article(str(kind))}")
     declared = binder.project.entities[column.entity].columns[column.column]
     systems = binder.system_names(value_set.system)
     if declared.system in binder.project.entities[column.entity].columns:
@@ -306,8 +309,9 @@ def _is(binder: Binder, term: Measure, tree: Any, at: Place) -> Condition | None
     for name, part in tree.items():
         column = names.operand(binder, name, target, at.child(name))
         if column is not None and not (isinstance(column, ColumnRef) and not column.hops):
-            column = at.child(name).wrong("the picked row is tested by its own columns", valid=target.columns, key=True)
-        parts.append(value_test(binder, Picked(term, cast(ColumnRef, column)), part, at.child(name)) if column is not None else None)
+            at.child(name).wrong("the picked row is tested by its own columns", valid=target.columns, key=True)
+            column = None
+        parts.append(value_test(binder, Picked(term, column), part, at.child(name)) if column is not None else None)
     return _all(parts, at)
 
 
@@ -359,7 +363,8 @@ def _window(tree: dict[str, Any], target: Entity, at: Place) -> Window | None:
     first = [s.first for s in spans if s and s.first]
     last = [s.last for s in spans if s and s.last]
     if len(first) > 1 or len(last) > 1:
-        return at.child(words[1]).wrong(f"{' and '.join(words)} bound the same side twice", hint="keep one, or put the other into `where`", key=True)
+        hint = "keep one, or put the other into `where`"
+        return at.child(words[1]).wrong(f"{' and '.join(words)} bound the same side twice", hint=hint, key=True)
     return Window(first[0] if first else None, last[0] if last else None)
 
 
@@ -391,5 +396,5 @@ def _of(binder: Binder, verb: str, tree: Any, target: Entity, at: Place) -> Colu
     if not isinstance(column, ColumnRef):
         return place.wrong("`of` is a column")
     if verb in ("sum", "avg") and column.type not in ("integer", "decimal", "double"):
-        return place.wrong(f"`{verb}` needs a number, {tree} is a {column.type}")
+        return place.wrong(f"`{verb}` needs a number, {tree} is {article(column.type)}")
     return column

@@ -23,10 +23,10 @@ def literal(tree: object, kind: ColumnType, at: Place) -> Value | None:
     if isinstance(tree, str) and not getattr(tree, "quoted", False) and tree.startswith("$"):
         return at.wrong(f"{tree}: parameters are not part of the language yet", hint="write the value")
     if not isinstance(tree, str):
-        return at.wrong(f"a {kind} is expected here")
+        return at.wrong(f"{article(kind)} is expected here")
     value = _typed(tree, kind)
     if value is None:
-        return at.wrong(f"{str(tree)!r} is not a {kind}", hint=_EXAMPLES.get(kind, ""))
+        return at.wrong(f"{str(tree)!r} is not {article(kind)}", hint=_EXAMPLES.get(kind, ""))
     return value
 
 
@@ -56,6 +56,11 @@ def _typed(text: str, kind: ColumnType) -> Value | None:
     if kind == "boolean":
         return True if text.lower() in TRUE else False if text.lower() in FALSE else None
     return str(text)
+
+
+def article(kind: str) -> str:
+    """`an integer`, `a date`."""
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def boolean(tree: object, at: Place) -> bool | None:

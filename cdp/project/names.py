@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cdp.project.terms import ColumnRef, Link, Measure, Operand, Picked
+from cdp.project.terms import ColumnRef, Link, Operand, Picked
 from cdp.spec.model import ColumnType, Entity, Relation
 
 if TYPE_CHECKING:

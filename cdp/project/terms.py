@@ -51,6 +51,7 @@ class Day:
     shifts: tuple[tuple[Unit, int], ...] = ()
 
     def plus(self, unit: Unit, count: int) -> Day:
+        """This day, shifted once more."""
         return Day(self.anchor, (*self.shifts, (unit, count)))
 
 
@@ -100,21 +101,29 @@ Operand = ColumnRef | Measure | Picked
 
 @dataclass(frozen=True, slots=True)
 class Every:
+    """All of them hold."""
+
     of: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Some:
+    """At least one of them holds."""
+
     of: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Negation:
+    """It does not hold: true also where it is unknown."""
+
     of: Condition
 
 
 @dataclass(frozen=True, slots=True)
 class InSegment:
+    """The row is in another segment of its entity."""
+
     name: str
 
 
@@ -141,11 +150,15 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class IsNull:
+    """The operand has no value."""
+
     operand: Operand
 
 
 @dataclass(frozen=True, slots=True)
 class InWindow:
+    """A date or timestamp lies in the window; a null does not."""
+
     operand: Operand
     window: Window
     type: ColumnType
@@ -181,6 +194,8 @@ Condition = (
 
 @dataclass(frozen=True, slots=True)
 class Constant:
+    """The same text for everyone."""
+
     value: str
 
 
@@ -188,7 +203,7 @@ class Constant:
 class Formula:
     """An SQL expression; each of its columns stands for the operand of that name."""
 
-    tree: exp.Expression
+    tree: exp.Expr
     operands: tuple[tuple[str, Operand], ...]
 
     def __hash__(self) -> int:

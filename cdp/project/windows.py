@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from cdp.project.terms import Day, Unit, Window
 
@@ -113,7 +113,7 @@ def bind_day(tree: object, at: Place) -> Day | None:
     day = _anchor(word, valid, at)
     if day is None or sign is None:
         return day
-    return day.plus(unit, int(count) if sign == "+" else -int(count))
+    return day.plus(cast(Unit, unit), int(count) if sign == "+" else -int(count))
 
 
 def _anchor(word: str, valid: tuple[str, ...], at: Place) -> Day | None:

@@ -190,8 +190,14 @@ CASES: dict[str, tuple[str, str]] = {
     "entity_where_drops_errors": ("{has: conditions, where: {code: 999}}", ""),
     "lacks": ("{lacks: conditions, where: {code: {in: diabetes}}}", "b e f g"),
     "interval_ongoing": ("{has: conditions, where: {code: {in: diabetes}}, within: {months: 1}}", "a c"),
-    "interval_ended": ("{has: conditions, where: {code: {in: diabetes}}, during: {period: measurement_year, and_prior: {years: 6}}}", "a c d"),
-    "interval_first_half": ("{has: conditions, where: {code: {in: diabetes}}, during: {period: measurement_year, first: {months: 6}}}", "a c"),
+    "interval_ended": (
+        "{has: conditions, where: {code: {in: diabetes}}, during: {period: measurement_year, and_prior: {years: 6}}}",
+        "a c d",
+    ),
+    "interval_first_half": (
+        "{has: conditions, where: {code: {in: diabetes}}, during: {period: measurement_year, first: {months: 6}}}",
+        "a c",
+    ),
     "null_start_in_no_window": ("{has: conditions, where: {code: 777}, within: {years: 9}}", ""),
     "null_start_without_window": ("{has: conditions, where: {code: 777}}", "e"),
     "within_is_closed": ("{has: observations, where: {code: {in: hba1c}}, within: {months: 6}}", "a c"),  # c: 2026-01-02, the day itself
@@ -241,7 +247,8 @@ def tables() -> dict[str, pa.Table]:
         return pa.table({name: pa.array([row[i] for row in rows], kind) for i, (name, kind) in enumerate(columns.items())})
 
     s, ts, number = pa.string(), pa.timestamp("us", "UTC"), pa.decimal128(18, 6)
-    patients = {"patient_id": s, "birth_date": pa.date32(), "sex": s, "doses": pa.int64(), "weight": number, "smoker": pa.bool_(), "pcp_id": s}
+    patients = {"patient_id": s, "birth_date": pa.date32(), "sex": s, "doses": pa.int64(), "weight": number}
+    patients |= {"smoker": pa.bool_(), "pcp_id": s}
     return {
         "lang.patients": table(
             patients,
@@ -327,9 +334,11 @@ class LanguageSuite:
 
     @pytest.mark.parametrize("name", CASES)
     def test_condition_is_true_of_exactly(self, engine: Engine, name: str) -> None:
+        """Each case, on this engine."""
         assert self._members(engine, name) == CASES[name][1]
 
     def test_trait_of_a_row_has_the_picked_row(self, engine: Engine) -> None:
+        """A trait without `of` is the row itself."""
         query = compile_trait(self.project, "latest_a1c", Clock.parse(AS_OF, self.project.timezone))
         engine.register(query.tables)
         picked = {row["patient_id"]: row["latest_a1c_observation_id"] for row in engine.query(query.select).to_pylist()}

@@ -34,7 +34,7 @@ def compile(
     query = getattr(compiler, f"compile_{found}")(session.project, name, session.clock)
     sql = query.select.sql(dialect, pretty=True)
     if session.out.as_json:
-        session.out.json({"name": name, "kind": found, "sql": sql, "model_sha256": query.model_sha256})
+        session.out.json({"name": name, "kind": found, "sql": sql, "model_sha256": compiler.model_sha256(session.project, name, found)})
     else:
         session.out.sql(sql)
 

@@ -89,8 +89,9 @@ def check(project: Project, names: Collection[str] | None, *, clock: Clock, now:
         now: the wall clock, for agreements.
     """
     from cdp.compile import compile_segment, compile_trait
-    from cdp.governance.decide import govern
+    from cdp.governance.decide import Governor
 
+    governor = Governor.of(project)
     problems: list[Problem] = []
     refusals: list[tuple[str, Refusal]] = []
     segments, traits, syncs = ([name for name in kind if not names or name in names] for kind in (project.segments, project.traits, project.syncs))
@@ -101,12 +102,7 @@ def check(project: Project, names: Collection[str] | None, *, clock: Clock, now:
             except ProjectError as error:
                 problems += error.problems
     for name in syncs:
-        try:
-            govern(project, name, clock=clock, now=now)
-        except ProjectError as error:
-            problems += error.problems
-        except RefusedError as error:
-            refusals += ((name, reason) for reason in error.refusals)
+        refusals += ((name, reason) for reason in governor.check(name, clock=clock, now=now))
     unique = tuple(dict.fromkeys(problems))  # a segment's mistake is met again in each sync of it
     return Findings(len(segments), len(traits), len(syncs), unique, tuple(refusals))
 

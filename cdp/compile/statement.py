@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlglot import exp
@@ -162,10 +162,11 @@ def segment_statement(project: Project, segment: str, clock: Clock) -> Statement
     return statement
 
 
-def model_sha256(project: Project, segment: str) -> str:
-    """The fingerprint of a segment's meaning: its SQL at a fixed moment, so that the day does not matter."""
+def model_sha256(project: Project, name: str, kind: Literal["segment", "trait", "sync"] = "segment") -> str:
+    """The fingerprint of a model's meaning: SHA-256 (hex) of its SQL at a fixed moment, so that the day does not matter."""
     clock = Clock(dt.datetime(2000, 1, 1, 12, tzinfo=ZoneInfo(project.timezone)))
-    return hashlib.sha256(compile_segment(project, segment, clock).select.sql("spark").encode()).hexdigest()
+    query = {"segment": compile_segment, "trait": compile_trait, "sync": compile_sync}[kind](project, name, clock)
+    return hashlib.sha256(query.select.sql("spark").encode()).hexdigest()
 
 
 def _known(kind: str, name: str, among: Mapping[str, T]) -> T:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cdp.compile.clock import Clock
-from cdp.compile.statement import Query, Statement, compile_segment, model_sha256, segment_statement
+from cdp.compile.statement import Query, compile_segment, model_sha256, segment_statement
 from cdp.errors import Refusal, RefusedError, UsageError
 from cdp.governance import eligibility as people
 from cdp.governance.classes import ClassTree
@@ -26,10 +26,21 @@ from cdp.project.load import Project
 from cdp.project.terms import ColumnRef, Picked
 from cdp.spec.activation import Destination, Output, Sync
 from cdp.spec.model import Entity
-from cdp.spec.policy import Agreement, Mask, Purpose
+from cdp.spec.policy import Agreement, DeclassifyEntry, Mask, Purpose
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 OURS = frozenset({SUBJECT, RULE})
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What was found out about a sync before its final query is made."""
+
+    audience: people.Audience
+    agreement: Agreement | None
+    entity: Entity
+    lowered: Relation
+    refusals: tuple[Refusal, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,13 @@ class Governor:
         """
         return self._relation(compile_segment(self.project, name, clock), f"segment {name}")
 
+    def check(self, name: str, *, clock: Clock, now: Clock) -> tuple[Refusal, ...]:
+        """Every reason why a sync is refused, without making the query that would run."""
+        try:
+            return self._decided(name, clock, now).refusals
+        except RefusedError as error:
+            return error.refusals
+
     def govern(self, name: str, *, clock: Clock, now: Clock) -> GovernedQuery:
         """Decide on a sync.
 
@@ -68,9 +86,15 @@ class Governor:
             RefusedError: with every reason.
             UsageError: no sync has this name.
         """
+        if name not in self.project.syncs:
+            raise UsageError(f"no sync is named {name!r}", fix=f"valid: {', '.join(sorted(self.project.syncs)) or 'none'}")
+        decided = self._decided(name, clock, now)
+        if decided.refusals or decided.agreement is None:
+            raise RefusedError(f"sync {name}", decided.refusals)
+        return self._sealed(decided, decided.agreement, clock, now)
+
+    def _decided(self, name: str, clock: Clock, now: Clock) -> _Decided:
         project = self.project
-        if name not in project.syncs:
-            raise UsageError(f"no sync is named {name!r}", fix=f"valid: {', '.join(sorted(project.syncs)) or 'none'}")
         sync = project.syncs[name]
         destination, purpose = project.destinations[sync.destination], project.policy.purposes[sync.purpose]
         agreement = project.policy.agreements.get(destination.baa or "")
@@ -81,13 +105,15 @@ class Governor:
         query = statement.query(f"sync {name}")
 
         refusals = [*contract(sync, destination, purpose, agreement, now.day)]
-        lowered = self._lowered(self._relation(query, f"sync {name}"), outputs, sync, now.day)
-        refusals += decide(lowered, receiver(sync, purpose, agreement), self.tree, project.policy.masks)
+        relation = self._relation(query, f"sync {name}")
+        lowered = self._lowered(relation, outputs, sync, now.day)
+        told = decide(lowered, receiver(sync, purpose, agreement), self.tree, project.policy.masks)
+        refusals += told
+        if any(reason.rule == "membership" for reason in told):
+            refusals += self._declassified(relation, sync, now.day)
         audience = people.Audience(sync, destination, self._needs(sync, destination, purpose, lowered))
         refusals += self._people(statement.entity, audience, agreement)
-        if refusals or agreement is None:
-            raise RefusedError(f"sync {name}", refusals)
-        return self._sealed(sync, destination, agreement, statement, audience, lowered, clock, now)
+        return _Decided(audience, agreement, statement.entity, lowered, tuple(refusals))
 
     # -- lower it ---------------------------------------------------------------------------------------------------
 
@@ -105,13 +131,31 @@ class Governor:
             mask = outputs[name].mask
             columns[name] = lower(self.tree, mask, masks[mask], facts) if mask else facts
         rows = relation.rows
-        for entry in self.project.policy.declassify:
-            if entry.of.segment != sync.segment or not entry.approved <= day <= entry.expires:
-                continue
-            if entry.model_sha256 != model_sha256(self.project, sync.segment):
-                continue
-            rows = lower_rows(rows, frozenset(entry.from_), entry.to, self.tree) or rows
+        for entry in self._entries(sync):
+            if self._unfit(entry, sync, day) is None:
+                rows = lower_rows(rows, frozenset(entry.from_), entry.to, self.tree) or rows
         return Relation(columns, rows, relation.keys)
+
+    def _entries(self, sync: Sync) -> list[DeclassifyEntry]:
+        return [entry for entry in self.project.policy.declassify if entry.of.segment == sync.segment]
+
+    def _unfit(self, entry: DeclassifyEntry, sync: Sync, day: dt.date) -> str | None:
+        """Why a declassification does not count for the segment as it stands; None when it does."""
+        if not entry.approved <= day <= entry.expires:
+            return f"holds from {entry.approved} to {entry.expires} only"
+        now = model_sha256(self.project, sync.segment)
+        return None if entry.model_sha256 == now else f"approves another version of {sync.segment}: its model_sha256 is now {now}"
+
+    def _declassified(self, relation: Relation, sync: Sync, day: dt.date) -> Iterator[Refusal]:
+        """Why entries for this segment did not lower what membership says."""
+        for entry in self._entries(sync):
+            unfit = self._unfit(entry, sync, day)
+            if unfit is None and lower_rows(relation.rows, frozenset(entry.from_), entry.to, self.tree) is None:
+                told = sorted({f.cls for f in relation.rows if not self.tree.is_key(f.cls)})
+                unfit = f"is from {', '.join(entry.from_)}; the segment tells {', '.join(told)}"
+            if unfit is not None:
+                fix = f"have {entry.owner} look at the segment again and correct governance/declassify.yml"
+                yield Refusal("declassify", f"entry {entry.name}", "", (), unfit, fix)
 
     # -- which people -----------------------------------------------------------------------------------------------
 
@@ -144,19 +188,11 @@ class Governor:
 
     # -- the result -------------------------------------------------------------------------------------------------
 
-    def _sealed(
-        self,
-        sync: Sync,
-        destination: Destination,
-        agreement: Agreement,
-        statement: Statement,
-        audience: people.Audience,
-        lowered: Relation,
-        clock: Clock,
-        now: Clock,
-    ) -> GovernedQuery:
+    def _sealed(self, decided: _Decided, agreement: Agreement, clock: Clock, now: Clock) -> GovernedQuery:
         policy, bound = self.project.policy, self.project.bound.outputs
-        rules = policy.eligibility[statement.entity.name]
+        audience, lowered = decided.audience, decided.lowered
+        sync, destination = audience.sync, audience.destination
+        rules = policy.eligibility[decided.entity.name]
         final = segment_statement(self.project, sync.segment, clock)
         final.column(SUBJECT, final.key())
         final.column(RULE, people.rule_column(final, rules, audience, now))
@@ -182,7 +218,7 @@ class Governor:
             sync=sync,
             destination=destination,
             agreement=agreement,
-            entity=statement.entity,
+            entity=decided.entity,
             select=query.select,
             eligibility=kept_out.select,
             keys=tuple(sync.key),

@@ -142,7 +142,9 @@ SPECIAL = _table("""
 ARGS: Args = {**CLAUSES, **SCALARS, **AGGREGATES, **AROUND_AGGREGATES, **WINDOW_FUNCTIONS, **GENERATORS, **SPECIAL}
 
 # Functions that sqlglot has no node for.
-FUNCTIONS = frozenset({"xxhash64", "make_date", "forall", "isnull", "isnotnull", "cardinality", "try_to_timestamp"})
+FUNCTIONS = frozenset(
+    {"xxhash64", "make_date", "forall", "isnull", "isnotnull", "cardinality", "try_to_timestamp", "from_utc_timestamp", "unix_micros"}
+)
 
 # The words that may stand without quotes. Any other could be a column that nobody looked at.
 _UNITS = ("YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND")
@@ -199,7 +201,16 @@ def same(a: object, b: object) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, exp.Expr) and isinstance(b, exp.Expr):
-        return a.args.keys() == b.args.keys() and all(same(v, b.args[k]) for k, v in a.args.items())
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
+        if a.args.keys() != b.args.keys():
+            return False
+        pairs = [(value, b.args[arg]) for arg, value in a.args.items()]
+    elif isinstance(a, list) and isinstance(b, list):
+        if len(a) != len(b):
+            return False
+        pairs = list(zip(a, b, strict=True))
+    else:
+        return a == b
+    for one, other in pairs:  # a loop, for `all` of a generator costs more than the comparison
+        if one is not other and not same(one, other):
+            return False
+    return True

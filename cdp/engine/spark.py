@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from cdp.engine.base import Engine
@@ -16,7 +17,18 @@ DEFAULTS = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     # The embedded engine cannot merge over files with INT96 timestamps.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "OFF",
+}
+
+
+# What the meaning of our SQL rests on, for every session; no setting of a project changes it.
+FIXED = {
+    # Delta's parser leaves named parameters to the analyzer, which binds them only with this.
+    "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",
+    # A literal such as '${env:HOME}' is what it says.
+    "spark.sql.variable.substitute": "false",
+    "spark.sql.parser.escapedStringLiterals": "false",
 }
 
 
@@ -39,4 +51,7 @@ def connect(*, lakehouse: Path | None, catalog: str | None, settings: dict[str, 
         for name, value in {**DEFAULTS, **settings}.items():
             builder = builder.config(name, value)
         session = configure_spark_with_delta_pip(builder).getOrCreate()
+    for name, value in FIXED.items():
+        session.conf.set(name, value)
+    logging.getLogger("SQLQueryContextLogger").disabled = True  # it prints statements that failed, whole
     return SparkEngine(session, lakehouse=lakehouse, catalog=catalog)

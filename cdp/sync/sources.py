@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 
-from sqlglot import exp
-
 from cdp.engine.base import Engine, quoted
 from cdp.errors import DataError
 from cdp.governance.query import Freshness, GovernedQuery
@@ -24,9 +22,8 @@ def check(engine: Engine, query: GovernedQuery, now: dt.datetime) -> None:
 
 def _check_age(engine: Engine, freshness: Freshness, now: dt.datetime) -> None:
     # A row of the future proves nothing about when the table was loaded.
-    column = exp.cast(exp.column(freshness.column, quoted=True), "timestamp")
-    past = exp.LTE(this=column, expression=exp.Placeholder(this="now"))
-    newest = exp.select(exp.Max(this=column.copy())).from_(freshness.table).where(past)
+    column = f"CAST({quoted(freshness.column)} AS TIMESTAMP)"
+    newest = f"SELECT MAX({column}) FROM {freshness.table} WHERE {column} <= :now"
     found = engine.value(newest, {"now": now}, what=f"{freshness.table}.{freshness.column}")
     if found is None:
         raise DataError(f"{freshness.table} has no row recorded until now: no consent is known", fix="load the consent table")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from cdp.connectors.base import Batch
-from cdp.connectors.bodies import Encoder
+from cdp.connectors.bodies import json_rows
 from cdp.spec.activation import RowErrors
 
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -23,14 +23,13 @@ class Unclear(Exception):
         self.code = code
 
 
-def refused_rows(batch: Batch, body: bytes | None, spec: RowErrors, encoder: Encoder, secrets: Collection[str]) -> dict[int, str]:
+def refused_rows(batch: Batch, body: bytes | None, spec: RowErrors, secrets: Collection[str]) -> dict[int, str]:
     """The positions of the rows that a response names, each with its code.
 
     Args:
         batch: what was sent.
         body: the response; None when it was too long to read.
         spec: where the errors stand.
-        encoder: writes keys as they were sent.
         secrets: values that a code may not repeat.
 
     Raises:
@@ -39,7 +38,7 @@ def refused_rows(batch: Batch, body: bytes | None, spec: RowErrors, encoder: Enc
     entries = _entries(body, spec.list)
     if not entries:
         return {}
-    rows = [json.loads(row, parse_float=str) for row in encoder.json_rows(batch.rows)]
+    rows = [json.loads(row, parse_float=str) for row in json_rows(batch.rows)]
     places = {_key_text([row[name] for name in batch.keys]): place for place, row in enumerate(rows)}
     found: dict[int, str] = {}
     for entry in entries:

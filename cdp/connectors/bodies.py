@@ -1,76 +1,58 @@
 """Arrow rows as text: JSON objects and CSV lines, made on whole columns.
 
-DuckDB writes 100,000 rows of six columns in 0.24 s in batches of 500, rows of Python objects take six times that.
-JSON and CSV share one spelling of every value: decimals digit by digit, doubles as their shortest text, dates
-`2026-07-01`, timestamps ISO 8601 with `Z` when they have a time zone.
+JSON and CSV share one spelling of a value: decimals digit by digit, doubles as the shortest text that reads back the
+same, dates `2026-07-01`, timestamps ISO 8601, in UTC with `Z` when they have a time zone. Batches are small, so what
+counts is the cost of a call: 100,000 rows of six columns in batches of 500 take 0.12 s here, 0.3 s with DuckDB's
+`json_object`, 0.16 s with orjson over columns, and twice that when the rows are made into dicts first.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, Any
 
 from cdp.errors import DeliveryError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Nothing but what is handed over may be read, and nothing may be fetched.
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 1,
-    "enable_external_access": False,
-    "python_enable_replacements": False,
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
+_JSON_ESCAPED = r'["\\\x00-\x1f]'  # RFC 8259, 7
+_FORMULA = r"^[=+\-@\t\r\n]"  # OWASP, CSV injection
 
 
-class Encoder:
-    """Turns tables into text. Not for use by two threads at once."""
+def json_rows(table: pa.Table) -> list[str]:
+    """One JSON object a row, nulls included, columns in order. The rows must be `finite`.
 
-    def __init__(self) -> None:
-        import duckdb
+    Raises:
+        DeliveryError: columns have a type that has no JSON form here.
+    """
+    leads = [("," if place else "{") + json.dumps(name, ensure_ascii=False) + ":" for place, name in enumerate(table.column_names)]
+    return _joined(leads, _cells(table, _json_text, '"', "null"), "}")
 
-        self._database = duckdb.connect(config=_CONFIG)
 
-    def json_rows(self, table: pa.Table) -> list[str]:
-        """One JSON object a row, nulls included, columns in order. The rows must be `finite`.
+def csv_rows(table: pa.Table, *, spreadsheet: bool = False) -> list[str]:
+    """One CSV line a row, without its line break: text is quoted, all else bare, null is nothing at all.
 
-        Raises:
-            DeliveryError: a column has a type that has no JSON form here.
-        """
-        pairs = ", ".join(f"{_literal(name)}, {value}" for name, value in _values(table))
-        return self._select(table, f"json_object({pairs})::VARCHAR")
+    Args:
+        table: the rows.
+        spreadsheet: put `'` before text that a spreadsheet would run as a formula.
 
-    def csv_rows(self, table: pa.Table, *, spreadsheet: bool = False) -> list[str]:
-        """One CSV line a row, without its line break: text is quoted, all else bare, null is nothing at all.
+    Raises:
+        DeliveryError: columns have a type that has no text form here.
+    """
 
-        Args:
-            table: the rows.
-            spreadsheet: put `'` before text that a spreadsheet would run as a formula (OWASP, CSV injection).
+    def quoted(text: pa.ChunkedArray) -> pa.ChunkedArray:
+        return _csv_text(text, spreadsheet)
 
-        Raises:
-            DeliveryError: a column has a type that has no text form here.
-        """
-        values = [value for _, value in _values(table)]
-        kinds = table.schema.types
-        texts = [_quoted(v, spreadsheet) if _is_text(k) else f"({v})::VARCHAR" for v, k in zip(values, kinds, strict=True)]
-        cells = " || ',' || ".join(f"coalesce({text}, '')" for text in texts)
-        return self._select(table, cells)
+    leads = ["," if place else "" for place in range(table.num_columns)]
+    return _joined(leads, _cells(table, quoted, "", ""), "")
 
-    def _select(self, table: pa.Table, expression: str) -> list[str]:
-        import duckdb
 
-        try:
-            self._database.register("given", _plain(table))
-            rows = self._database.execute(f"SELECT {expression} FROM given").fetchall()
-            self._database.unregister("given")
-        except duckdb.Error as error:  # its text may quote a value
-            raise DeliveryError(f"rows cannot be written as text ({type(error).__name__})", fix="check the types of the mappings") from None
-        return [row[0] for row in rows]
-
-    def close(self) -> None:
-        """Let go of the memory."""
-        self._database.close()
+def csv_header(names: Sequence[str]) -> str:
+    """The first line of a CSV file."""
+    return ",".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
 def finite(table: pa.Table) -> list[int]:
@@ -87,54 +69,67 @@ def finite(table: pa.Table) -> list[int]:
     return [place for place, keep in enumerate(kept.to_pylist()) if keep]
 
 
-def header(names: list[str]) -> str:
-    """The first line of a CSV file."""
-    return ",".join('"' + name.replace('"', '""') + '"' for name in names)
+def _joined(leads: Sequence[str], cells: Sequence[pa.ChunkedArray], end: str) -> list[str]:
+    import pyarrow.compute as pc
+
+    parts: list[Any] = [part for pair in zip(leads, cells, strict=True) for part in pair]
+    rows: list[str] = pc.binary_join_element_wise(*parts, end, "").to_pylist()
+    return rows
 
 
-def _values(table: pa.Table) -> list[tuple[str, str]]:
-    """Each column's name and the SQL of its value, in the table that `_plain` makes."""
-    from pyarrow import types as is_
+def _cells(table: pa.Table, quote: Callable[[pa.ChunkedArray], pa.ChunkedArray], mark: str, null: str) -> list[pa.ChunkedArray]:
+    """Each column as text: strings by `quote`, dates and timestamps between `mark`s, nulls as `null`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    known = (_is_text, is_.is_integer, is_.is_float32, is_.is_float64, is_.is_boolean, is_.is_date, is_.is_null)
-    found, bad = [], []
-    for place, field in enumerate(table.schema):
-        name, kind = f"c{place}", field.type
-        if is_.is_decimal128(kind):
-            # Narrow decimals go through a double on their way to JSON; 38 digits keep their text.
-            name = f"{name}::DECIMAL(38, {max(kind.scale, 0)})"
-        elif is_.is_timestamp(kind):
-            name = f"replace({name}::VARCHAR, ' ', 'T')" + (" || 'Z'" if kind.tz else "")
-        elif not any(test(kind) for test in known):
-            bad.append(f"{field.name} ({kind})")
-        found.append((field.name, name))
+    cells, bad = [], []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type
+        if _is_text(kind):
+            text = quote(column.cast(pa.string()))
+        elif pa.types.is_timestamp(kind):
+            # Taking the zone off leaves the instant, in UTC.
+            plain = pc.replace_substring(column.cast(pa.timestamp(kind.unit)).cast(pa.string()), " ", "T")
+            text = pc.binary_join_element_wise(mark, plain, f"Z{mark}" if kind.tz else mark, "")
+        elif pa.types.is_date(kind):
+            text = pc.binary_join_element_wise(mark, column.cast(pa.date32()).cast(pa.string()), mark, "")
+        elif _is_bare(kind):
+            text = column.cast(pa.string())
+        else:
+            bad.append(f"{name} ({kind})")
+            continue
+        cells.append(pc.fill_null(text, null))
     if bad:
         raise DeliveryError(f"columns of a type that cannot be written as text: {', '.join(bad)}", fix="cast them in the sync's mappings")
-    return found
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """The table with columns c0, c1, ... and time zones taken off: the instants in UTC."""
-    import pyarrow as pa
-
-    columns = [c.cast(pa.timestamp(c.type.unit)) if pa.types.is_timestamp(c.type) and c.type.tz else c for c in table.columns]
-    return pa.table(columns, names=[f"c{place}" for place in range(len(columns))])
+    return cells
 
 
 def _is_text(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _is_bare(kind: pa.DataType) -> bool:
+    from pyarrow import types as t
+
+    tests = (t.is_integer, t.is_floating, t.is_boolean, t.is_decimal, t.is_null)
+    return any(test(kind) for test in tests)
+
+
+def _json_text(text: pa.ChunkedArray) -> pa.ChunkedArray:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    if pc.any(pc.match_substring_regex(text, _JSON_ESCAPED)).as_py():
+        return pa.chunked_array([pa.array([None if v is None else encode_basestring(v) for v in text.to_pylist()], pa.string())])
+    return pc.binary_join_element_wise('"', text, '"', "")
 
 
-def _quoted(value: str, spreadsheet: bool) -> str:
-    text = f"{value}::VARCHAR"
+def _csv_text(text: pa.ChunkedArray, spreadsheet: bool) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
     if spreadsheet:
-        text = f"CASE WHEN regexp_matches({text}, '^[=+\\-@\\t\\r\\n]') THEN '''' || {text} ELSE {text} END"
-    return f"""'"' || replace({text}, '"', '""') || '"'"""
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        text = pc.if_else(pc.match_substring_regex(text, _FORMULA), pc.binary_join_element_wise("'", text, ""), text)
+    return pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")

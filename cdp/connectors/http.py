@@ -10,7 +10,7 @@ from typing import Self
 from cdp import __version__
 from cdp.connectors.answers import Unclear, refused_rows
 from cdp.connectors.base import Batch, Receipts, Status, Target, WireOp
-from cdp.connectors.bodies import Encoder, finite
+from cdp.connectors.bodies import finite, json_rows
 from cdp.connectors.declared import headers, options, urls
 from cdp.connectors.wire import Answer, Patience, Wire
 from cdp.errors import DeliveryError
@@ -41,7 +41,6 @@ class HttpConnector:
             **headers(target, self._options, self._who),
         }
         self.concurrency = self._options.concurrency
-        self._encoder = Encoder()
         patience = Patience(self._options.attempts, self._options.timeout_seconds, self._options.max_wait_seconds)
         self._wire = Wire(target.egress, self._who, self.concurrency, patience)
 
@@ -86,7 +85,7 @@ class HttpConnector:
             raise DeliveryError(f"{self._who} has no `remove` request", fix="declare http.remove, or use a mode without removes")
         sent = {**self._headers, b"idempotency-key": batch.idempotency_key.encode()}
         sent.setdefault(b"content-type", b"application/x-ndjson" if request.body == "ndjson" else b"application/json")
-        body = _body(request, self._encoder.json_rows(batch.rows))
+        body = _body(request, json_rows(batch.rows))
         answer = await self._wire.send(request.method, self._urls[batch.op], sent, body)
         if answer.status in (401, 403):
             raise DeliveryError(
@@ -127,7 +126,7 @@ class HttpConnector:
     def _refused(self, batch: Batch, answer: Answer) -> dict[int, Verdict]:
         if self._options.errors is None:
             return {}
-        found = refused_rows(batch, answer.body, self._options.errors, self._encoder, self._secrets.values())
+        found = refused_rows(batch, answer.body, self._options.errors, self._secrets.values())
         return {place: ("rejected", code) for place, code in found.items()}
 
     async def flush(self) -> None:
@@ -138,7 +137,6 @@ class HttpConnector:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._encoder.close()
         await self._wire.__aexit__(kind, error, trace)
 
 

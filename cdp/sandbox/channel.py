@@ -161,7 +161,7 @@ class Channel:
 
     def _answer(self, call: Call, rows: list[Row], seen: dict[str, Any]) -> Reply:
         keys = self._keys(rows)
-        fault = self.faults.strike([_shown(key) for key in keys if key])
+        fault = self.faults.strike([_shown(key) for key in keys if key]) if self.faults else None
         if fault is None:
             return self._take(call, rows, keys, seen)
         seen["fault"] = fault.kind
@@ -180,7 +180,7 @@ class Channel:
             seen["duplicate"] = True
             self.duplicates += 1
             return Reply(200, known[1]) if known[0] == call.digest else reply(422, {"error": "idempotency_mismatch"})
-        codes = self.faults.rejected([_shown(key) if key else "" for key in keys])
+        codes = self.faults.rejected([_shown(key) if key else "" for key in keys]) if self.faults else {}
         codes |= {place: "missing_key" for place, key in enumerate(keys) if key is None}
         errors = [{"key": _as_sent(rows[place], self.key), "index": place, "code": code} for place, code in sorted(codes.items())]
         answer = reply(200, {"accepted": len(rows) - len(errors), "errors": errors})
@@ -193,13 +193,12 @@ class Channel:
 
     def apply(self, op: str, rows: Sequence[Row], keys: Sequence[tuple[str, ...] | None], left_out: Mapping[int, str]) -> None:
         """Put or take away the rows that are not left out."""
-        for place, key in enumerate(keys):
-            if key is None or place in left_out:
-                continue
-            if op == "remove":
+        taken = {key: row for place, (key, row) in enumerate(zip(keys, rows, strict=True)) if key is not None and place not in left_out}
+        if op == "upsert":
+            self.rows.update(taken)
+        else:
+            for key in taken:
                 self.rows.pop(key, None)
-            else:
-                self.rows[key] = rows[place]
 
     def _keys(self, rows: Sequence[Row]) -> list[tuple[str, ...] | None]:
         """Each row's key, None where a part is missing. The first row ever seen names the key when no option did."""
@@ -207,7 +206,8 @@ class Channel:
             self.key = ("external_id",) if "external_id" in rows[0] else (next(iter(rows[0])),)
         if len(self.key) == 1:
             name = self.key[0]
-            return [(_text(row[name]),) if row.get(name) is not None else None for row in rows]
+            values = [row.get(name) for row in rows]
+            return [(value if isinstance(value, str) else _text(value),) if value is not None else None for value in values]
         return [tuple(_text(row[n]) for n in self.key) if all(row.get(n) is not None for n in self.key) else None for row in rows]
 
     def replay(self, call: Call, digest: str, left_out: Sequence[int], answer: bytes) -> None:

@@ -55,7 +55,7 @@ class Fault:
             raise ValueError(f"fault must be a status from 400 to 599 or one of {sorted(KINDS)}")
         times = given.get("times", None if kind == "reject" else 1)
         every, seconds, keys = given.get("every", 1), given.get("seconds", 1.0), given.get("keys", [])
-        if times is not None and not _whole(times) or not _whole(every):
+        if (times is not None and not _whole(times)) or not _whole(every):
             raise ValueError("times and every must be whole numbers from 1 (times: null is for ever)")
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= 3600:
             raise ValueError("seconds must be a number from 0 to 3600")

@@ -50,10 +50,12 @@ class Listener(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Note the connection, then serve it on a thread."""
         self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """Forget the connection and close it."""
         self._open.discard(request)
         super().shutdown_request(request)
 

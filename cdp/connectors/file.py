@@ -1,0 +1,278 @@
+"""The `file` connector: CSV, JSON lines or Parquet in a folder that the agreement names, with a manifest.
+
+A part is written under a hidden name beside its place, made durable by `flush`, then renamed: whoever reads the folder
+sees whole files only. `<run>-<number>.<op>.<format>` are the parts, `<run>.manifest.json` lists them when the run ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from io import BufferedRandom
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from cdp.connectors.base import Batch, Receipts, Status, Target, WireOp
+from cdp.connectors.bodies import csv_header, csv_rows, finite, json_rows
+from cdp.errors import DeliveryError
+from cdp.spec.activation import FileOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH = 50_000
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class FileConnector:
+    """Writes batches into parts; a row counts as delivered, and is kept, once `flush` has returned."""
+
+    concurrency = 1
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._name = f"destination {target.destination.name}"
+        if target.destination.file is None:
+            raise DeliveryError(f"{self._name}: the file connector needs `file`", fix="declare file.folder in the destination")
+        self._options = target.destination.file
+        if self._options.opened_by == "spreadsheet" and self._options.format != "csv":
+            raise DeliveryError(f"{self._name}: opened_by: spreadsheet goes with format: csv", fix="mend the destination's file part")
+        if not _RUN.fullmatch(target.run):
+            raise DeliveryError(f"{self._name}: run {target.run!r} cannot be a file name", fix="use letters, digits, `_`, `-` and `.`")
+        self._folder = self._allowed_folder()
+        self._open: dict[WireOp, _Part] = {}
+        self._done: list[dict[str, Any]] = []
+        self._number = 0
+
+    def batch_size(self, op: WireOp) -> int:
+        """The same for both kinds: a batch is a piece of a part."""
+        return BATCH
+
+    async def send(self, batch: Batch) -> Receipts:
+        """Write the rows to the open part of their kind.
+
+        Raises:
+            DeliveryError: the folder cannot be written, or a column has no form in this format.
+        """
+        statuses: list[Status] = ["delivered"] * len(batch)
+        codes: list[str | None] = [None] * len(batch)
+        rows = batch.rows
+        if self._options.format == "jsonl" and len(places := finite(rows)) < len(batch):
+            rows = rows.take(places)
+            for place in set(range(len(batch))).difference(places):
+                statuses[place], codes[place] = "rejected", "not_finite"
+        with self._writing():
+            if rows.num_rows:
+                self._part(batch.op, rows.schema).write(rows)
+        return Receipts(statuses, codes)
+
+    async def flush(self) -> None:
+        """Close the open parts, make them durable and give them their names.
+
+        Raises:
+            DeliveryError: the folder cannot be written.
+        """
+        with self._writing():
+            for op in tuple(self._open):
+                self._finish(op)
+
+    async def __aenter__(self) -> Self:
+        with self._writing():
+            _make_folder(self._folder)
+            if self._allowed_folder() != self._folder:
+                raise DeliveryError(f"{self._name}: folder {self._folder} has become a link", fix="remove the link")
+            _sweep(self._folder)
+            parts = [re.match(re.escape(self._target.run) + r"-(\d+)\.", name) for name in os.listdir(self._folder)]
+            self._number = max((int(part[1]) for part in parts if part), default=0)
+            self._done = self._earlier_parts()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        complete = False
+        try:
+            if kind is None:
+                await self.flush()
+                complete = True
+        finally:
+            self._discard()
+            if complete or self._done:
+                # What already went wrong is the news, not that the manifest could not be written either.
+                with nullcontext() if complete else suppress(DeliveryError), self._writing():
+                    self._write_manifest(complete=complete)
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    def _part(self, op: WireOp, schema: pa.Schema) -> _Part:
+        """The open part of this kind of change; another schema begins another part."""
+        part = self._open.get(op)
+        if part is not None and part.schema != schema:
+            self._finish(op)
+            part = None
+        if part is None:
+            self._number += 1
+            path = self._folder / f"{self._target.run}-{self._number:05d}.{op}.{self._options.format}"
+            part = self._open[op] = _Part(path, op, schema, self._options)
+        return part
+
+    def _finish(self, op: WireOp) -> None:
+        self._done.append(self._open[op].finish())
+        del self._open[op]
+
+    def _discard(self) -> None:
+        while self._open:
+            self._open.popitem()[1].discard()
+
+    @property
+    def _manifest(self) -> Path:
+        return self._folder / f"{self._target.run}.manifest.json"
+
+    def _earlier_parts(self) -> list[dict[str, Any]]:
+        """What a manifest of the same run lists already, when a run goes on."""
+        try:
+            parts: list[dict[str, Any]] = json.loads(self._manifest.read_bytes())["parts"]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError):
+            fix = "move the file away; the parts beside it stand"
+            raise DeliveryError(f"{self._name}: {self._manifest} is no manifest", fix=fix) from None
+        return parts
+
+    def _write_manifest(self, *, complete: bool) -> None:
+        manifest = {
+            "run": self._target.run,
+            "destination": self._target.destination.name,
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "complete": complete,
+            "parts": self._done,
+        }
+        hidden = _hidden(self._manifest)
+        try:
+            with _create(hidden) as file:
+                file.write(json.dumps(manifest, indent=2).encode() + b"\n")
+                _settle(file, self._manifest)
+        finally:
+            hidden.unlink(missing_ok=True)
+
+    # -- the folder ---------------------------------------------------------------------------------------------------
+
+    def _allowed_folder(self) -> Path:
+        """The folder with every symbolic link followed, when the agreement names it or a folder above it."""
+        real = (self._target.root / self._options.folder).resolve()
+        allowed = [(self._target.root / each).resolve() for each in self._target.egress.folders]
+        if not any(real.is_relative_to(each) for each in allowed):
+            names = ", ".join(map(str, allowed)) or "none"
+            fix = "mend file.folder or the agreement's folders"
+            raise DeliveryError(f"{self._name}: folder {real} is refused; the agreement allows: {names}", fix=fix)
+        return real
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A failure of the disk ends the delivery: what was not renamed is removed."""
+        try:
+            yield
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else "input/output error"
+        else:
+            return
+        self._discard()
+        fix = "free space or mend the folder's permissions, then run again; nothing that was not acknowledged is lost"
+        raise DeliveryError(f"{self._name}: folder {self._folder} cannot be written: {reason}", fix=fix)
+
+
+class _Part:
+    """One file on its way; locked while it is open, so that nobody takes it for a leftover."""
+
+    def __init__(self, path: Path, op: WireOp, schema: pa.Schema, options: FileOptions) -> None:
+        self.path, self.op, self.schema, self._options = path, op, schema, options
+        self._rows = 0
+        self._file = _create(_hidden(path))
+        self._parquet: Any = None
+        if options.format == "parquet":
+            import pyarrow.parquet as pq
+
+            self._parquet = pq.ParquetWriter(self._file, schema, compression="zstd")
+        elif options.format == "csv":
+            self._file.write(csv_header(schema.names).encode() + b"\n")
+
+    def write(self, rows: pa.Table) -> None:
+        self._rows += rows.num_rows
+        if self._parquet is not None:
+            self._parquet.write_table(rows)
+            return
+        lines = json_rows(rows) if self._options.format == "jsonl" else csv_rows(rows, spreadsheet=self._options.opened_by == "spreadsheet")
+        self._file.write("\n".join(lines).encode() + b"\n")
+
+    def finish(self) -> dict[str, Any]:
+        """Make the file durable, give it its name; its line in the manifest."""
+        if self._parquet is not None:
+            self._parquet.close()
+        self._file.flush()
+        self._file.seek(0)
+        digest = hashlib.file_digest(self._file, "sha256").hexdigest()
+        size = self._file.tell()
+        _settle(self._file, self.path)
+        self._file.close()
+        return {
+            "file": self.path.name,
+            "op": self.op,
+            "format": self._options.format,
+            "columns": self.schema.names,
+            "rows": self._rows,
+            "bytes": size,
+            "sha256": digest,
+        }
+
+    def discard(self) -> None:
+        """Remove what was written; the disk may be full, so closing may fail."""
+        _hidden(self.path).unlink(missing_ok=True)
+        for writer in (self._parquet, self._file):
+            with suppress(OSError, ValueError):
+                if writer is not None:
+                    writer.close()
+
+
+def _hidden(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _create(path: Path) -> BufferedRandom:
+    """A new file for its owner only, locked until it is closed."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w+b")
+    with suppress(OSError):  # a file system without locks: then nothing is swept either
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
+
+
+def _settle(file: BufferedRandom, path: Path) -> None:
+    """Put the bytes, then the name, on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+    os.rename(_hidden(path), path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _make_folder(folder: Path) -> None:
+    for each in (*reversed(folder.parents), folder):
+        if not each.is_dir():
+            each.mkdir(mode=0o700)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the hidden files of runs that were killed: those that nobody has locked."""
+    for path in folder.glob(".*.tmp"):
+        if not re.fullmatch(r"\..+(-\d+\.(upsert|remove)\.(csv|jsonl|parquet)|\.manifest\.json)\.tmp", path.name):
+            continue
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()

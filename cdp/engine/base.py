@@ -139,9 +139,9 @@ class Engine:
         spec = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
         self._create(table, f"({spec})", partition, "")
 
-    def create_as(self, table: str, query: exp.Expression | str) -> None:
+    def create_as(self, table: str, query: exp.Expression | str, *, partition: str | None = None) -> None:
         """Create a table from a query. The table must not be there."""
-        self._create(table, "", None, f" AS {self.sql(query)}")
+        self._create(table, "", partition, f" AS {self.sql(query)}")
 
     def _create(self, table: str, spec: str, partition: str | None, source: str) -> None:
         folder = self.folder(table)

@@ -119,7 +119,7 @@ def rows(query: GovernedQuery, shape: Shape, types: Mapping[str, str], changes_t
         )
     named = ", ".join(shape.stored)
     bodies = " UNION ALL ".join(f"SELECT * FROM ({source}) AS r{i} ({named})" for i, source in enumerate(sources))
-    return f"SELECT {named} FROM ({bodies}) AS p ORDER BY _chunk"
+    return f"SELECT {named} FROM ({bodies}) AS p"
 
 
 def _chunk(key: str, parts: int, offset: int) -> str:

@@ -188,7 +188,7 @@ class _Maker:
         """Write the rows and hash them. A key that came twice makes a count that does not match."""
         if not parts:
             return ()
-        self.engine.create_as(table, diff.rows(self.query, self.shape, self.types, changes, acknowledged, parts))
+        self.engine.create_as(table, diff.rows(self.query, self.shape, self.types, changes, acknowledged, parts), partition="_chunk")
         chunks = digest.chunks(self.engine, table, self.shape.stored, chunk_count(parts))
         keys = self.engine.value(f"SELECT COUNT(DISTINCT _key) FROM {table}", what=table)
         return chunks if keys == sum(c.rows for c in chunks) else ()

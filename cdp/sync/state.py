@@ -41,10 +41,12 @@ def acknowledged(control: Control, sync: str, at: Known) -> str:
     stored = f"SELECT {', '.join(columns)} FROM {control.table('synced')} WHERE sync = {literal(sync)}"
     if at.last == at.folded:
         return stored
-    newest = ", ".join("r.key" if c == "key" else f"MAX_BY(r.{c}, r.seq) AS {c}" for c in columns)
+    fresh = f"r.sync = {literal(sync)} AND r.status = 'delivered' AND r.seq > {at.folded}"
+    receipts = control.table("receipts")
+    # A seq is given once, so the newest receipt of each key is found by joining integers, not by sorting rows.
     recent = (
-        f"SELECT {newest} FROM {control.table('receipts')} AS r "
-        f"WHERE r.sync = {literal(sync)} AND r.status = 'delivered' AND r.seq > {at.folded} GROUP BY r.key"
+        f"SELECT {', '.join(f'r.{c}' for c in columns)} FROM {receipts} AS r "
+        f"LEFT SEMI JOIN (SELECT MAX(r.seq) AS seq FROM {receipts} AS r WHERE {fresh} GROUP BY r.key) AS m ON r.seq = m.seq WHERE {fresh}"
     )
     kept = f"SELECT {', '.join(f's.{c}' for c in columns)} FROM ({stored}) AS s LEFT ANTI JOIN recent AS r ON s.key = r.key"
     return f"WITH recent AS ({recent}) {kept} UNION ALL SELECT {', '.join(columns)} FROM recent"

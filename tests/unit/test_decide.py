@@ -1,0 +1,237 @@
+"""The gate: what is refused, with which reasons; what passes, with which query."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cdp.compile.clock import Clock
+from cdp.compile.statement import model_sha256
+from cdp.errors import Refusal, RefusedError
+from cdp.governance.decide import Governor, govern
+from cdp.governance.query import RULE, SUBJECT, GovernedQuery
+from cdp.project.load import Project, load
+from tests.projects import FILES, minimal
+
+NOW = "2026-07-02T12:00"
+Edit = tuple[str, str, str]  # a file, a text in it, the text in its place
+
+CONDITIONS = """\
+kind: entity
+name: condition
+table: clinical.conditions
+key: condition_id
+time: onset
+rows: clinical.condition
+columns:
+  condition_id: {type: string, class: identifier.internal}
+  patient_id: {type: string, class: identifier.mrn}
+  code: {type: code, system: SNOMED, class: clinical.condition, may_hold: sensitive.sud}
+  onset: {type: date, class: clinical.date}
+---
+{kind: value_set, name: diabetes, system: SNOMED, codes: [44054006]}
+---
+{kind: value_set, name: opioid_use, system: SNOMED, codes: [5602001]}
+"""
+REVIEWS = """\
+kind: value_sets
+value_sets:
+  diabetes: {class: none, reviewed: {by: privacy@example.org, on: 2026-06-01}}
+  opioid_use: {class: sensitive.sud, reviewed: {by: privacy@example.org, on: 2026-06-01}}
+"""
+RELATIONS = ("models/patient.yml", "relations:\n", "relations:\n  conditions: {many: condition, via: patient_id}\n")
+GRANT_CLINICAL = ("governance/purposes.yml", "members: [membership, demographic]", "members: [membership, demographic, clinical]")
+AGREE_CLINICAL = ("governance/baa/mailer.yml", "members: [membership.patient, demographic]", "members: [membership.patient, demographic, clinical]")
+
+
+def edited(tmp_path: Path, *edits: Edit, **files: str) -> Project:
+    changed = {**FILES, **files}
+    for name, old, new in edits:
+        assert old in changed[name], (name, old)
+        changed[name] = changed[name].replace(old, new)
+    return load(minimal(tmp_path, **changed))
+
+
+def with_conditions(tmp_path: Path, where: str, *edits: Edit, **files: str) -> Project:
+    segment = ("models/adults.yml", "where: {age: {gte: 18}}", f"where: {where}")
+    return edited(tmp_path, RELATIONS, segment, *edits, **{"models/conditions.yml": CONDITIONS, "governance/value_sets.yml": REVIEWS, **files})
+
+
+def decided(project: Project, now: str = NOW) -> GovernedQuery:
+    clock = Clock.parse(now, project.timezone)
+    return govern(project, "adults_mail", clock=clock, now=clock)
+
+
+def refusals(project: Project, now: str = NOW) -> tuple[Refusal, ...]:
+    clock = Clock.parse(now, project.timezone)
+    found = Governor.of(project).check("adults_mail", clock=clock, now=clock)
+    with pytest.raises(RefusedError) as error:
+        govern(project, "adults_mail", clock=clock, now=clock)
+    assert error.value.refusals == found
+    return found
+
+
+def test_the_example_passes_with_one_column_for_each_field(tmp_path: Path) -> None:
+    governed = decided(edited(tmp_path))
+    assert governed.select.named_selects == [SUBJECT, RULE, "external_id", "email", "first_name"]
+    assert governed.rules == ("deceased", "no_consent")
+    assert governed.decision.columns == {
+        "external_id": ("identifier.pseudonym",),
+        "email": ("contact.email",),
+        "first_name": ("name.given",),
+    }
+    assert governed.decision.members == ("demographic.birth_date", "membership.patient")
+    assert [(mask.column, mask.context) for mask in governed.wire_masks] == [("external_id", "mail")]
+    assert governed.tables == ("clinical.patients", "crm.consents")
+
+
+def test_no_governed_query_is_made_around_the_gate(tmp_path: Path) -> None:
+    governed = decided(edited(tmp_path))
+    fields = {name: getattr(governed, name) for name in GovernedQuery.__slots__ if name != "_seal"}
+    with pytest.raises(TypeError, match="made by cdp.governance.decide.govern only"):
+        GovernedQuery(**fields)
+
+
+OTHER = (
+    "governance/purposes.yml",
+    "  care_coordination:\n",
+    "  other: {basis: none, classes: name, members: membership, channels: email, consent: opt_in}\n  care_coordination:\n",
+)
+REFUSED: dict[str, tuple[list[Edit], str, str]] = {
+    "no_agreement": ([("destinations/mail.yml", "baa: mailer\n", "")], "agreement", "no agreement covers it"),
+    "not_yet": ([("governance/baa/mailer.yml", "effective: 2026-01-15", "effective: 2026-08-01")], "agreement", "not in force before 2026-08-01"),
+    "ended": ([("governance/baa/mailer.yml", "expires: 2099-01-14", "expires: 2026-07-01")], "agreement", "ended on 2026-07-01"),
+    "purpose_not_agreed": ([OTHER, ("governance/baa/mailer.yml", "purposes: care_coordination", "purposes: other")], "agreement", "does not cover"),
+    "host": ([("destinations/mail.yml", "https://api.mail.example", "https://api.mail.example.evil.test")], "host", "is not in agreement mailer"),
+    "plaintext": ([("destinations/mail.yml", "https://api", "http://api")], "host", "http is not encrypted"),
+    "channel": ([("governance/purposes.yml", "channels: [email]", "channels: [sms]")], "channel", "is not told over email"),
+    "paid": ([("syncs/adults_mail.yml", "mode: mirror", "mode: mirror\nfunded_by: third_party")], "funding", "paid by 'third_party'"),
+    "value": ([("syncs/adults_mail.yml", "first_name: given_name", "state: state")], "value", "demographic.state"),
+    "raw_key": ([("syncs/adults_mail.yml", "{of: patient_id, mask: pseudonym}", "patient_id")], "value", "identifier.mrn"),
+    "mask_that_does_not_take": (
+        [("syncs/adults_mail.yml", "first_name: given_name", "born: {of: state, mask: year}")],
+        "value",
+        "demographic.state",
+    ),
+    "masked_to_what_is_not_granted": (
+        [("syncs/adults_mail.yml", "first_name: given_name", "born: {of: birth_date, mask: year}")],
+        "value",
+        "demographic.year",
+    ),
+    "expression": (
+        [("syncs/adults_mail.yml", "first_name: given_name", 'hello: {expr: "concat(given_name, state)"}')],
+        "value",
+        "demographic.state",
+    ),
+    "function_off_the_list": (
+        [("syncs/adults_mail.yml", "first_name: given_name", "hello: {expr: \"reflect('java.lang.System', 'getenv', email)\"}")],
+        "syntax",
+        "reflect",
+    ),
+    "error_as_a_side_channel": (
+        [("syncs/adults_mail.yml", "first_name: given_name", 'hello: {expr: "raise_error(email)"}')],
+        "syntax",
+        "raise_error",
+    ),
+    "membership": ([("governance/baa/mailer.yml", "members: [membership.patient, demographic]", "members: membership.patient")], "membership", "birth_date"),
+    "no_rule_for_consent": (
+        [("governance/eligibility.yml", "  - {name: no_consent, when: {consent: missing}, basis: governance/consent.yml}\n", "")],
+        "consent",
+        "no rule asks for it",
+    ),
+    "authorization_without_signature": (
+        [("governance/baa/mailer.yml", "counterparty", "type: authorization\ncounterparty")],
+        "authorization",
+        "only people who signed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_is_refused_for_one_reason(tmp_path: Path, name: str) -> None:
+    edits, rule, words = REFUSED[name]
+    found = refusals(edited(tmp_path, *edits))
+    assert {reason.rule for reason in found} == {rule}
+    assert all(reason.fix for reason in found)
+    assert any(words in str(reason) for reason in found)
+
+
+def test_every_reason_comes_at_once(tmp_path: Path) -> None:
+    edits = [edit for name in ("ended", "host", "channel", "paid", "value", "raw_key") for edit in REFUSED[name][0]]
+    assert {reason.rule for reason in refusals(edited(tmp_path, *edits))} == {"agreement", "host", "channel", "funding", "value"}
+
+
+def test_entity_without_eligibility_is_refused(tmp_path: Path) -> None:
+    project = load(minimal(tmp_path, **{**FILES, "governance/eligibility.yml": None}))
+    assert {reason.rule for reason in refusals(project)} == {"eligibility"}
+
+
+def test_a_filter_taints_membership_and_a_reviewed_code_narrows(tmp_path: Path) -> None:
+    project = with_conditions(tmp_path, "{has: conditions, where: {code: {in: diabetes}}}", GRANT_CLINICAL, AGREE_CLINICAL)
+    assert decided(project).decision.members == ("clinical.condition", "clinical.date", "membership.patient")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "{has: conditions, where: {code: {in: opioid_use}}}",  # the reviewed set says it is sensitive
+        "{has: conditions, where: {code: 99999}}",  # a code in no reviewed set: the whole bound stands
+        "{has: conditions, where: {code: {starts_with: F1}}}",  # prefixes never narrow
+        "{has: conditions, where: {code: {ne: 44054006}}}",  # neither does a negation
+        "{lacks: conditions, where: {not: {code: {in: diabetes}}}}",
+    ],
+)
+def test_special_categories_are_reached_by_their_own_name_only(tmp_path: Path, where: str) -> None:
+    found = refusals(with_conditions(tmp_path, where, GRANT_CLINICAL, AGREE_CLINICAL))
+    assert {(reason.rule, reason.cls) for reason in found} >= {("membership", "sensitive.sud")}
+
+
+def test_a_special_class_asks_for_its_own_consent(tmp_path: Path) -> None:
+    grants = [(file, old, new.replace("clinical]", "clinical, sensitive.sud]")) for file, old, new in (GRANT_CLINICAL, AGREE_CLINICAL)]
+    governed = decided(with_conditions(tmp_path, "{has: conditions, where: {code: {in: opioid_use}}}", *grants))
+    assert "part2_granted" in governed.eligibility.sql("spark")
+    assert "opt_in_granted" in governed.eligibility.sql("spark")
+
+
+DECLASSIFY = """\
+kind: declassify
+entries:
+  - name: due_only
+    of: {{segment: adults}}
+    from: [clinical.condition, clinical.date]
+    to: demographic.state
+    model_sha256: {sha}
+    reason: approved wording
+    owner: privacy@example.org
+    approved: 2026-06-01
+    expires: 2027-05-31
+"""
+DIABETES = "{has: conditions, where: {code: {in: diabetes}}}"
+
+
+def test_declassification_fits_one_version_of_one_model(tmp_path: Path) -> None:
+    sha = model_sha256(with_conditions(tmp_path, DIABETES), "adults")
+    entry = {"governance/declassify.yml": DECLASSIFY.format(sha=sha)}
+    assert decided(with_conditions(tmp_path, DIABETES, **entry)).decision.members == ("demographic.state", "membership.patient")
+    late = refusals(with_conditions(tmp_path, DIABETES, **entry), now="2027-06-01T00:00")
+    assert ("declassify", "entry due_only") in {(r.rule, r.what) for r in late}
+    changed = refusals(with_conditions(tmp_path, "{has: conditions, where: {code: {in: diabetes}}, within: {years: 1}}", **entry))
+    assert any(r.rule == "declassify" and "model_sha256 is now" in r.missing for r in changed)
+
+
+def test_fingerprint_follows_the_policy_not_the_files(tmp_path: Path) -> None:
+    first = decided(edited(tmp_path)).fingerprint
+    assert decided(edited(tmp_path, ("governance/masks.yml", "kind: masks", "# a comment\nkind: masks"))).fingerprint == first
+    rotated = ("governance/masks.yml", "per: destination}", "per: destination, key_version: 2}")
+    assert decided(edited(tmp_path, rotated)).fingerprint != first
+
+
+def test_eligibility_reads_the_wall_clock_and_segments_as_of(tmp_path: Path) -> None:
+    project = edited(tmp_path)
+    clock, now = Clock.parse("2020-01-01", project.timezone), Clock.parse(NOW, project.timezone)
+    governed = govern(project, "adults_mail", clock=clock, now=now)
+    consents, people = governed.select.sql("spark").split("SELECT patient.patient_id AS _subject")
+    assert "2026-07-02 12:00:00-04:00" in consents
+    assert "2020" not in consents
+    assert "CAST('2002-01-01' AS DATE)" in people

@@ -63,11 +63,11 @@ def _output(output: Output, path: Path, document: Document, index: Index) -> Non
 
 def _destination(destination: Destination, document: Document, index: Index, connectors: frozenset[str] | None) -> None:
     index.named(document, ("name",), destination.name, "destination")
-    index.refer(document, ("connector",), destination.connector, connectors, "connector")
+    known = index.refer(document, ("connector",), destination.connector, connectors, "connector")
     index.refer(document, ("baa",), destination.baa, index.names("baa"), "agreement", hint="agreements stand in governance/baa/")
     for name in BUILT_IN:
         given = getattr(destination, name) is not None
-        if given != (destination.connector == name):
+        if known and given != (destination.connector == name):
             message = f"`{name}:` is for the connector {name}" if given else f"the connector {name} needs its options"
             index.problems.add(document, (name,), message, hint="" if given else f"write them under `{name}:`", key=True)
     if destination.base_url is not None:

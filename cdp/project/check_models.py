@@ -116,8 +116,11 @@ def _via(relation: Relation, path: tuple[str, ...], mine: Entity, theirs: Entity
     else:
         pairs = [(path, theirs.key, path, relation.via)]
     for their_path, left, my_path, right in pairs:
-        known = index.refer(document, their_path, left, frozenset(theirs.columns), f"column of {theirs.name}", key=their_path != path)
-        known &= index.refer(document, my_path, right, frozenset(mine.columns), f"column of {mine.name}")
+        known = left in theirs.columns and right in mine.columns
+        if left != theirs.key:  # a key that is no column is reported where it is declared
+            index.refer(document, their_path, left, frozenset(theirs.columns), f"column of {theirs.name}", key=their_path != path)
+        if right != mine.key:
+            index.refer(document, my_path, right, frozenset(mine.columns), f"column of {mine.name}")
         if known and _family(theirs.columns[left]) != _family(mine.columns[right]):
             message = f"{theirs.name}.{left} is a {theirs.columns[left].type}, {mine.name}.{right} a {mine.columns[right].type}"
             index.problems.add(document, their_path, message, hint="columns that are joined have one type")

@@ -7,12 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from cdp.project.files import CONFIG
 from cdp.project.problems import Path, Problems
 from cdp.project.source import Document, short
 from cdp.spec.base import Tree
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
 CLASS: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+
+# What every project declares, and in which file.
+NEEDED: Final = {"project": CONFIG, "classes": "governance/classes.yml", "purposes": "governance/purposes.yml"}
 
 # Words of the language: a column, relation or trait of such a name could not be told from them.
 # fmt: off
@@ -45,15 +49,15 @@ class Index:
         return self._names[kind]
 
     def inside(self, kind: str, key: str, name: str | None = None) -> frozenset[str] | None:
-        """The names under `key` of one document; None where that cannot be told, because the document is broken.
+        """The names under `key` of one document; None where that cannot be told: it is broken, or missing though needed.
 
-        `name` is left out for kinds that a project has once. What is not declared at all holds no names.
+        `name` is left out for kinds that a project has once. What need not be declared, and is not, holds no names.
         """
         at = (kind, name or kind, key)
         if at not in self._inside:
             document = self.sources.get(at[:2])
             tree: Tree = document.tree.get(key, {}) if document else {}
-            known = isinstance(tree, dict) and (document is None or document.sound)
+            known = isinstance(tree, dict) and (kind not in NEEDED if document is None else document.sound)
             self._inside[at] = frozenset(tree) if known else None
         return self._inside[at]
 

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from cdp.project import check_activation, check_models, check_policy, codes
 from cdp.project.bind import bind
 from cdp.project.files import CONFIG, files, find_root
-from cdp.project.index import Index
+from cdp.project.index import NEEDED, Index
 from cdp.project.problems import Problems
 from cdp.project.project import Policy, Project
 from cdp.project.shape import validate
@@ -25,7 +25,6 @@ from cdp.spec.policy import Agreement, Classes, Consent, Declassify, Eligibility
 __all__ = ["Policy", "Project", "find_root", "load"]
 
 ONCE: Final = frozenset({"project", "classes", "masks", "purposes", "consent", "declassify", "value_sets"})
-NEEDED: Final = {"project": CONFIG, "classes": "governance/classes.yml", "purposes": "governance/purposes.yml"}
 
 K = TypeVar("K", bound=Kind)
 Specs = Mapping[tuple[str, str], Kind]

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from sqlglot import exp
 
 from cdp.errors import DataError
 from cdp.sample import people, raw
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from cdp.engine.base import Engine
 
+ZONE = "America/New_York"  # where Synthea's patients live
 _QUARANTINE_COLUMNS = {"table_name": "string", "record": "string", "reason": "string", "loaded_at": "timestamp"}
 
 
@@ -37,7 +41,7 @@ class LoadReport:
     shifted_days: int
 
 
-def load(engine: Engine, source: Path | None = None, *, shift_to: dt.date | None = None) -> LoadReport:
+def load(engine: Engine, source: Path | None = None, *, shift_to: dt.date | None = None, timezone: str = ZONE) -> LoadReport:
     """Load Synthea's CSV files into a new sample lakehouse.
 
     Args:
@@ -45,19 +49,20 @@ def load(engine: Engine, source: Path | None = None, *, shift_to: dt.date | None
         source: a folder with the files (`patients.csv.gz`, ...); None takes the 150 patients of this package.
         shift_to: move all dates by the same number of whole days, so that the newest event falls on this day and
             ages at events stay; None leaves them as they are.
+        timezone: where a day is a day, and where a time without an offset was local.
 
     Raises:
         DataError: a file is missing or is no CSV, or a table is there already: nothing is overwritten.
     """
     refuse_existing(engine)
     stage(engine, source)
-    shift = days_to(engine, shift_to)
+    shift = days_to(engine, shift_to, timezone)
     for table in SOURCES:
-        _classify(engine, table, shift)
+        _classify(engine, table, shift, timezone)
         columns = ", ".join(f"{sql} AS `{name}`" for name, sql in table.columns.items())
         engine.create_as(table.table, f"SELECT {columns} FROM {_view(table, 'typed')} WHERE reason IS NULL")
     _quarantine(engine)
-    write_consents(engine, shift_to)
+    write_consents(engine, shift_to or dt.datetime.now(ZoneInfo(timezone)).date())
     _unstage(engine)
     return _report(engine, shift)
 
@@ -83,19 +88,18 @@ def stage(engine: Engine, source: Path | None) -> None:
             engine.append(QUARANTINE, _broken_rows(table, file))
 
 
-def days_to(engine: Engine, shift_to: dt.date | None) -> int:
+def days_to(engine: Engine, shift_to: dt.date | None, timezone: str) -> int:
     """How many days lie between the newest staged event and `shift_to`."""
     if shift_to is None:
         return 0
-    newest = " UNION ALL ".join(f"SELECT max({day(str(t.event))}) AS day FROM {_view(t, 'raw')}" for t in EVENTS)
+    newest = " UNION ALL ".join(f"SELECT max({day(str(t.event))}) AS day FROM ({_staged(t, timezone)})" for t in EVENTS)
     found = engine.value(f"SELECT max(day) FROM ({newest})", what="the newest event of the sample")
     return (shift_to - found).days if found else 0
 
 
-def write_consents(engine: Engine, today: dt.date | None) -> None:
-    """Derive everybody's consents; they date from the two years before `today` (None: the wall clock)."""
-    base = f"date'{today.isoformat()}'" if today else "current_date()"
-    everyone = f"(SELECT patient_id, email, phone, {base} AS today FROM {PATIENTS.table})"
+def write_consents(engine: Engine, today: dt.date) -> None:
+    """Derive everybody's consents; they date from the two years before `today`."""
+    everyone = f"(SELECT patient_id, email, phone, date'{today.isoformat()}' AS today FROM {PATIENTS.table})"
     engine.create_as(CONSENTS, people.consents(everyone))
 
 
@@ -103,16 +107,20 @@ def _view(table: Source, state: str) -> str:
     return f"cdp_sample_{state}_{table.name}"
 
 
-def _classify(engine: Engine, table: Source, shift: int) -> None:
+def _staged(table: Source, timezone: str) -> str:
+    return f"SELECT *, {exp.Literal.string(timezone).sql('spark')} AS zone FROM {_view(table, 'raw')}"
+
+
+def _classify(engine: Engine, table: Source, shift: int, timezone: str) -> None:
     """A view of the raw rows with their id and the reason, if any, to set them aside."""
     join, checks = "", [*table.checks, "CASE WHEN copy > 1 THEN 'sent before' END"]
     if table.person:
         join = f"LEFT JOIN (SELECT patient_id AS known FROM {PATIENTS.table}) AS p ON p.known = r.{table.person}"
         checks.append(f"CASE WHEN known IS NULL THEN '{table.person}: unknown' END")
     query = f"""
-        SELECT {", ".join(table.raw)}, row_id, {shift} AS shift, coalesce({", ".join(checks)}) AS reason
+        SELECT {", ".join(table.raw)}, row_id, zone, {shift} AS shift, coalesce({", ".join(checks)}) AS reason
         FROM (SELECT *, row_number() OVER (PARTITION BY row_id ORDER BY row_id) AS copy
-              FROM (SELECT *, {table.key} AS row_id FROM {_view(table, "raw")})) AS r {join}"""
+              FROM (SELECT *, {table.key} AS row_id FROM ({_staged(table, timezone)}))) AS r {join}"""
     engine.execute(f"CREATE OR REPLACE TEMPORARY VIEW {_view(table, 'typed')} AS {query}", what=table.name)
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from cdp.sample import people
 
-# A day, or a moment with seconds; an offset may follow. FHIR's partial dates (`2010`, `2010-07`) are none.
-_DAY = "(18|19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}"
-_MOMENT = rf"^{_DAY}(T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}([.][0-9]{{1,6}})?(Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?\\z"
-_PARTIAL = r"^[0-9]{4}(-[0-9]{2})?\\z"
-_NUMBER = r"^[+-]?[0-9]+([.][0-9]+)?\\z"
+# FHIR's dates: a day, a moment with seconds, with an offset or without; a partial date (`2010`, `2010-07`) is none of them.
+_DAY = "^(18|19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}"
+_TIME = "T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?"
+_OFFSET = "(Z|[+-][0-9]{2}:[0-9]{2})"
+_END = r"\\z"  # the end of the text itself, where `$` would let a line break pass
+_PARTIAL = rf"^[0-9]{{4}}(-[0-9]{{2}})?{_END}"
+_NUMBER = rf"^[+-]?[0-9]+([.][0-9]+)?{_END}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Source:
         raw: the columns of the file that are read.
         key: SQL; rows that agree in it are one row that was sent several times.
         event: the raw column that says when it happened; None when rows are no events.
-        columns: each column of the table as SQL over `raw` and `shift`, a number of days.
+        columns: each column of the table as SQL over `raw`, `shift` (a number of days) and `zone` (a time zone).
         checks: SQL that gives the reason to set the row aside, or null; the first reason counts.
         person: the raw column that names the patient; None in the table of patients itself.
     """
@@ -39,24 +41,18 @@ class Source:
 
 def moment(column: str) -> str:
     """A text as an instant; without an offset it is local time, a day alone its local midnight. Null when it is neither."""
-    return f"CASE WHEN {column} RLIKE '{_MOMENT}' THEN try_cast({column} AS timestamp) END"
+    return f"""CASE WHEN {column} RLIKE '{_DAY}{_TIME}{_OFFSET}{_END}' THEN try_cast({column} AS timestamp)
+        WHEN {column} RLIKE '{_DAY}({_TIME})?{_END}' THEN to_utc_timestamp(try_cast({column} AS timestamp), zone) END"""
 
 
 def day(column: str) -> str:
     """A text as a local calendar day, or null."""
-    return f"cast({moment(column)} AS date)"
-
-
-def moved(instant: str, days: str) -> str:
-    """An instant moved by calendar days: its local time of day stays.
-
-    Through `timestamp_ntz`, because Sail fails on an instant plus an interval that meets a change of the clocks.
-    """
-    return f"cast(cast({instant} AS timestamp_ntz) + make_interval(0, 0, 0, {days}) AS timestamp)"
+    return f"cast(from_utc_timestamp({moment(column)}, zone) AS date)"
 
 
 def _shifted_moment(column: str) -> str:
-    return moved(moment(column), "shift")
+    """Moved by calendar days: its local time of day stays."""
+    return f"to_utc_timestamp(from_utc_timestamp({moment(column)}, zone) + make_interval(0, 0, 0, shift), zone)"
 
 
 def _shifted_day(column: str) -> str:

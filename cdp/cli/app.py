@@ -10,13 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from cdp import __version__
-from cdp.cli import boundary, compile, validate
+from cdp.cli import boundary, compile, history, init, plan, sample, sandbox, validate
 from cdp.cli.command import Command, examples
 from cdp.cli.options import parameters, take, with_signature
 
 COMMANDS: tuple[Command, ...] = (
+    init.init,
     validate.validate,
     compile.compile,
+    plan.plan,
+    plan.apply,
+    plan.sync,
+    history.runs,
+    history.disclosures,
+    sample.sample,
+    sandbox.sandbox,
 )
 EXAMPLES = ("cdp init mydir && cd mydir", "cdp validate", "cdp sync --all", "cdp COMMAND --help")
 

@@ -31,7 +31,8 @@ def compile(
     from cdp import compile as compiler
 
     found = _kind(session.project, name, kind)
-    query = getattr(compiler, f"compile_{found}")(session.project, name, session.clock)
+    compilers = {"segment": compiler.compile_segment, "trait": compiler.compile_trait, "sync": compiler.compile_sync}
+    query = compilers[found](session.project, name, session.clock)
     sql = query.select.sql(dialect, pretty=True)
     if session.out.as_json:
         session.out.json({"name": name, "kind": found, "sql": sql, "model_sha256": compiler.model_sha256(session.project, name, found)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,29 +31,38 @@ class Output:
     def json(self, value: Any) -> None:
         """One JSON value; keys stay in the order in which they are given."""
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.flush()
 
     def text(self, text: str = "") -> None:
         """A line as it stands."""
         sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """What a person may want to know and a program does not."""
         if not self.quiet:
             sys.stderr.write(text + "\n")
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Rows under headings, at most 100 characters wide; numbers stand to the right."""
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> None:
+        """Rows under headings, at most 100 characters wide; numbers stand to the right. Without rows: `empty`."""
         from rich.table import Table
-        from rich.text import Text
 
         cells = [list(row) for row in rows]
-        grid = Table(box=None, pad_edge=False, header_style="bold")
+        if not cells:
+            return self.text(empty)
+        grid = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
         for index, name in enumerate(columns):
-            numeric = bool(cells) and all(isinstance(row[index], int) for row in cells)
+            numeric = all(isinstance(row[index], int) for row in cells)
             grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
         for row in cells:
-            grid.add_row(*(Text("" if value is None else str(value)) for value in row))
-        _console(sys.stdout).print(grid)
+            grid.add_row(*(_cell(value) for value in row))
+        return _console(sys.stdout).print(grid)
+
+    def facts(self, values: Mapping[str, object]) -> None:
+        """Names and values, one pair a line."""
+        width = max(map(len, values), default=0)
+        for name, value in values.items():
+            self.text(f"{name:{width}}  {_cell(value)}")
 
     def sql(self, text: str) -> None:
         """SQL, in colours on a terminal."""
@@ -83,6 +92,12 @@ class Output:
             timer.cancel()
             timer.join()
             status.stop()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _console(file: Any) -> Console:

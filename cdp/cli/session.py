@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from cdp.cli.options import Options
 from cdp.cli.output import Output
+from cdp.errors import UsageError
 
 if TYPE_CHECKING:
     from cdp.compile.clock import Clock
@@ -56,16 +57,24 @@ class Session:
         """The environment of `--env`, or the project's default."""
         return self.project.environment(self.options.env)
 
+    @property
+    def timezone(self) -> str:
+        """The project's time zone; UTC where there is no project."""
+        try:
+            return self.project.timezone
+        except UsageError:
+            return "UTC"
+
     @cached_property
     def clock(self) -> Clock:
-        """The moment that segments are computed for: `--as-of`, or now."""
+        """The one moment that segments are computed for: `--as-of`, or when it was first asked for."""
         from cdp.compile.clock import Clock
 
-        return Clock.parse(self.options.as_of, self.project.timezone) if self.options.as_of else self.now
+        return Clock.parse(self.options.as_of, self.timezone)
 
-    @cached_property
+    @property
     def now(self) -> Clock:
-        """The wall clock, read once: consent, eligibility and agreements ask it, whatever `--as-of` says."""
+        """The wall clock: consent, eligibility and agreements ask it, whatever `--as-of` says."""
         from cdp.compile.clock import Clock
 
         return Clock.now(self.project.timezone)
@@ -73,7 +82,13 @@ class Session:
     @cached_property
     def engine(self) -> Engine:
         """The environment's engine over its lakehouse."""
+        return self.open(self.environment, self.root)
+
+    def open(self, environment: Environment, root: Path) -> Engine:
+        """An engine that is closed with the session."""
         from cdp import engine
 
-        with self.out.progress(f"starting the engine {self.environment.engine}"):
-            return engine.connect(self.environment, root=self.root)
+        with self.out.progress(f"starting the engine {environment.engine}"):
+            opened = engine.connect(environment, root=root)
+        self._closing.callback(opened.close)
+        return opened

@@ -1,0 +1,64 @@
+"""`cdp runs` and `cdp disclosures`: what was done, and what was told about a person."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cdp.cli.command import command
+from cdp.cli.names import known
+from cdp.cli.session import Session
+
+COUNTS = ("delivered", "rejected", "retryable", "withheld")
+
+
+@command("cdp runs", "cdp runs --sync a1c_reminder_email --limit 5", "cdp runs RUN --json")
+def runs(
+    session: Session,
+    run: Annotated[str | None, typer.Argument(help="A run; default: a list of the latest.")] = None,
+    sync: Annotated[str | None, typer.Option(metavar="SYNC", help="Only the runs of this sync.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+) -> None:
+    """List past runs, or show one: its counts, its errors, who was left out and why."""
+    from cdp.sync.history import list_runs, run_detail
+
+    known("sync", [sync] if sync else [], session.project.syncs)
+    if run:
+        detail = run_detail(session.engine, session.environment.control, run)
+        return session.out.json(detail) if session.out.as_json else _detail(session, detail)
+    found = list_runs(session.engine, session.environment.control, sync=sync, limit=limit)
+    if session.out.as_json:
+        return session.out.json(found)
+    columns = ("run", "sync", "status", *COUNTS, "at")
+    return session.out.table(columns, [[row[column] for column in columns] for row in found], empty="no runs yet")
+
+
+def _detail(session: Session, detail: dict[str, Any]) -> None:
+    out = session.out
+    shown = ("run", "sync", "destination", "plan", "status", "started", "at", "as_of", "actor", "planned", *COUNTS)
+    out.facts({name: detail.get(name) for name in shown})
+    if error := detail["error"]:
+        out.text(f"\nerror: {error['message']}")
+    out.text("\nleft out of the audience, by the first rule that says so")
+    out.table(("rule", "people"), [[e["rule"], e["count"]] for e in detail["excluded"] or ()], empty="nobody")
+    out.text("\nwhat the channel answered")
+    out.table(("op", "status", "code", "rows"), [[r["op"], r["status"], r["code"], r["count"]] for r in detail["receipts"]], empty="nothing was sent")
+
+
+@command("cdp disclosures --key KEY", "cdp disclosures --key KEY --json")
+def disclosures(
+    session: Session,
+    key: Annotated[str, typer.Option(metavar="KEY", help="The person's key in the lakehouse, or the one a destination has.")],
+) -> None:
+    """Show everything that was told about a person: to whom, when, under which agreement, why.
+
+    This is the accounting that 45 CFR 164.528 asks for.
+    """
+    from cdp.sync.history import disclosures as told
+
+    found = told(session.engine, session.environment.control, key)
+    if session.out.as_json:
+        return session.out.json(found)
+    rows = [[row["at"], row["destination"], row["op"], row["agreement"], row["purpose"], ", ".join(row["columns"]), row["run"]] for row in found]
+    return session.out.table(("at", "destination", "op", "agreement", "purpose", "what", "run"), rows, empty="nothing was told about this person")

@@ -1,0 +1,93 @@
+"""`cdp plan`, `cdp apply` and `cdp sync`: compute what would leave, look at it, deliver it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cdp.cli import boundary
+from cdp.cli.channel import sandboxes
+from cdp.cli.command import command
+from cdp.cli.deliver import applied, chosen, failed, planned, synced
+from cdp.cli.output import Output
+from cdp.cli.session import Session
+
+Syncs = Annotated[list[str] | None, typer.Argument(metavar="[SYNC]...", help="Syncs by name.")]
+Every = Annotated[bool, typer.Option("--all", help="Every sync of the project; one that fails does not stop the others.")]
+
+
+@command("cdp plan a1c_reminder_email", "cdp plan --all --json", "cdp plan a1c_reminder_email --as-of 2026-07-01")
+def plan(session: Session, syncs: Syncs = None, every: Every = False) -> None:
+    """Compute, store and show what a sync would send.
+
+    Nothing leaves. A plan can be applied for 24 hours, unless something moves. With --json one sync gives an object
+    and several a list. The exit code is 1 when a sync is refused or fails.
+    """
+    plans = []
+    for name in chosen(session, syncs, every):
+        plans.append(planned(session, name))
+        if not session.out.as_json:
+            _show_plan(session.out, plans[-1])
+    if session.out.as_json:
+        session.out.json(plans[0] if len(plans) == 1 and not every else plans)
+    if not all(found["plan"] for found in plans):
+        raise typer.Exit(1)
+
+
+@command("cdp apply PLAN", "cdp apply PLAN --json")
+def apply(session: Session, plan: Annotated[str, typer.Argument(metavar="PLAN", help="As `cdp plan` names it.")]) -> None:
+    """Deliver a stored plan.
+
+    Who may be told is asked again, now. A plan that no longer holds, or that breaks a guard, is refused. The exit code
+    is 1 when rows are left to send; rows that the channel rejects are reported, and do not make it 1.
+    """
+    from cdp.sync.plan import load_plan
+
+    stored = load_plan(session.engine, session.environment.control, plan)
+    destination = session.project.destinations.get(stored.destination)
+    with sandboxes([destination] if destination else [], session.environment, session.root, session.out):
+        _show_runs(session.out, [applied(session, stored)])
+
+
+@command("cdp sync --all", "cdp sync a1c_reminder_email", "cdp sync --all --json --quiet")
+def sync(session: Session, syncs: Syncs = None, every: Every = False) -> None:
+    """Plan, check the guards, apply: what a schedule runs.
+
+    In a sandbox environment whose channel does not listen, one is started for the run. The exit code is 1 when a sync
+    is refused, fails, or leaves rows to send; rows that the channel rejects are reported, and do not make it 1.
+    """
+    names = chosen(session, syncs, every)
+    destinations = [session.project.destinations[session.project.syncs[name].destination] for name in names]
+    runs: list[dict[str, Any]] = []
+    with sandboxes(destinations, session.environment, session.root, session.out):
+        for name in names:
+            runs.append(synced(session, name))
+            if runs[-1]["status"] == "stopped":
+                break
+    _show_runs(session.out, runs)
+
+
+def _show_plan(out: Output, facts: dict[str, Any]) -> None:
+    if facts["plan"] is None:
+        return boundary.say(facts["error"])
+    out.text(f"plan {facts['plan']}: {facts['sync']} to {facts['destination']}, as of {facts['as_of']}")
+    counts = [(name, count) for name, count in facts["counts"].items() if count or name != "skipped"]
+    left_out = [(f"left out: {e['rule']}", e["count"]) for e in facts["excluded"]]
+    out.table(("", "people"), [*counts, *left_out, ("in the segment", facts["size"])])
+    for guard in facts["guards"]:
+        out.text(f"breaks the guard {guard['guard']}: {guard['limit']}, found {guard['found']}")
+    return out.text("" if facts["guards"] else f"deliver it: cdp apply {facts['plan']}\n")
+
+
+def _show_runs(out: Output, runs: list[dict[str, Any]]) -> None:
+    columns = ("sync", "status", "delivered", "rejected", "retryable", "withheld", "run")
+    if out.as_json:
+        out.json(runs)
+    else:
+        out.table(columns, [[run[column] for column in columns] for run in runs])
+        for run in runs:
+            if "error" in run:
+                boundary.say(run["error"])
+    if any(failed(run) for run in runs):
+        raise typer.Exit(1)

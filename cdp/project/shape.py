@@ -43,9 +43,13 @@ def validate(document: Document, model: type[Kind], problems: Problems) -> Kind 
             else:
                 unions.setdefault(branch, []).append(detail)
         for branch, details in unions.items():
-            for detail in _of_one_branch(details, len(branch)):
-                path, _ = _trace(document.tree, detail)
-                _report(document, model, path, detail, problems, others=details)
+            # The author meant the branch that was entered; where none was, one problem names what all of them ask for.
+            if entered := [d for d in details if len(d["loc"]) > len(branch) + 1]:
+                for detail in entered:
+                    _report(document, model, _trace(document.tree, detail)[0], detail, problems)
+            else:
+                meant = next((d for d in details if d["type"] == "literal_error"), details[0])
+                _report(document, model, branch, meant, problems, others=details)
         return None
 
 
@@ -64,13 +68,6 @@ def _trace(tree: Tree, detail: ErrorDetails) -> tuple[Path, Path | None]:
     return path, branch
 
 
-def _of_one_branch(details: list[ErrorDetails], depth: int) -> list[ErrorDetails]:
-    """Of a union's errors those of the branch that the author meant: the one that was entered, else one for all."""
-    entered = [d for d in details if len(d["loc"]) > depth + 1]
-    literal = [d for d in details if d["type"] == "literal_error"]
-    return entered or literal or details[:1]
-
-
 def _report(
     document: Document, model: type[Kind], path: Path, detail: ErrorDetails, problems: Problems, others: Sequence[ErrorDetails] = ()
 ) -> None:
@@ -82,9 +79,12 @@ def _report(
     elif kind == "extra_forbidden":
         key = str(path[-1])
         problems.add(document, path, f"unknown key {short(key)}", value=key, valid=_keys(parent), key=True)
-    elif kind == "literal_error" and isinstance(value, str):
+    elif kind == "literal_error" and not (others and not isinstance(value, str)):
         valid = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-        problems.add(document, path, f"{short(value)} is not valid", value=value, valid=valid)
+        if isinstance(value, str):
+            problems.add(document, path, f"{short(value)} is not valid", value=value, valid=valid)
+        else:
+            problems.add(document, path, f"must be one word, not {_got(value, echo=False)}", valid=valid)
     else:
         problems.add(document, path, _said(detail, others, value, parent))
 

@@ -28,6 +28,8 @@ class Output(Spec):
 
 
 def _output(value: object) -> object:
+    if value is None or isinstance(value, list):
+        raise ValueError("must be a column, such as `email`, or a mapping with one of `of`, `expr`, `constant`")
     return {"of": value} if isinstance(value, str) else value
 
 
@@ -37,6 +39,8 @@ OutputField = Annotated[Output, BeforeValidator(_output)]
 def _limit(value: object) -> object:
     if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)):
         return {"share": float(match[1]) / 100}
+    if isinstance(value, list) or (isinstance(value, str) and not re.fullmatch(r"[0-9_]+", value)):
+        raise ValueError("must be a number of rows, such as 200, or a share, such as 20%")
     return {"rows": value} if isinstance(value, (str, int)) else value
 
 

@@ -262,7 +262,8 @@ class Analyst:
             check(item)
             scope.telling = False
             if type(inner) is exp.Column:
-                held = self._values.column(inner, scope)._replace(alone=None)
+                held = self._values.column(inner, scope)
+                held = held if held.alone is None else Held(held.facts, held.fixed, held.bound)
             else:
                 held = Held.of(self._values.value(inner, scope))
             outputs.append(Output(name, inner, held, scope.telling))

@@ -67,7 +67,8 @@ def separated(outputs: Sequence[Output], columns: Mapping[str, Held], base: Tain
         condition, empty = _own_condition(output.node)
         if condition is not None:
             others = union(choice.facts for choice in choices if not choice.admits(condition))
-            apart[output.name] = columns[output.name]._replace(alone=output.held.facts | base | others, empty=empty)
+            facts = columns[output.name].facts
+            apart[output.name] = Held(facts, facts, alone=output.held.facts | base | others, empty=empty)
     return apart
 
 

@@ -63,7 +63,7 @@ class Held(NamedTuple):
         if self.alone is None:
             return self.beside(rows | on)
         alone = self.alone | on
-        return Held.of(alone) if self.empty == "NULL" else self.beside(rows | on)._replace(alone=alone, empty=self.empty)
+        return Held.of(alone) if self.empty == "NULL" else Held(self.facts | rows | on, self.fixed | rows | on, NONE, alone, self.empty)
 
 
 @dataclass(frozen=True, slots=True)

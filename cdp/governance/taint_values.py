@@ -10,7 +10,6 @@ from cdp.governance.classes import ClassTree
 from cdp.governance.taint_scope import NONE, Codes, Held, Scope, Source, Taint, union
 from cdp.governance.taint_syntax import (
     AGGREGATES,
-    ARGS,
     AROUND_AGGREGATES,
     FUNCTIONS,
     GENERATORS,
@@ -90,15 +89,18 @@ class Values:
         if kind is exp.In or kind is exp.EQ:
             return self._test(node, scope)
         if kind is exp.Coalesce and _default(node) == "FALSE" and type(node.this) is not exp.Column:
+            check(node)
             return self.condition(node.this, scope)
         return self.value(node, scope)
 
     def column(self, node: exp.Expr, scope: Scope) -> Held:
         """What the column that a name stands for holds."""
-        check(node)
-        if type(node.this) is exp.Star:
+        args = node.args
+        if len(args) != 2 or "table" not in args:  # the common case has nothing to check
+            check(node)
+        if type(args["this"]) is exp.Star:
             raise Unsupported("t.*: name the columns")
-        return scope.find(name_of(node.args.get("table")), name_of(node.args["this"]))
+        return scope.find(name_of(args.get("table")), name_of(args["this"]))
 
     def informative(self, facts: Taint) -> Taint:
         """The facts that say what, not who."""
@@ -143,21 +145,17 @@ class Values:
 
     # ---- values ---------------------------------------------------------------------------------------------------
     def _all(self, node: exp.Expr, scope: Scope) -> Taint:
-        allowed = ARGS[type(node)]
-        facts = NONE
+        check(node)
+        facts = []
         for arg, part in node.args.items():
-            if not part:
-                continue
-            if arg not in allowed:
-                raise Unsupported(f"{type(node).__name__}.{arg.rstrip('_')} is not supported in a governed query")
             if type(part) is list:
-                facts = facts.union(*[self.value(p, scope) for p in part])
+                facts += [self.value(item, scope) for item in part]
             elif isinstance(part, exp.Expr):
                 if type(part) is exp.Var and arg == "unit":
                     _unit(part)
                 else:
-                    facts |= self.value(part, scope)
-        return facts
+                    facts.append(self.value(part, scope))
+        return facts[0] if len(facts) == 1 else NONE.union(*facts)
 
     def _chain(self, node: exp.Expr, scope: Scope) -> Taint:
         return union([self.value(part, scope) for part in operands(node, type(node))])
@@ -183,6 +181,7 @@ class Values:
 
     def _coalesce(self, node: exp.Expr, scope: Scope) -> Taint:
         if type(node.this) is exp.Column and (default := _default(node)):
+            check(node)
             held = self.column(node.this, scope)
             return held.alone if held.alone is not None and held.empty == default else held.facts
         return self._all(node, scope)
@@ -292,9 +291,10 @@ def _unit(node: exp.Expr) -> None:
 
 def _default(node: exp.Expr) -> str:
     """FALSE or 0 where that is the one thing COALESCE falls back to."""
-    if len(node.expressions) != 1 or node.args.keys() - {"this", "expressions"}:
+    defaults = node.args.get("expressions") or ()
+    if len(defaults) != 1:
         return ""
-    default = node.expressions[0]
+    default = defaults[0]
     if type(default) is exp.Boolean:
         return "" if default.this else "FALSE"
     return "0" if type(default) is exp.Literal and default.this == "0" and not default.is_string else ""

@@ -133,9 +133,7 @@ class Scan:
         kind = {"sum": exp.Sum, "avg": exp.Avg, "min": exp.Min, "max": exp.Max}[measure.verb]
         assert measure.of is not None, "the binder asks for `of`"
         of = self._of(measure.of)
-        return self.aggregate(
-            measure, f"{measure.verb}_{measure.of.column}", lambda: _filtered(kind(this=of), filter_)
-        )
+        return self.aggregate(measure, f"{measure.verb}_{measure.of.column}", lambda: _filtered(kind(this=of), filter_))
 
     def picked(self, measure: Measure, column: ColumnRef) -> exp.Expr:
         """A column of the row that the measure picks."""
@@ -228,5 +226,3 @@ def _tie_order(value: exp.Expr, ties: Ties, *, latest: bool) -> list[exp.Expr]:
         value = exp.Anonymous(this="unix_micros", expressions=[moment])
     turned = exp.Neg(this=value.copy()) if ties.lowest == latest else value.copy()
     return [known, sql.coalesce(turned, sql.number(0))]
-
-

@@ -66,9 +66,7 @@ def _period(name: str, day: dt.date, declared: frozenset[str]) -> tuple[dt.date,
 EARLIEST, LATEST = dt.date(1, 1, 3), dt.date(9999, 12, 29)  # with room for any time zone
 
 
-def in_window(
-    start: exp.Expr, end: exp.Expr | None, kind: str, window: Window, clock: Clock, periods: frozenset[str]
-) -> exp.Expr:
+def in_window(start: exp.Expr, end: exp.Expr | None, kind: str, window: Window, clock: Clock, periods: frozenset[str]) -> exp.Expr:
     """Whether a moment, or an interval whose null end is still to come, touches a closed window. A null start does not."""
     first = resolve(window.first, clock, periods) if window.first else None
     last = resolve(window.last, clock, periods) if window.last else None
@@ -106,9 +104,7 @@ def happened(moment: exp.Expr, kind: str, clock: Clock) -> exp.Expr:
     return sql.some([sql.is_null(moment), exp.LTE(this=moment.copy(), expression=bound)])
 
 
-def aged_between(
-    birth: exp.Expr, low: int | None, high: int | None, unit: Literal["years", "months"], day: dt.date
-) -> exp.Expr:
+def aged_between(birth: exp.Expr, low: int | None, high: int | None, unit: Literal["years", "months"], day: dt.date) -> exp.Expr:
     """Completed years or months on a day, as bounds on the birth date.
 
     Who is born on 29 February turns on 1 March. Without a lower bound the person is at least born.

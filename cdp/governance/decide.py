@@ -304,9 +304,7 @@ def receiver(sync: Sync, purpose: Purpose, agreement: Agreement | None) -> Recei
     return Receiver(sync.destination, tuple(grants))
 
 
-def contract(
-    sync: Sync, destination: Destination, purpose: Purpose, agreement: Agreement | None, today: dt.date
-) -> Iterator[Refusal]:
+def contract(sync: Sync, destination: Destination, purpose: Purpose, agreement: Agreement | None, today: dt.date) -> Iterator[Refusal]:
     """What does not depend on the data: the agreement, its dates, purposes and hosts, the channel, who pays."""
     what = f"destination {destination.name}"
     if destination.channel not in purpose.channels:

@@ -87,6 +87,10 @@ class Binder:
         """The names of an entity's traits."""
         return self._by_entity.get(entity, ())
 
+    def malformed(self, kind: str, name: str) -> bool:
+        """Whether a document declares this name but is wrong itself: then its own mistakes are reported, not each use."""
+        return (kind, name) in self.project.sources
+
     def system_names(self, system: str) -> tuple[str, ...]:
         """A code system under all of its names."""
         for name, others in self.project.config.code_systems.items():
@@ -106,7 +110,7 @@ class Binder:
         if name in self._traits:
             return self._traits[name]
         if name in self._open:
-            return at.wrong(f"traits in a circle: {' -> '.join([*self._open[self._open.index(name):], name])}")
+            return at.wrong(f"traits in a circle: {' -> '.join([*self._open[self._open.index(name) :], name])}")
         self._open.append(name)
         self._traits[name] = self._bind_trait(name)
         self._open.pop()
@@ -259,7 +263,7 @@ def _refuse_cycles(binder: Binder, segments: Mapping[str, Condition]) -> None:
 
     def visit(name: str, trail: list[str]) -> None:
         if name in trail:
-            circle = [*trail[trail.index(name):], name]
+            circle = [*trail[trail.index(name) :], name]
             binder.place("segment", name, "where").wrong(f"segments in a circle: {' -> '.join(circle)}")
         elif len(trail) > DEEPEST:
             binder.place("segment", name, "where").wrong(f"segments inside of segments, more than {DEEPEST} deep")

@@ -87,6 +87,8 @@ def _keyed(binder: Binder, key: str, tree: Any, entity: Entity, at: Place) -> Co
 def _segment(binder: Binder, tree: Any, entity: Entity, at: Place) -> Condition | None:
     segment = binder.project.segments.get(str(tree))
     if segment is None:
+        if binder.malformed("segment", str(tree)):
+            return None
         return at.wrong(f"unknown segment {str(tree)!r}", value=str(tree), valid=binder.project.segments)
     if segment.entity != entity.name:
         return at.wrong(f"segment {tree} is about {segment.entity}, here it is about {entity.name}")
@@ -209,6 +211,8 @@ def _one_of(binder: Binder, operand: Operand, tree: Any, at: Place) -> Condition
 def _in_value_set(binder: Binder, operand: Operand, name: str, at: Place) -> Condition | None:
     value_set = binder.project.value_sets.get(name)
     if value_set is None:
+        if binder.malformed("value_set", name):
+            return None
         hint = "for one literal write {eq: ...}, for several a list"
         return at.wrong(f"unknown value set {name!r}", value=name, valid=binder.project.value_sets, hint=hint)
     column = names.column_of(operand)
@@ -371,7 +375,7 @@ def _window(tree: dict[str, Any], target: Entity, at: Place) -> Window | None:
 def _ties(binder: Binder, tree: Any, target: Entity, at: Place) -> Ties | None:
     if not isinstance(tree, dict) or len(tree) != 1:
         return at.wrong("`ties` is one column and lowest or highest: {value: lowest}")
-    (name, order), = tree.items()
+    ((name, order),) = tree.items()
     column = names.operand(binder, name, target, at.child(name))
     if column is None:
         return None

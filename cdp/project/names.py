@@ -74,6 +74,8 @@ def operand(binder: Binder, path: str, entity: Entity, at: Place) -> Operand | N
         if hops:
             return at.wrong(f"{path}: a trait is used on its own entity, {here.name}", key=True)
         return _trait(binder, head, rest, path, at)
+    if binder.malformed("trait", head):
+        return None
     valid = [".".join([*(h.name for h in hops), n]) for n in names_of(binder, here)]
     return at.wrong(f"{here.name} has no {head!r}", value=path, valid=valid, key=True)
 

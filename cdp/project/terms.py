@@ -187,9 +187,7 @@ class ConsentMissing:
     """What the sync's purpose and channel ask for is not on record. Only in eligibility rules."""
 
 
-Condition = (
-    Every | Some | Negation | InSegment | Compare | OneOf | IsNull | InWindow | Exists | AgeBetween | ConsentMissing
-)
+Condition = Every | Some | Negation | InSegment | Compare | OneOf | IsNull | InWindow | Exists | AgeBetween | ConsentMissing
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def _span(tree: object, at: Place, *, ranged: bool) -> tuple[Unit, int, int] | N
     """`{months: 6}` is (months, 0, 6); `{days: [30, 90]}` is (days, 30, 90)."""
     if not isinstance(tree, dict) or len(tree) != 1:
         return at.wrong("a span of time is one unit and a number: {months: 6}", valid=UNITS)
-    (unit, count), = tree.items()
+    ((unit, count),) = tree.items()
     if unit not in UNITS:
         return at.child(unit).wrong(f"unknown unit {unit!r}", value=unit, valid=UNITS, key=True)
     numbers = count if isinstance(count, list) else ["0", count]

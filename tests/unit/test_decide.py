@@ -42,7 +42,11 @@ value_sets:
 """
 RELATIONS = ("models/patient.yml", "relations:\n", "relations:\n  conditions: {many: condition, via: patient_id}\n")
 GRANT_CLINICAL = ("governance/purposes.yml", "members: [membership, demographic]", "members: [membership, demographic, clinical]")
-AGREE_CLINICAL = ("governance/baa/mailer.yml", "members: [membership.patient, demographic]", "members: [membership.patient, demographic, clinical]")
+AGREE_CLINICAL = (
+    "governance/baa/mailer.yml",
+    "members: [membership.patient, demographic]",
+    "members: [membership.patient, demographic, clinical]",
+)
 
 
 def edited(tmp_path: Path, *edits: Edit, **files: str) -> Project:
@@ -55,7 +59,9 @@ def edited(tmp_path: Path, *edits: Edit, **files: str) -> Project:
 
 def with_conditions(tmp_path: Path, where: str, *edits: Edit, **files: str) -> Project:
     segment = ("models/adults.yml", "where: {age: {gte: 18}}", f"where: {where}")
-    return edited(tmp_path, RELATIONS, segment, *edits, **{"models/conditions.yml": CONDITIONS, "governance/value_sets.yml": REVIEWS, **files})
+    return edited(
+        tmp_path, RELATIONS, segment, *edits, **{"models/conditions.yml": CONDITIONS, "governance/value_sets.yml": REVIEWS, **files}
+    )
 
 
 def decided(project: Project, now: str = NOW) -> GovernedQuery:
@@ -100,10 +106,22 @@ OTHER = (
 )
 REFUSED: dict[str, tuple[list[Edit], str, str]] = {
     "no_agreement": ([("destinations/mail.yml", "baa: mailer\n", "")], "agreement", "no agreement covers it"),
-    "not_yet": ([("governance/baa/mailer.yml", "effective: 2026-01-15", "effective: 2026-08-01")], "agreement", "not in force before 2026-08-01"),
+    "not_yet": (
+        [("governance/baa/mailer.yml", "effective: 2026-01-15", "effective: 2026-08-01")],
+        "agreement",
+        "not in force before 2026-08-01",
+    ),
     "ended": ([("governance/baa/mailer.yml", "expires: 2099-01-14", "expires: 2026-07-01")], "agreement", "ended on 2026-07-01"),
-    "purpose_not_agreed": ([OTHER, ("governance/baa/mailer.yml", "purposes: care_coordination", "purposes: other")], "agreement", "does not cover"),
-    "host": ([("destinations/mail.yml", "https://api.mail.example", "https://api.mail.example.evil.test")], "host", "is not in agreement mailer"),
+    "purpose_not_agreed": (
+        [OTHER, ("governance/baa/mailer.yml", "purposes: care_coordination", "purposes: other")],
+        "agreement",
+        "does not cover",
+    ),
+    "host": (
+        [("destinations/mail.yml", "https://api.mail.example", "https://api.mail.example.evil.test")],
+        "host",
+        "is not in agreement mailer",
+    ),
     "plaintext": ([("destinations/mail.yml", "https://api", "http://api")], "host", "http is not encrypted"),
     "channel": ([("governance/purposes.yml", "channels: [email]", "channels: [sms]")], "channel", "is not told over email"),
     "paid": ([("syncs/adults_mail.yml", "mode: mirror", "mode: mirror\nfunded_by: third_party")], "funding", "paid by 'third_party'"),
@@ -134,7 +152,11 @@ REFUSED: dict[str, tuple[list[Edit], str, str]] = {
         "syntax",
         "raise_error",
     ),
-    "membership": ([("governance/baa/mailer.yml", "members: [membership.patient, demographic]", "members: membership.patient")], "membership", "birth_date"),
+    "membership": (
+        [("governance/baa/mailer.yml", "members: [membership.patient, demographic]", "members: membership.patient")],
+        "membership",
+        "birth_date",
+    ),
     "no_rule_for_consent": (
         [("governance/eligibility.yml", "  - {name: no_consent, when: {consent: missing}, basis: governance/consent.yml}\n", "")],
         "consent",

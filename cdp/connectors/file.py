@@ -6,23 +6,20 @@ sees whole files only. `<run>-<number>.<op>.<format>` are the parts, `<run>.mani
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
-from io import BufferedRandom
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cdp.connectors.base import Batch, Receipts, Status, Target, WireOp
-from cdp.connectors.bodies import csv_header, csv_rows, finite, json_rows
+from cdp.connectors.bodies import finite
+from cdp.connectors.parts import Part, create, hidden, make_folder, settle, sweep
 from cdp.errors import DeliveryError
-from cdp.spec.activation import FileOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +44,7 @@ class FileConnector:
         if not _RUN.fullmatch(target.run):
             raise DeliveryError(f"{self._name}: run {target.run!r} cannot be a file name", fix="use letters, digits, `_`, `-` and `.`")
         self._folder = self._allowed_folder()
-        self._open: dict[WireOp, _Part] = {}
+        self._open: dict[WireOp, Part] = {}
         self._done: list[dict[str, Any]] = []
         self._number = 0
 
@@ -85,10 +82,10 @@ class FileConnector:
 
     async def __aenter__(self) -> Self:
         with self._writing():
-            _make_folder(self._folder)
+            make_folder(self._folder)
             if self._allowed_folder() != self._folder:
                 raise DeliveryError(f"{self._name}: folder {self._folder} has become a link", fix="remove the link")
-            _sweep(self._folder)
+            sweep(self._folder)
             parts = [re.match(re.escape(self._target.run) + r"-(\d+)\.", name) for name in os.listdir(self._folder)]
             self._number = max((int(part[1]) for part in parts if part), default=0)
             self._done = self._earlier_parts()
@@ -109,7 +106,7 @@ class FileConnector:
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
-    def _part(self, op: WireOp, schema: pa.Schema) -> _Part:
+    def _part(self, op: WireOp, schema: pa.Schema) -> Part:
         """The open part of this kind of change; another schema begins another part."""
         part = self._open.get(op)
         if part is not None and part.schema != schema:
@@ -118,7 +115,7 @@ class FileConnector:
         if part is None:
             self._number += 1
             path = self._folder / f"{self._target.run}-{self._number:05d}.{op}.{self._options.format}"
-            part = self._open[op] = _Part(path, op, schema, self._options)
+            part = self._open[op] = Part(path, op, schema, self._options)
         return part
 
     def _finish(self, op: WireOp) -> None:
@@ -152,13 +149,13 @@ class FileConnector:
             "complete": complete,
             "parts": self._done,
         }
-        hidden = _hidden(self._manifest)
+        temporary = hidden(self._manifest)
         try:
-            with _create(hidden) as file:
+            with create(temporary) as file:
                 file.write(json.dumps(manifest, indent=2).encode() + b"\n")
-                _settle(file, self._manifest)
+                settle(file, self._manifest)
         finally:
-            hidden.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
     # -- the folder ---------------------------------------------------------------------------------------------------
 
@@ -184,95 +181,3 @@ class FileConnector:
         self._discard()
         fix = "free space or mend the folder's permissions, then run again; nothing that was not acknowledged is lost"
         raise DeliveryError(f"{self._name}: folder {self._folder} cannot be written: {reason}", fix=fix)
-
-
-class _Part:
-    """One file on its way; locked while it is open, so that nobody takes it for a leftover."""
-
-    def __init__(self, path: Path, op: WireOp, schema: pa.Schema, options: FileOptions) -> None:
-        self.path, self.op, self.schema, self._options = path, op, schema, options
-        self._rows = 0
-        self._file = _create(_hidden(path))
-        self._parquet: Any = None
-        if options.format == "parquet":
-            import pyarrow.parquet as pq
-
-            self._parquet = pq.ParquetWriter(self._file, schema, compression="zstd")
-        elif options.format == "csv":
-            self._file.write(csv_header(schema.names).encode() + b"\n")
-
-    def write(self, rows: pa.Table) -> None:
-        self._rows += rows.num_rows
-        if self._parquet is not None:
-            self._parquet.write_table(rows)
-            return
-        lines = json_rows(rows) if self._options.format == "jsonl" else csv_rows(rows, spreadsheet=self._options.opened_by == "spreadsheet")
-        self._file.write("\n".join(lines).encode() + b"\n")
-
-    def finish(self) -> dict[str, Any]:
-        """Make the file durable, give it its name; its line in the manifest."""
-        if self._parquet is not None:
-            self._parquet.close()
-        self._file.flush()
-        self._file.seek(0)
-        digest = hashlib.file_digest(self._file, "sha256").hexdigest()
-        size = self._file.tell()
-        _settle(self._file, self.path)
-        self._file.close()
-        return {
-            "file": self.path.name,
-            "op": self.op,
-            "format": self._options.format,
-            "columns": self.schema.names,
-            "rows": self._rows,
-            "bytes": size,
-            "sha256": digest,
-        }
-
-    def discard(self) -> None:
-        """Remove what was written; the disk may be full, so closing may fail."""
-        _hidden(self.path).unlink(missing_ok=True)
-        for writer in (self._parquet, self._file):
-            with suppress(OSError, ValueError):
-                if writer is not None:
-                    writer.close()
-
-
-def _hidden(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
-
-
-def _create(path: Path) -> BufferedRandom:
-    """A new file for its owner only, locked until it is closed."""
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w+b")
-    with suppress(OSError):  # a file system without locks: then nothing is swept either
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return file
-
-
-def _settle(file: BufferedRandom, path: Path) -> None:
-    """Put the bytes, then the name, on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
-    os.rename(_hidden(path), path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _make_folder(folder: Path) -> None:
-    for each in (*reversed(folder.parents), folder):
-        if not each.is_dir():
-            each.mkdir(mode=0o700)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the hidden files of runs that were killed: those that nobody has locked."""
-    for path in folder.glob(".*.tmp"):
-        if not re.fullmatch(r"\..+(-\d+\.(upsert|remove)\.(csv|jsonl|parquet)|\.manifest\.json)\.tmp", path.name):
-            continue
-        with suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()

@@ -55,8 +55,8 @@ class HttpConnector:
     async def send(self, batch: Batch) -> Receipts:
         """Deliver one batch.
 
-        A batch refused as a whole is halved, larger parts first. Every part that is taken pays for further splits, so
-        a few bad rows are found in few requests, and a channel that refuses everything is soon left alone.
+        A batch refused as a whole is halved. Every part that is taken pays for further splits, so a few bad rows are
+        found in few requests, and a channel that refuses everything is soon left alone.
 
         Raises:
             DeliveryError: a refused host, a redirect, refused credentials, or a column without a JSON form.
@@ -72,8 +72,11 @@ class HttpConnector:
             for at, verdict in found.items():
                 verdicts[places[at]] = verdict
             if rest := [place for at, place in enumerate(places) if at not in found]:
-                half = 0 if found else len(rest) // 2
-                waiting.extend(part for part in (rest[:half], rest[half:]) if part)
+                parts = [rest] if found else [rest[: len(rest) // 2], rest[len(rest) // 2 :]]
+                if answer.status == 413:  # too many rows: go down until a part is small enough
+                    waiting.extendleft(reversed(parts))
+                else:  # bad rows among good ones: large parts first
+                    waiting.extend(parts)
                 splits -= 1
             elif _is_success(answer):
                 splits += pay

@@ -84,9 +84,12 @@ def parse_rows(body: bytes) -> list[Row]:
 
 def _ndjson(body: bytes) -> list[Row]:
     try:
-        return [json.loads(line, parse_constant=_no_constant) for line in body.split(b"\n") if line.strip()]
+        rows = [json.loads(line, parse_constant=_no_constant) for line in body.split(b"\n") if line.strip()]
     except (ValueError, RecursionError):
-        raise Refused(400, "not_json") from None
+        rows = []
+    if not rows:
+        raise Refused(400, "not_json")
+    return rows
 
 
 def _no_constant(name: str) -> Any:

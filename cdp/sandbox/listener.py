@@ -102,11 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
     def _write(self, answer: Reply) -> None:
-        if answer.manner == "reset":
+        slow = answer.manner == "slow"
+        if answer.manner == "reset" or (slow and self.server.stopping.wait(answer.seconds)):
             self._cut()
             return
-        if answer.manner == "slow":
-            self.server.stopping.wait(answer.seconds)
         self.send_response(answer.status)
         for name, value in {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **answer.headers}.items():
             self.send_header(name, value)

@@ -163,8 +163,10 @@ class Engine:
             shutil.rmtree(folder, ignore_errors=True)
 
     def append(self, table: str, rows: pa.Table) -> None:
-        """Append rows by column name in one commit."""
+        """Append rows by column name in one commit; no rows, no commit."""
         self.register([table])
+        if not rows.num_rows:
+            return
         with self._reduced(f"appending to {table}"):
             self.session.createDataFrame(rows).writeTo(table).append()
 

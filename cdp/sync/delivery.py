@@ -62,7 +62,10 @@ class Delivery:
         return self.stopped or self.error is not None
 
     async def _produce(self, parcels: Iterator[list[Parcel]]) -> None:
-        while not self._ending and (chunk := await asyncio.to_thread(next, parcels, None)) is not None:
+        """Queue the batches of one chunk while the next one is read."""
+        reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
+        while (chunk := await reading) is not None and not self._ending:
+            reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
             for parcel in chunk:
                 await self._queue.put(parcel)
         for _ in range(self.connector.concurrency):

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cdp.engine import Engine, connect
+from cdp.spec.activation import Environment
+from cdp.testing.engine import EngineSuite
+from tests.conformance.story import SyncStory
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    root: Path = tmp_path_factory.mktemp("spark")
+    engine = connect(Environment(engine="spark", lakehouse="lake"), root=root)
+    yield engine
+    engine.close()
+
+
+class TestSpark(EngineSuite, SyncStory):
+    pass

@@ -6,16 +6,41 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import typer
 
 from cdp.cli.output import Output
-from cdp.errors import CdpError, ProjectError, RefusedError
+from cdp.errors import CdpError, Problem, ProjectError, Refusal, RefusedError
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
-Fault = dict[str, Any]  # `kind`, `message`, `fix`, `problems`, `refusals`
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error as it is shown. `text` is all that a person reads: with every problem or refusal, and the fix."""
+
+    kind: str
+    message: str
+    fix: str
+    text: str
+    problems: tuple[Problem, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+    def say(self) -> None:
+        """Print it for a person."""
+        print(f"cdp: {self.text}", file=sys.stderr)
+
+    def as_json(self) -> dict[str, Any]:
+        """The fault as a JSON object with stable keys."""
+        return {
+            "kind": self.kind,
+            "message": self.message,
+            "fix": self.fix,
+            "problems": [problem.as_json() for problem in self.problems],
+            "refusals": [refusal.as_json() for refusal in self.refusals],
+        }
 
 
 def run(program: Callable[[], int | None], argv: Sequence[str]) -> int:
@@ -43,7 +68,7 @@ def run(program: Callable[[], int | None], argv: Sequence[str]) -> int:
 
 
 def fault(error: Exception, trace: bool = False) -> Fault:
-    """An error as an object with stable keys. Only errors of ours and of the command line keep their text.
+    """What is shown of an error. Only errors of ours and of the command line keep their text.
 
     Args:
         error: any exception.
@@ -54,30 +79,22 @@ def fault(error: Exception, trace: bool = False) -> Fault:
         return _fault("UsageError", error.format_message(), f"see `{context.command_path if context else 'cdp'} --help`")
     if not isinstance(error, CdpError):
         return _internal(error, trace)
-    found = _fault(type(error).__name__, error.message, error.fix)
-    if isinstance(error, ProjectError):
-        found["problems"] = [problem.as_json() for problem in error.problems]
-    if isinstance(error, RefusedError):
-        found["refusals"] = [refusal.as_json() for refusal in error.refusals]
-    return found
-
-
-def say(found: Fault) -> None:
-    """Print a fault for a person."""
-    fix = f"\n  fix: {found['fix']}" if found["fix"] else ""
-    print(f"cdp: {found['message']}{fix}", file=sys.stderr)
+    problems = error.problems if isinstance(error, ProjectError) else ()
+    refusals = error.refusals if isinstance(error, RefusedError) else ()
+    headline = error.message.splitlines()[0] if problems or refusals else error.message
+    return Fault(type(error).__name__, headline, error.fix, str(error), problems, refusals)
 
 
 def _report(code: int, found: Fault, argv: Sequence[str]) -> int:
     if "--json" in argv:
-        Output(as_json=True).json({"error": found})
+        Output(as_json=True).json({"error": found.as_json()})
     else:
-        say(found)
+        found.say()
     return code
 
 
 def _fault(kind: str, message: str, fix: str) -> Fault:
-    return {"kind": kind, "message": message, "fix": fix, "problems": [], "refusals": []}
+    return Fault(kind, message, fix, f"{message}\n  fix: {fix}")
 
 
 def _internal(error: Exception, trace: bool) -> Fault:

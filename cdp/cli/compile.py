@@ -54,4 +54,3 @@ def _kind(project: Project, name: str, wanted: Kind | None) -> Kind:
         declared = [other for kind, names in models.items() if wanted in (None, kind) for other in names]
         raise unknown(wanted or "segment, trait or sync", name, declared)
     return kinds[0]
-

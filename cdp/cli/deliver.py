@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from cdp.cli import boundary, channel
+from cdp.cli.boundary import Fault
 from cdp.cli.names import known
 from cdp.cli.session import Session
-from cdp.errors import UsageError
+from cdp.errors import CdpError, UsageError
 
 if TYPE_CHECKING:
     from cdp.sync.apply import Run
@@ -24,7 +26,8 @@ def chosen(session: Session, syncs: Sequence[str] | None, every: bool) -> list[s
     """
     declared = session.project.syncs
     if bool(syncs) == every:
-        raise UsageError("name syncs, or say --all" if not syncs else "syncs are named, and --all is said", fix=f"one of: {', '.join(sorted(declared))}")
+        said = "both named syncs and --all are given" if syncs else "no sync is named"
+        raise UsageError(said, fix=f"name some of {', '.join(sorted(declared)) or '(none declared)'}; or say --all")
     known("sync", syncs or (), declared)
     return list(dict.fromkeys(syncs)) if syncs else sorted(declared)
 
@@ -65,41 +68,53 @@ def deliver(session: Session, plan: Plan) -> Run:
         )
 
 
-def planned(session: Session, name: str) -> dict[str, Any]:
-    """A sync's plan as facts; a refusal or an error is one of them."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one sync: facts with stable keys, and the fault that ended it, if one did."""
+
+    facts: dict[str, Any]
+    fault: Fault | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The facts as JSON, with `error` only where there is one."""
+        return {**self.facts, "error": self.fault.as_json()} if self.fault else self.facts
+
+    @property
+    def undone(self) -> bool:
+        """Whether a person or the next run must see to something. Rows that a channel rejects do not make it so."""
+        return self.fault is not None or self.facts["retryable"] > 0 or self.facts["status"] in ("failed", "stopped")
+
+
+def planned(session: Session, name: str) -> Outcome:
+    """A sync's plan, or why there is none."""
     try:
-        return make(session, name).as_json()
+        return Outcome(make(session, name).as_json())
     except Exception as error:  # one sync must not stop the others
         fault = boundary.fault(error, session.options.verbose)
-        return {"plan": None, "sync": name, "counts": None, "excluded": [], "refusals": fault["refusals"], "error": fault}
+        refusals = [refusal.as_json() for refusal in fault.refusals]
+        return Outcome({"plan": None, "sync": name, "counts": None, "excluded": [], "refusals": refusals}, fault)
 
 
-def applied(session: Session, plan: Plan) -> dict[str, Any]:
-    """What came of a plan as facts; an error is one of them, beside what was delivered until then."""
-    try:
-        return deliver(session, plan).as_json()
-    except Exception as error:  # one sync must not stop the others
-        return {**_run_of(session, plan), "error": boundary.fault(error, session.options.verbose)}
-
-
-def synced(session: Session, name: str) -> dict[str, Any]:
-    """A sync planned and applied, as facts."""
+def synced(session: Session, name: str) -> Outcome:
+    """A sync planned and applied, or how far it came."""
     try:
         plan = make(session, name)
     except Exception as error:  # one sync must not stop the others
         fault = boundary.fault(error, session.options.verbose)
-        return {**_no_run(name, None, "refused" if fault["refusals"] else "failed"), "error": fault}
+        return Outcome(_no_run(name, None, "refused" if fault.refusals else "failed"), fault)
     return applied(session, plan)
 
 
-def failed(facts: dict[str, Any]) -> bool:
-    """Whether a run leaves something undone that a person or the next run must see to. Rows that a channel rejects do not."""
-    return "error" in facts or facts["retryable"] > 0 or facts["status"] in ("failed", "stopped")
+def applied(session: Session, plan: Plan) -> Outcome:
+    """A plan applied, or what was delivered until it failed."""
+    try:
+        return Outcome(deliver(session, plan).as_json())
+    except Exception as error:  # one sync must not stop the others
+        return Outcome(_run_of(session, plan), boundary.fault(error, session.options.verbose))
 
 
 def _run_of(session: Session, plan: Plan) -> dict[str, Any]:
     """What is on record of a run that ended in an error; the lakehouse may be what failed."""
-    from cdp.errors import CdpError
     from cdp.sync.history import list_runs
 
     try:

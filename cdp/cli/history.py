@@ -8,6 +8,7 @@ import typer
 
 from cdp.cli.command import command
 from cdp.cli.names import known
+from cdp.cli.output import moment
 from cdp.cli.session import Session
 
 COUNTS = ("delivered", "rejected", "retryable", "withheld")
@@ -30,7 +31,7 @@ def runs(
     found = list_runs(session.engine, session.environment.control, sync=sync, limit=limit)
     if session.out.as_json:
         return session.out.json(found)
-    columns = ("run", "sync", "status", *COUNTS, "at")
+    columns = ("run", "sync", "status", *COUNTS)
     return session.out.table(columns, [[row[column] for column in columns] for row in found], empty="no runs yet")
 
 
@@ -43,7 +44,8 @@ def _detail(session: Session, detail: dict[str, Any]) -> None:
     out.text("\nleft out of the audience, by the first rule that says so")
     out.table(("rule", "people"), [[e["rule"], e["count"]] for e in detail["excluded"] or ()], empty="nobody")
     out.text("\nwhat the channel answered")
-    out.table(("op", "status", "code", "rows"), [[r["op"], r["status"], r["code"], r["count"]] for r in detail["receipts"]], empty="nothing was sent")
+    answers = [[r["op"], r["status"], r["code"], r["count"]] for r in detail["receipts"]]
+    out.table(("op", "status", "code", "rows"), answers, empty="nothing was sent")
 
 
 @command("cdp disclosures --key KEY", "cdp disclosures --key KEY --json")
@@ -60,5 +62,7 @@ def disclosures(
     found = told(session.engine, session.environment.control, key)
     if session.out.as_json:
         return session.out.json(found)
-    rows = [[row["at"], row["destination"], row["op"], row["agreement"], row["purpose"], ", ".join(row["columns"]), row["run"]] for row in found]
-    return session.out.table(("at", "destination", "op", "agreement", "purpose", "what", "run"), rows, empty="nothing was told about this person")
+    columns = ("at (UTC)", "destination", "op", "agreement", "purpose", "what", "run")
+    fields = ("destination", "op", "agreement", "purpose")
+    rows = [[moment(row["at"]), *(row[field] for field in fields), ", ".join(row["columns"]), row["run"]] for row in found]
+    return session.out.table(columns, rows, empty="nothing was told about this person")

@@ -10,7 +10,7 @@ import typer
 
 from cdp.cli.command import command
 from cdp.cli.example import copy_example
-from cdp.cli.sample import load_sample
+from cdp.cli.sample import make_sample
 from cdp.cli.session import Session
 from cdp.errors import UsageError
 
@@ -30,11 +30,11 @@ def init(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty", fix="name a new folder; nothing was written")
     copy_example(folder)
-    rows = {}
+    rows = 0
     if data:
         with Session(replace(session.options, project=folder)) as made:
-            rows = load_sample(made, made.engine).rows
-    _show(session, folder, sum(rows.values()))
+            rows = sum(make_sample(made, made.engine).rows.values())
+    _show(session, folder, rows)
 
 
 def _show(session: Session, folder: Path, rows: int) -> None:

@@ -22,7 +22,7 @@ class Options:
     ] = None
     json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done; show where an internal error stood.")] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show where in the code an internal error came up.")] = False
 
     def merged(self, later: Options) -> Options:
         """These options, overridden by those that were given after the command's name."""

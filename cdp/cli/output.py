@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 100
+WHOLE = 24  # a cell up to this length is not broken: a name, a run, a time
 PATIENCE = 2.0  # seconds before work shows that it goes on
 
 
@@ -53,7 +54,8 @@ class Output:
         grid = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
         for index, name in enumerate(columns):
             numeric = all(isinstance(row[index], int) for row in cells)
-            grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+            short = all(len(_cell(row[index])) <= WHOLE for row in cells)
+            grid.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=short)
         for row in cells:
             grid.add_row(*(_cell(value) for value in row))
         return _console(sys.stdout).print(grid)
@@ -92,6 +94,11 @@ class Output:
             timer.cancel()
             timer.join()
             status.stop()
+
+
+def moment(text: str) -> str:
+    """An ISO timestamp to the minute, in the zone that it is given in."""
+    return text[:16].replace("T", " ")
 
 
 def _cell(value: object) -> str:

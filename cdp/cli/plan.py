@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from cdp.cli import boundary
 from cdp.cli.channel import sandboxes
 from cdp.cli.command import command
-from cdp.cli.deliver import applied, chosen, failed, planned, synced
-from cdp.cli.output import Output
+from cdp.cli.deliver import Outcome, applied, chosen, planned, synced
+from cdp.cli.output import Output, moment
 from cdp.cli.session import Session
 
 Syncs = Annotated[list[str] | None, typer.Argument(metavar="[SYNC]...", help="Syncs by name.")]
@@ -24,14 +24,15 @@ def plan(session: Session, syncs: Syncs = None, every: Every = False) -> None:
     Nothing leaves. A plan can be applied for 24 hours, unless something moves. With --json one sync gives an object
     and several a list. The exit code is 1 when a sync is refused or fails.
     """
-    plans = []
+    outcomes = []
     for name in chosen(session, syncs, every):
-        plans.append(planned(session, name))
+        outcomes.append(planned(session, name))
         if not session.out.as_json:
-            _show_plan(session.out, plans[-1])
+            _show_plan(session.out, outcomes[-1])
     if session.out.as_json:
-        session.out.json(plans[0] if len(plans) == 1 and not every else plans)
-    if not all(found["plan"] for found in plans):
+        found = [outcome.as_json() for outcome in outcomes]
+        session.out.json(found[0] if len(found) == 1 and not every else found)
+    if any(outcome.fault for outcome in outcomes):
         raise typer.Exit(1)
 
 
@@ -59,35 +60,38 @@ def sync(session: Session, syncs: Syncs = None, every: Every = False) -> None:
     """
     names = chosen(session, syncs, every)
     destinations = [session.project.destinations[session.project.syncs[name].destination] for name in names]
-    runs: list[dict[str, Any]] = []
+    outcomes: list[Outcome] = []
     with sandboxes(destinations, session.environment, session.root, session.out):
         for name in names:
-            runs.append(synced(session, name))
-            if runs[-1]["status"] == "stopped":
+            outcomes.append(synced(session, name))
+            if outcomes[-1].facts["status"] == "stopped":
                 break
-    _show_runs(session.out, runs)
+    _show_runs(session.out, outcomes)
 
 
-def _show_plan(out: Output, facts: dict[str, Any]) -> None:
-    if facts["plan"] is None:
-        return boundary.say(facts["error"])
-    out.text(f"plan {facts['plan']}: {facts['sync']} to {facts['destination']}, as of {facts['as_of']}")
+def _show_plan(out: Output, outcome: Outcome) -> None:
+    if outcome.fault:
+        return outcome.fault.say()
+    facts = outcome.facts
+    out.text(f"plan {facts['plan']}: {facts['sync']} to {facts['destination']}, as of {moment(facts['as_of'])}")
     counts = [(name, count) for name, count in facts["counts"].items() if count or name != "skipped"]
-    left_out = [(f"left out: {e['rule']}", e["count"]) for e in facts["excluded"]]
+    left_out = [(f"left out: {entry['rule']}", entry["count"]) for entry in facts["excluded"]]
     out.table(("", "people"), [*counts, *left_out, ("in the segment", facts["size"])])
     for guard in facts["guards"]:
         out.text(f"breaks the guard {guard['guard']}: {guard['limit']}, found {guard['found']}")
-    return out.text("" if facts["guards"] else f"deliver it: cdp apply {facts['plan']}\n")
+    changes = sum(facts["counts"][op] for op in ("add", "change", "remove"))
+    deliver = f"deliver it: cdp apply {facts['plan']}\n" if changes else "nothing to deliver\n"
+    return out.text("" if facts["guards"] else deliver)
 
 
-def _show_runs(out: Output, runs: list[dict[str, Any]]) -> None:
-    columns = ("sync", "status", "delivered", "rejected", "retryable", "withheld", "run")
+def _show_runs(out: Output, outcomes: Sequence[Outcome]) -> None:
     if out.as_json:
-        out.json(runs)
+        out.json([outcome.as_json() for outcome in outcomes])
     else:
-        out.table(columns, [[run[column] for column in columns] for run in runs])
-        for run in runs:
-            if "error" in run:
-                boundary.say(run["error"])
-    if any(failed(run) for run in runs):
+        columns = ("sync", "status", "delivered", "rejected", "retryable", "withheld", "run")
+        out.table(columns, [[outcome.facts[column] for column in columns] for outcome in outcomes])
+        for outcome in outcomes:
+            if outcome.fault:
+                outcome.fault.say()
+    if any(outcome.undone for outcome in outcomes):
         raise typer.Exit(1)

@@ -9,36 +9,47 @@ import typer
 
 from cdp.cli.command import command
 from cdp.cli.session import Session
+from cdp.errors import UsageError
 
 if TYPE_CHECKING:
     from cdp.engine import Engine
     from cdp.sample.load import LoadReport
 
 
-@command("cdp sample --out lake", "cdp sample --source synthea/csv --out lake")
+@command("cdp sample --out lake", "cdp sample --patients 1000000 --out big", "cdp sample --source synthea/csv --out lake")
 def sample(
     session: Session,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The lakehouse to make; default: the environment's.")] = None,
-    source: Annotated[Path | None, typer.Option(metavar="DIR", help="Synthea's CSV files; default: 150 patients that come along.")] = None,
+    patients: Annotated[int | None, typer.Option(min=1, metavar="N", help="Generate so many; default: the 150 that come along.")] = None,
+    seed: Annotated[int, typer.Option(help="Of --patients: the same seed gives the same people.")] = 0,
+    source: Annotated[Path | None, typer.Option(metavar="DIR", help="Load Synthea's CSV files from here instead.")] = None,
 ) -> None:
     """Make a sample lakehouse of Delta tables.
 
     Nothing is overwritten. Rows that cannot be typed go to a quarantine table with the reason. The newest event falls
     on today, or on `--as-of`.
     """
-    report = load_sample(session, _engine(session, out), source)
+    if patients and source:
+        raise UsageError("--patients generates people, --source loads them", fix="give one of the two")
+    report = make_sample(session, _engine(session, out), patients=patients, seed=seed, source=source)
     if session.out.as_json:
         session.out.json({"rows": dict(report.rows), "quarantined": dict(report.quarantined), "shifted_days": report.shifted_days})
     else:
         session.out.table(("table", "rows", "quarantined"), [[t, n, report.quarantined.get(t, 0)] for t, n in report.rows.items()])
 
 
-def load_sample(session: Session, engine: Engine, source: Path | None = None) -> LoadReport:
-    """Load Synthea's files, moved in time so that the newest event falls on the session's day."""
+def make_sample(session: Session, engine: Engine, *, patients: int | None = None, seed: int = 0, source: Path | None = None) -> LoadReport:
+    """Generate people, or load Synthea's files, so that the newest event falls on the session's day."""
+    from cdp.compile.clock import Clock
+    from cdp.sample.generate import generate
     from cdp.sample.load import load
 
-    with session.out.progress("loading the sample"):
-        return load(engine, source, shift_to=session.clock.day)
+    timezone = _timezone(session)
+    day = Clock.parse(session.options.as_of, timezone).day
+    with session.out.progress("making the sample"):
+        if patients:
+            return generate(engine, patients, seed, day, timezone=timezone)
+        return load(engine, source, shift_to=day, timezone=timezone)
 
 
 def _engine(session: Session, out: Path | None) -> Engine:
@@ -48,3 +59,13 @@ def _engine(session: Session, out: Path | None) -> Engine:
     if out is None:
         return session.engine
     return session.open(Environment(lakehouse=str(out)), Path.cwd())
+
+
+def _timezone(session: Session) -> str:
+    """Where a day is a day: in the project's zone, or without a project in that of the sample's patients."""
+    from cdp.sample.load import ZONE
+
+    try:
+        return session.project.timezone
+    except UsageError:
+        return ZONE

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Self
 
 from cdp.cli.options import Options
 from cdp.cli.output import Output
-from cdp.errors import UsageError
 
 if TYPE_CHECKING:
     from cdp.compile.clock import Clock
@@ -57,20 +56,12 @@ class Session:
         """The environment of `--env`, or the project's default."""
         return self.project.environment(self.options.env)
 
-    @property
-    def timezone(self) -> str:
-        """The project's time zone; UTC where there is no project."""
-        try:
-            return self.project.timezone
-        except UsageError:
-            return "UTC"
-
     @cached_property
     def clock(self) -> Clock:
         """The one moment that segments are computed for: `--as-of`, or when it was first asked for."""
         from cdp.compile.clock import Clock
 
-        return Clock.parse(self.options.as_of, self.timezone)
+        return Clock.parse(self.options.as_of, self.project.timezone)
 
     @property
     def now(self) -> Clock:

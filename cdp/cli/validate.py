@@ -11,7 +11,7 @@ import typer
 from cdp.cli.command import command
 from cdp.cli.names import known
 from cdp.cli.session import Session
-from cdp.errors import Problem, ProjectError, Refusal, RefusedError
+from cdp.errors import Problem, ProjectError, Refusal
 
 if TYPE_CHECKING:
     from cdp.compile.clock import Clock
@@ -33,6 +33,7 @@ def validate(
         except ProjectError as error:
             found = Findings(problems=error.problems)
         else:
+            _ = session.environment  # a name that --env cannot mean is an error here too
             say("compiling and governing")
             known("segment, trait or sync", names or (), {*project.segments, *project.traits, *project.syncs})
             found = check(project, names, clock=session.clock, now=session.now)
@@ -91,20 +92,15 @@ def check(project: Project, names: Collection[str] | None, *, clock: Clock, now:
     from cdp.compile import compile_segment, compile_trait
     from cdp.governance.decide import Governor
 
+    chosen = [[name for name in kind if not names or name in names] for kind in (project.segments, project.traits, project.syncs)]
+    segments, traits, syncs = chosen
+    for name in segments:
+        compile_segment(project, name, clock)
+    for name in traits:
+        compile_trait(project, name, clock)
     governor = Governor.of(project)
-    problems: list[Problem] = []
-    refusals: list[tuple[str, Refusal]] = []
-    segments, traits, syncs = ([name for name in kind if not names or name in names] for kind in (project.segments, project.traits, project.syncs))
-    for compiler, models in ((compile_segment, segments), (compile_trait, traits)):
-        for name in models:
-            try:
-                compiler(project, name, clock)
-            except ProjectError as error:
-                problems += error.problems
-    for name in syncs:
-        refusals += ((name, reason) for reason in governor.check(name, clock=clock, now=now))
-    unique = tuple(dict.fromkeys(problems))  # a segment's mistake is met again in each sync of it
-    return Findings(len(segments), len(traits), len(syncs), unique, tuple(refusals))
+    refusals = tuple((name, reason) for name in syncs for reason in governor.check(name, clock=clock, now=now))
+    return Findings(len(segments), len(traits), len(syncs), refusals=refusals)
 
 
 def _count(number: int, noun: str) -> str:

@@ -134,6 +134,7 @@ class Analyst:
         self._sources(node, scope)
         choices = self._where(node, scope)
         for window in node.args.get("windows") or ():
+            name_of(window.this)
             scope.windows |= self._values.window(window, scope)
         outputs = self._outputs(node, scope)
         keys = self._grouped(node, scope, outputs)
@@ -191,6 +192,8 @@ class Analyst:
         return name, source.renamed(columns)
 
     def _constants(self, node: exp.Expr, columns: list[str]) -> Source:
+        for row in node.expressions:
+            check(row)
         rows = [row.expressions for row in node.expressions if type(row) is exp.Tuple]
         if len(rows) != len(node.expressions) or any(len(row) != len(columns) for row in rows):
             raise Unsupported("VALUES needs rows in parentheses, and a name for each column")
@@ -216,8 +219,9 @@ class Analyst:
             return
         elif side == "LEFT":
             scope.sources[name] = source.beside(source.rows | on)
-        elif side:  # the values of both sides tell whether there was a match
-            scope.sources = {n: s.beside(scope.rows | source.rows | on) for n, s in scope.sources.items()}
+        elif side:  # the values of a side that may be missing tell whether there was a match
+            match = scope.rows | source.rows | on
+            scope.sources = {n: s if n == name and side == "RIGHT" else s.beside(match) for n, s in scope.sources.items()}
         scope.rows |= source.rows | on
         if not half and (not one or side in ("RIGHT", "FULL")):
             scope.unique = frozenset()
@@ -242,6 +246,8 @@ class Analyst:
         """Adds what WHERE tells to the scope, but for the parts that are an OR, which it returns."""
         choices = []
         where = node.args.get("where")
+        if where:
+            check(where)
         for part in operands(where.this, exp.And) if where else ():
             facts = self._values.condition(part, scope)
             if type(part) is exp.Or:
@@ -260,6 +266,7 @@ class Analyst:
             if type(inner) in (exp.Star, exp.Aliases):
                 raise Unsupported("SELECT *: name the columns" if type(inner) is exp.Star else "AS (a, b): use LATERAL VIEW")
             check(item)
+            name_of(item.args.get("alias") if type(item) is exp.Alias else None)
             scope.telling = False
             if type(inner) is exp.Column:
                 held = self._values.column(inner, scope)
@@ -310,6 +317,7 @@ class Analyst:
             check(cut)
             if type(cut.args["expression"]) is not exp.Literal:
                 raise Unsupported(f"{type(cut).__name__} of anything but a number is not supported in a governed query")
+            check(cut.args["expression"])
         if cuts:
             scope.rows |= facts
         return bool(cuts)
@@ -318,6 +326,7 @@ class Analyst:
         """An expression of GROUP BY or ORDER BY; a number is the position of an output."""
         if type(node) is not exp.Literal or node.is_string:
             return self._values.value(node, scope)
+        check(node)
         position = int(node.this) if node.this.isdigit() else 0
         if not 1 <= position <= len(scope.aliases):
             raise Unsupported(f"{position}: no output column at this position")

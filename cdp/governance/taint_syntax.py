@@ -161,6 +161,8 @@ def check(node: exp.Expr) -> None:
     allowed = ARGS.get(kind)
     if allowed is None:
         raise Unsupported(f"{kind.__name__} is not supported in a governed query")
+    if node.args.keys() <= allowed:
+        return
     for arg, value in node.args.items():
         if value and arg not in allowed:
             raise Unsupported(f"{kind.__name__}.{arg.rstrip('_')} is not supported in a governed query")
@@ -175,6 +177,7 @@ def name_of(node: exp.Expr | str | None) -> str:
     if node is None:
         return ""
     if type(node) is exp.Identifier:
+        check(node)
         return str(node.args["this"]).lower()
     if isinstance(node, str):
         return node.lower()
@@ -187,8 +190,10 @@ def operands(node: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
     while stack:
         part = stack.pop()
         while type(part) is exp.Paren:
+            check(part)
             part = part.args["this"]
         if type(part) is kind:
+            check(part)
             stack += (part.args["expression"], part.args["this"])
         else:
             yield part
@@ -201,16 +206,7 @@ def same(a: object, b: object) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, exp.Expr) and isinstance(b, exp.Expr):
-        if a.args.keys() != b.args.keys():
-            return False
-        pairs = [(value, b.args[arg]) for arg, value in a.args.items()]
-    elif isinstance(a, list) and isinstance(b, list):
-        if len(a) != len(b):
-            return False
-        pairs = list(zip(a, b, strict=True))
-    else:
-        return a == b
-    for one, other in pairs:  # a loop, for `all` of a generator costs more than the comparison
-        if one is not other and not same(one, other):
-            return False
-    return True
+        return a.args.keys() == b.args.keys() and all(map(same, a.args.values(), [b.args[arg] for arg in a.args]))
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b

@@ -24,6 +24,7 @@ from cdp.governance.taint_syntax import (
 
 Reader = Callable[[exp.Expr, Scope], Taint]
 Query = Callable[[exp.Expr, Mapping[str, Source], Scope], Source]
+NOWHERE = Scope({})
 QUERIES = (exp.Select, exp.Subquery, exp.SetOperation)
 
 
@@ -42,6 +43,7 @@ class Values:
         self._read: dict[type[exp.Expr], Reader] = dict.fromkeys((*SCALARS, *AROUND_AGGREGATES), self._all)
         self._read |= dict.fromkeys(AGGREGATES, self._aggregate) | dict.fromkeys(GENERATORS, self._generator)
         self._read |= dict.fromkeys((exp.LogicalOr, exp.CountIf), self._flag)
+        self._read |= dict.fromkeys((exp.ArgMin, exp.ArgMax), self._pick)
         self._read |= dict.fromkeys((*QUERIES, exp.Union, exp.Except, exp.Intersect), self._scalar)
         self._read |= dict.fromkeys((exp.Boolean, exp.Null, exp.Placeholder), self._constant)
         self._read |= {
@@ -82,6 +84,7 @@ class Values:
         tells nothing. Under NOT, CASE or a comparison both would give away the opposite too, so there `value` reads them.
         """
         while type(node) is exp.Paren:
+            check(node)
             node = node.args["this"]
         kind = type(node)
         if kind is exp.And or kind is exp.Or:
@@ -90,17 +93,15 @@ class Values:
             return self._test(node, scope)
         if kind is exp.Coalesce and _default(node) == "FALSE" and type(node.this) is not exp.Column:
             check(node)
-            return self.condition(node.this, scope)
+            return self.condition(node.this, scope) | self.value(node.expressions[0], scope)
         return self.value(node, scope)
 
     def column(self, node: exp.Expr, scope: Scope) -> Held:
         """What the column that a name stands for holds."""
-        args = node.args
-        if len(args) != 2 or "table" not in args:  # the common case has nothing to check
-            check(node)
-        if type(args["this"]) is exp.Star:
+        check(node)
+        if type(node.this) is exp.Star:
             raise Unsupported("t.*: name the columns")
-        return scope.find(name_of(args.get("table")), name_of(args["this"]))
+        return scope.find(name_of(node.args.get("table")), name_of(node.args["this"]))
 
     def informative(self, facts: Taint) -> Taint:
         """The facts that say what, not who."""
@@ -127,10 +128,9 @@ class Values:
 
     def _narrowed(self, held: Held, literals: list[exp.Expr]) -> Taint:
         """`column IN ('a', 'b')` tells no more than these codes do, if every one of them was reviewed."""
-        if not held.bound:
-            return held.facts
         told: set[str] = set()
         for literal in literals:
+            self._literal(literal, NOWHERE)
             classes = self._codes(literal.args["this"])
             if classes is None:
                 return held.facts
@@ -165,6 +165,7 @@ class Values:
         return NONE
 
     def _literal(self, node: exp.Expr, scope: Scope) -> Taint:
+        check(node)
         if "${" in node.args["this"]:
             raise Unsupported("a text with ${: Spark replaces variables in it")
         return NONE
@@ -182,6 +183,7 @@ class Values:
     def _coalesce(self, node: exp.Expr, scope: Scope) -> Taint:
         if type(node.this) is exp.Column and (default := _default(node)):
             check(node)
+            self.value(node.expressions[0], scope)
             held = self.column(node.this, scope)
             return held.alone if held.alone is not None and held.empty == default else held.facts
         return self._all(node, scope)
@@ -200,11 +202,18 @@ class Values:
         scope.telling = True
         return self.condition(node.this, scope)
 
+    def _pick(self, node: exp.Expr, scope: Scope) -> Taint:
+        """MIN_BY and MAX_BY: a key in the order breaks ties, which says nothing of what the rows hold."""
+        check(node)
+        scope.telling = True
+        return self.value(node.this, scope) | self.informative(self.value(node.args["expression"], scope))
+
     def _filter(self, node: exp.Expr, scope: Scope) -> Taint:
         check(node)
         where = node.args["expression"]
         if type(node.this) not in AGGREGATES or type(where) is not exp.Where:
             raise Unsupported("FILTER needs an aggregate and WHERE")
+        check(where)
         return self.value(node.this, scope) | self.condition(where.this, scope)
 
     def _window(self, node: exp.Expr, scope: Scope) -> Taint:
@@ -217,7 +226,7 @@ class Values:
         elif type(function) is exp.Count:
             facts = self._aggregate(function, scope)
         elif type(function) in AGGREGATES:
-            facts = self._all(function, scope)  # a flag of each row is no flag of a group: it tells the opposite too
+            facts = self._all(function, scope)  # a flag of each row, not of a group, tells the opposite too
         else:
             raise Unsupported(f"{type(function).__name__} OVER is not supported in a governed query")
         scope.telling = True
@@ -228,7 +237,7 @@ class Values:
         check(node)
         parts = [*(node.args.get("partition_by") or ()), node.args.get("order"), node.args.get("spec")]
         facts = union([self.value(part, scope) for part in parts if part])
-        return facts | scope.windows if node.args.get("alias") else facts
+        return facts | scope.windows if name_of(node.args.get("alias")) else facts
 
     def _generator(self, node: exp.Expr, scope: Scope) -> Taint:
         """One row for each element: how many rows there are tells of the value."""

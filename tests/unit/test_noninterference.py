@@ -357,7 +357,7 @@ MUTANTS = {
         "            return self\n        alone",
     ),
     "nullness of many matches tells nothing": ("taint", "scope.sources[name] = source.beside(source.rows | on)", "pass"),
-    "nullness of a RIGHT JOIN tells nothing": ("taint", "n: s.beside(scope.rows | source.rows | on) for", "n: s for"),
+    "nullness of a RIGHT JOIN tells nothing": ("taint", "else s.beside(match) for", "else s for"),
     "absence is FALSE": ("taint_groups", 'return node.this, "FALSE"', 'return node.this, "NULL"'),
     "absence is 0": ("taint_groups", 'return node.this, "0"', 'return node.this, "NULL"'),
     "every alternative is one's own": (
@@ -381,7 +381,7 @@ MUTANTS = {
         "return self.value(node.this, scope)",
     ),
     "a window's order tells nothing": ("taint_values", "return facts | self.window(node, scope)", "return facts"),
-    "a named window tells nothing": ("taint_values", 'return facts | scope.windows if node.args.get("alias") else facts', "return facts"),
+    "a named window tells nothing": ("taint_values", 'return facts | scope.windows if name_of(node.args.get("alias")) else facts', "return facts"),
     "set operations tell nothing of their sides": ("taint", "Held.of(facts | rows) for", "Held.of(facts) for"),
     "set operations read one side": ("taint", "rows = left.rows | right.rows", "rows = left.rows"),
     "narrow by any code": (

@@ -1,0 +1,118 @@
+"""A lakehouse of a size, its project and its second run: who is known, who has changed, who is new and who is gone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import sqlglot
+from sqlglot import exp
+
+from cdp.compile.clock import Clock
+from cdp.engine import Engine, connect
+from cdp.governance.decide import govern
+from cdp.governance.query import GovernedQuery
+from cdp.project.load import Project, load
+from cdp.sync import diff, sources
+from cdp.sync.ledger import Control
+from tests.projects import AGREEMENT, PURPOSES, SYNC, minimal
+
+SCHEMA = "cdp"
+DUE = 100  # one of so many has another address
+GONE = 500  # one of so many is no longer a patient, and as many are new
+
+SIX_COLUMNS = SYNC.replace(
+    "mappings: {email: email, first_name: given_name}",
+    "mappings: {email: email, first_name: given_name, born: birth_date, died: death_date, state: state}",
+)
+TOLD = "classes: [identifier.pseudonym, contact.email, name.given, demographic]"
+
+
+@dataclass(frozen=True, slots=True)
+class Clinic:
+    """An engine over a lakehouse and the one sync of its project."""
+
+    project: Project
+    engine: Engine
+    root: Path
+
+    @property
+    def lake(self) -> Path:
+        """Where the tables are."""
+        return self.root / "lake"
+
+    @property
+    def control(self) -> Control:
+        """The control tables."""
+        return Control(self.engine, SCHEMA)
+
+    def governed(self, now: Clock) -> GovernedQuery:
+        """The sync as governance lets it leave: consent asked, the dead left out, the key a pseudonym."""
+        return govern(self.project, "adults_mail", clock=now, now=now)
+
+    def bare(self, now: Clock) -> GovernedQuery:
+        """The same columns of every patient and no rule, for a comparison with a plain join."""
+        query = self.governed(now)
+        columns = ", ".join(
+            f"{name} AS {field}"
+            for field, name in zip(query.columns, ("patient_id", "email", "given_name", "birth_date", "death_date", "state"), strict=True)
+        )
+        select = f"SELECT patient_id AS _subject, CAST(NULL AS STRING) AS _rule, {columns} FROM clinical.patients"
+        parsed = sqlglot.parse_one(select, dialect="spark")
+        assert isinstance(parsed, exp.Select)
+        return replace(query, select=parsed, rules=())
+
+    def load(self, count: int) -> None:
+        """Write the first day's patients and a consent of each."""
+        self._patients(f"SELECT id, '@example.org' AS host FROM range({count})")
+        self.engine.drop("crm.consents")
+        self.engine.create_as(
+            "crm.consents",
+            "SELECT concat('c', id) AS consent_id, md5(CAST(id AS STRING)) AS patient_id, 'care_coordination' AS purpose, 'email' AS channel, "
+            "'active' AS status, current_timestamp() - INTERVAL 30 DAYS AS effective_at, CAST(NULL AS TIMESTAMP) AS expires_at, "
+            f"current_timestamp() - INTERVAL 1 HOUR AS recorded_at FROM range({count + count // GONE})",
+        )
+
+    def change(self, count: int) -> None:
+        """Write the second day's patients."""
+        host = f"CASE WHEN id % {DUE} = 7 THEN '@example.com' ELSE '@example.org' END AS host"
+        self._patients(f"SELECT id, {host} FROM range({count + count // GONE}) WHERE id % {GONE} <> 3 OR id >= {count}")
+
+    def acknowledge(self, now: Clock) -> None:
+        """Have the destination hold everything that the sync would send today."""
+        query, control = self.governed(now), self.control
+        sources.check(self.engine, query, now.instant)
+        members = diff.members(query, self.engine.types(query.select))
+        values = {
+            "sync": f"'{query.sync.name}'",
+            "op": "'add'",
+            "run": "'first'",
+            "seq": "monotonically_increasing_id() + 1",
+            "at": "current_timestamp()",
+            "fingerprint": "'f'",
+        }
+        columns = ", ".join(f"{values.get(name, name)} AS {name}" for name in control.columns("synced"))
+        self.engine.execute(f"INSERT INTO {control.table('synced')} SELECT {columns} FROM ({members}) AS m WHERE rule IS NULL")
+
+    def _patients(self, people: str) -> None:
+        self.engine.drop("clinical.patients")
+        self.engine.create_as(
+            "clinical.patients",
+            "SELECT md5(CAST(id AS STRING)) AS patient_id, date_add(DATE'1940-01-01', CAST(id % 20000 AS INT)) AS birth_date, "
+            "CAST(NULL AS DATE) AS death_date, concat('Given', id % 5000) AS given_name, concat('patient', id, host) AS email, "
+            f"CASE id % 3 WHEN 0 THEN 'MA' WHEN 1 THEN 'NH' ELSE 'VT' END AS state FROM ({people}) AS p",
+        )
+
+
+def opened(root: Path) -> Clinic:
+    """A project in a new folder and an engine over its empty lakehouse."""
+    os.environ.setdefault("CDP_PSEUDONYM_KEY", "a key for benchmarks")
+    files = {
+        "governance/purposes.yml": PURPOSES.replace("classes: [identifier.pseudonym, contact.email, name.given]", TOLD),
+        "governance/baa/mailer.yml": AGREEMENT.replace("classes: [identifier.pseudonym, contact.email, name.given]", TOLD),
+        "syncs/adults_mail.yml": SIX_COLUMNS,
+    }
+    folder = minimal(root, **files)
+    project = load(folder, connectors=("http",))
+    return Clinic(project, connect(project.environment(None), root=folder), folder)

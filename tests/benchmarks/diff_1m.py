@@ -1,0 +1,83 @@
+"""The second run over a million people: the diff alone, and the whole plan, against DuckDB's bare join of the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from cdp.compile.clock import Clock
+from cdp.sync import diff, state
+from cdp.sync.plan import make_plan, rows_table
+from tests.benchmarks.clinic import DUE, GONE, SCHEMA, Clinic, opened
+from tests.benchmarks.ratio import Ratio, best
+
+PEOPLE = 1_000_000
+EXPECTED = {"add": PEOPLE // GONE, "change": PEOPLE // DUE, "remove": PEOPLE // GONE}
+
+
+def run(folder: Path) -> list[Ratio]:
+    """Diff and plan, each beside DuckDB."""
+    clinic = opened(folder)
+    clinic.load(PEOPLE)
+    now = Clock.now(clinic.project.timezone)
+    clinic.acknowledge(now)
+    theirs = Duck(clinic, folder)
+    clinic.change(PEOPLE)
+    ours = Ours(clinic, now)
+    assert ours.diff() == theirs.diff() == EXPECTED
+    diffed, planned, ducked = best(4, ours.diff, ours.plan, theirs.diff)
+    clinic.engine.close()
+    return [Ratio("diff_1m", diffed, ducked, 2.0), Ratio("plan_1m", planned, ducked, 6.0)]
+
+
+class Ours:
+    """The planner's functions on the embedded engine."""
+
+    def __init__(self, clinic: Clinic, now: Clock) -> None:
+        self.clinic, self.now = clinic, now
+        self.bare, self.query = clinic.bare(now), clinic.governed(now)
+        clinic.engine.register(self.bare.tables)
+        self.types = clinic.engine.types(self.bare.select)
+
+    def diff(self) -> dict[str, int]:
+        """Who should be there, what differs from what was acknowledged, and how many of each kind."""
+        engine, control, members, changes = self.clinic.engine, self.clinic.control, f"{SCHEMA}.bench_members", f"{SCHEMA}.bench_changes"
+        acknowledged = state.acknowledged(control, self.bare.sync.name, state.known(control, self.bare.sync.name))
+        engine.create_as(members, diff.members(self.bare, self.types))
+        engine.create_as(changes, diff.changes(members, acknowledged))
+        counted = engine.query(f"SELECT op, COUNT(*) AS n FROM {changes} GROUP BY op").to_pylist()
+        engine.drop(members)
+        engine.drop(changes)
+        return {row["op"]: row["n"] for row in sorted(counted, key=lambda row: row["op"])}
+
+    def plan(self) -> None:
+        """All of `cdp plan` but reading the project and starting the engine: consent, guards, stored rows and their digest."""
+        plan = make_plan(self.query, self.clinic.engine, SCHEMA, now=self.now.instant, as_of=self.now.instant)
+        assert {op: plan.counts[op] for op in EXPECTED} == EXPECTED, plan.counts
+        self.clinic.engine.drop(rows_table(self.clinic.control, plan.id))
+
+
+class Duck:
+    """The join and the hashes that any diff needs, and no more: nothing is governed, stored for a person, or signed."""
+
+    def __init__(self, clinic: Clinic, folder: Path) -> None:
+        self.patients = f"read_parquet('{clinic.lake}/clinical/patients/*.parquet')"
+        self.acknowledged, self.out = folder / "acknowledged.parquet", folder / "changes.parquet"
+        self.connection = duckdb.connect()
+        self.connection.execute(f"COPY ({self._wanted()}) TO '{self.acknowledged}' (FORMAT parquet)")
+
+    def _wanted(self) -> str:
+        """The contents are DuckDB's own hashes, so what is acknowledged is a file of its own, of the same rows."""
+        return f"SELECT patient_id AS key, hash(email, given_name, birth_date, death_date, state) AS content FROM {self.patients}"
+
+    def diff(self) -> dict[str, int]:
+        """What differs, in a file, and how many of each kind."""
+        op = "CASE WHEN a.key IS NULL THEN 'add' WHEN w.key IS NULL THEN 'remove' ELSE 'change' END"
+        differs = f"""
+            SELECT {op} AS op, coalesce(w.key, a.key) AS key, w.content
+            FROM ({self._wanted()}) AS w FULL OUTER JOIN read_parquet('{self.acknowledged}') AS a ON w.key = a.key
+            WHERE w.content IS DISTINCT FROM a.content"""
+        self.connection.execute(f"COPY ({differs}) TO '{self.out}' (FORMAT parquet)")
+        counted = f"SELECT op, count(*) FROM read_parquet('{self.out}') GROUP BY op ORDER BY op"
+        return dict(self.connection.execute(counted).fetchall())

@@ -1,0 +1,69 @@
+"""What a benchmark gives, and how two things are timed fairly."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Ours beside theirs.
+
+    Attributes:
+        name: of the benchmark.
+        ours, theirs: seconds, the best of several runs; `theirs` may be a budget.
+        bar: what `ours / theirs` must not exceed.
+    """
+
+    name: str
+    ours: float
+    theirs: float
+    bar: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long ours takes."""
+        return self.ours / self.theirs
+
+    @property
+    def holds(self) -> bool:
+        """Whether the ratio keeps to its bar."""
+        return self.ratio <= self.bar
+
+    def as_json(self) -> dict[str, object]:
+        """The line of build/benchmarks.json."""
+        seconds = {"ours_seconds": round(self.ours, 4), "theirs_seconds": round(self.theirs, 4)}
+        return {"name": self.name, "ratio": round(self.ratio, 3), "bar": self.bar, "holds": self.holds, **seconds}
+
+
+def best(rounds: int, *sides: Callable[[], object]) -> list[float]:
+    """The shortest time of each side in seconds.
+
+    The sides take turns, so that what else the machine does hits them alike; the first turn of each is not counted.
+    A side may be a pair of functions, `prepared(before, timed)`.
+    """
+    times = [[_once(side) for side in sides] for _ in range(rounds + 1)]
+    return [min(column) for column in zip(*times[1:], strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A side whose `before` is not timed; what it returns is handed to `timed`."""
+
+    before: Callable[[], object]
+    timed: Callable[[object], object]
+
+    def __call__(self) -> object:
+        """Both, for a first look."""
+        return self.timed(self.before())
+
+
+def _once(side: Callable[[], object]) -> float:
+    made = side.before() if isinstance(side, Prepared) else None
+    gc.collect()
+    start = time.perf_counter()
+    side.timed(made) if isinstance(side, Prepared) else side()
+    return time.perf_counter() - start

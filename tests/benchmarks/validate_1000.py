@@ -1,0 +1,30 @@
+"""`cdp validate` as a person runs it, on 1,000 segments and 200 syncs: a new process, imports included."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.benchmarks import programmes
+from tests.benchmarks.ratio import Ratio, best
+
+BUDGET_SECONDS = 2.0
+PROGRAMMES = 200
+
+
+def run(folder: Path) -> list[Ratio]:
+    """Time the command against its budget."""
+    root = folder / "programmes"
+    programmes.write(root, PROGRAMMES)
+    command = [sys.executable, "-m", "cdp", "validate", "--json", "--project", str(root)]
+
+    def validate() -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = json.loads(done.stdout)
+        assert done.returncode == 0, done.stdout[:2000]
+        assert (found["segments"], found["syncs"]) == (PROGRAMMES * programmes.SEGMENTS_EACH + programmes.SHARED, PROGRAMMES)
+
+    (seconds,) = best(4, validate)
+    return [Ratio("validate_1000", seconds, BUDGET_SECONDS, 1.0)]

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +47,7 @@ class FileConnector:
         self._open: dict[WireOp, Part] = {}
         self._done: list[dict[str, Any]] = []
         self._number = 0
+        self._failure: DeliveryError | None = None
 
     def batch_size(self, op: WireOp) -> int:
         """The same for both kinds: a batch is a piece of a part."""
@@ -100,8 +101,8 @@ class FileConnector:
         finally:
             self._discard()
             if complete or self._done:
-                # What already went wrong is the news, not that the manifest could not be written either.
-                with nullcontext() if complete else suppress(DeliveryError), self._writing():
+                # After a failure that failure is the news, not that the manifest could not be written either.
+                with self._writing() if complete else suppress(OSError):
                     self._write_manifest(complete=complete)
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -171,7 +172,9 @@ class FileConnector:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """A failure of the disk ends the delivery: what was not renamed is removed."""
+        """A failure of the disk ends the delivery: what was not renamed is removed, and no later flush may vouch for it."""
+        if self._failure is not None:
+            raise self._failure
         try:
             yield
         except OSError as error:
@@ -180,4 +183,5 @@ class FileConnector:
             return
         self._discard()
         fix = "free space or mend the folder's permissions, then run again; nothing that was not acknowledged is lost"
-        raise DeliveryError(f"{self._name}: folder {self._folder} cannot be written: {reason}", fix=fix)
+        self._failure = DeliveryError(f"{self._name}: folder {self._folder} cannot be written: {reason}", fix=fix)
+        raise self._failure

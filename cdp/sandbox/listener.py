@@ -9,6 +9,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event
 from typing import Any
+from urllib.parse import urlsplit
 
 from cdp.sandbox.channel import Call, Reply, reply
 
@@ -23,6 +24,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 class Listener(ThreadingHTTPServer):
@@ -48,6 +57,8 @@ class Listener(ThreadingHTTPServer):
         """Bind without the reverse look-up of the host's name that the standard library does."""
         socket.socket.bind(self.socket, self.server_address)
         self.server_address = self.socket.getsockname()
+        host, port = self.socket.getsockname()[:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Note the connection, then serve it on a thread."""
@@ -61,12 +72,6 @@ class Listener(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a peer that goes away is not news, and a traceback could hold a row."""
-
-    @property
-    def url(self) -> str:
-        """The base URL, such as http://127.0.0.1:8765."""
-        host, port = self.socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def close_all(self) -> None:
         """Stop listening and cut what is open."""
@@ -94,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(reply(411 if not length.isdigit() or "Transfer-Encoding" in self.headers else 413, {"error": "length"}))
             return
         call = Call(self.command, self.path, tuple(self.headers.keys()), self.headers.get("Idempotency-Key"), self.rfile.read(int(length)))
-        if not is_loopback((self.headers.get("Host") or "").rsplit(":", 1)[0].strip("[]")):
+        if not is_loopback(_name(self.headers.get("Host", ""))):
             self._write(reply(403, {"error": "host"}))  # a browser led here by a name that it does not own
             return
         self._write(self.server.answer(call))

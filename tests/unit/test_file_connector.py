@@ -290,6 +290,27 @@ def test_a_write_that_fails_midway_leaves_nothing_half(tmp_path: Path, form: str
     assert listing(tmp_path / "out/lab") == []
 
 
+def test_no_flush_vouches_for_rows_that_a_failure_removed(tmp_path: Path) -> None:
+    async def run() -> None:
+        size, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        async with FileConnector(make_target(tmp_path)) as connector:
+            await connector.send(batch(["p0"]))
+            await connector.flush()
+            await connector.send(batch(["p1"]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+            try:
+                with pytest.raises(DeliveryError, match="File too large"):
+                    await connector.send(batch([str(n) for n in range(50_000)]))
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+            await connector.flush()
+
+    with pytest.raises(DeliveryError, match="File too large"):
+        asyncio.run(run())
+    assert listing(tmp_path / "out/lab") == ["r1-00001.upsert.csv", "r1.manifest.json"]
+    assert manifests(tmp_path / "out/lab")[0]["complete"] is False
+
+
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(DeliveryError, match="cannot be written"):

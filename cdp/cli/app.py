@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cdp import __version__
-from cdp.cli import boundary, compile, history, init, plan, sample, sandbox, validate
+from cdp.cli import boundary, compile, demo, history, init, plan, sample, sandbox, validate
 from cdp.cli.command import Command, examples
 from cdp.cli.options import parameters, take, with_signature
 
@@ -25,6 +25,7 @@ COMMANDS: tuple[Command, ...] = (
     history.disclosures,
     sample.sample,
     sandbox.sandbox,
+    demo.demo,
 )
 EXAMPLES = ("cdp init mydir && cd mydir", "cdp validate", "cdp sync --all", "cdp COMMAND --help")
 

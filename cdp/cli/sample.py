@@ -16,26 +16,30 @@ if TYPE_CHECKING:
     from cdp.sample.load import LoadReport
 
 
-@command("cdp sample --out lake", "cdp sample --patients 1000000 --out big", "cdp sample --source synthea/csv --out lake")
+@command("cdp sample --out lake", "cdp sample --patients 1000000 --out big", "cdp sample --source synthea/csv --out lake", "cdp sample --changes")
 def sample(
     session: Session,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The lakehouse to make; default: the environment's.")] = None,
     patients: Annotated[int | None, typer.Option(min=1, metavar="N", help="Generate so many; default: the 150 that come along.")] = None,
-    seed: Annotated[int, typer.Option(help="Of --patients: the same seed gives the same people.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of --patients and --changes: who it is.")] = 0,
     source: Annotated[Path | None, typer.Option(metavar="DIR", help="Load Synthea's CSV files from here instead.")] = None,
+    changes: Annotated[bool, typer.Option("--changes", help="Let a day pass in a sample that is there.")] = False,
 ) -> None:
-    """Make a sample lakehouse of Delta tables.
+    """Make a sample lakehouse of Delta tables, or let a day pass in one.
 
     Nothing is overwritten. Rows that cannot be typed go to a quarantine table with the reason. The newest event falls
-    on today, or on `--as-of`.
+    on today, or on `--as-of`. A day that passes brings new patients and addresses, results, a death, a consent withdrawn.
     """
-    if patients and source:
-        raise UsageError("--patients generates people, --source loads them", fix="give one of the two")
+    if (patients is not None) + (source is not None) + changes > 1:
+        raise UsageError("--patients generates people, --source loads them, --changes lets a day pass", fix="give one of the three")
+    if changes:
+        return _change(session, _engine(session, out), seed)
     report = make_sample(session, _engine(session, out), patients=patients, seed=seed, source=source)
     if session.out.as_json:
-        session.out.json({"rows": dict(report.rows), "quarantined": dict(report.quarantined), "shifted_days": report.shifted_days})
-    else:
-        session.out.table(("table", "rows", "quarantined"), [[t, n, report.quarantined.get(t, 0)] for t, n in report.rows.items()])
+        facts = {"rows": dict(report.rows), "quarantined": dict(report.quarantined), "shifted_days": report.shifted_days}
+        return session.out.json(facts)
+    rows = [[table, count, report.quarantined.get(table, 0)] for table, count in report.rows.items()]
+    return session.out.table(("table", "rows", "quarantined"), rows)
 
 
 def make_sample(session: Session, engine: Engine, *, patients: int | None = None, seed: int = 0, source: Path | None = None) -> LoadReport:
@@ -50,6 +54,17 @@ def make_sample(session: Session, engine: Engine, *, patients: int | None = None
         if patients:
             return generate(engine, patients, seed, day, timezone=timezone)
         return load(engine, source, shift_to=day, timezone=timezone)
+
+
+def _change(session: Session, engine: Engine, seed: int) -> None:
+    from cdp.sample.changes import advance
+
+    with session.out.progress("letting a day pass"):
+        changed = advance(engine, seed)
+    if session.out.as_json:
+        return session.out.json({"changes": dict(changed.counts), "withdrew": changed.withdrew})
+    session.out.table(("what changed", "people"), [[name.replace("_", " "), count] for name, count in changed.counts.items()])
+    return session.out.text(f"what was told about who withdrew: cdp disclosures --key {changed.withdrew}" if changed.withdrew else "")
 
 
 def _engine(session: Session, out: Path | None) -> Engine:

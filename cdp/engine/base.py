@@ -52,9 +52,7 @@ class Engine:
 
     name = "spark"
 
-    def __init__(
-        self, session: SparkSession, *, lakehouse: Path | None, catalog: str | None = None
-    ) -> None:
+    def __init__(self, session: SparkSession, *, lakehouse: Path | None, catalog: str | None = None) -> None:
         self.session = session
         self.lakehouse = lakehouse
         self._registered: set[str] = set()
@@ -111,12 +109,12 @@ class Engine:
             )
         for table in tables:
             if (folder := self.folder(table)) is not None and table not in self._registered:
-                self.execute(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
-                self._forget(table, folder)
+                self.execute(f"CREATE SCHEMA IF NOT EXISTS {table.partition('.')[0]}")
+                self._forget(table)
                 self.execute(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION {literal(str(folder.absolute()))}", what=table)
             self._registered.add(table)
 
-    def _forget(self, table: str, folder: Path) -> None:
+    def _forget(self, table: str) -> None:
         """Drop a name that this session does not know but its catalog does: it may point to another lakehouse."""
         if self.session.catalog.tableExists(table):
             self.execute(f"DROP TABLE IF EXISTS {table}", what=table)
@@ -147,9 +145,9 @@ class Engine:
         folder = self.folder(table)
         location = f" LOCATION {literal(str(folder.absolute()))}" if folder else ""
         partitioned = f" PARTITIONED BY ({quoted(partition)})" if partition else ""
-        self.execute(f"CREATE SCHEMA IF NOT EXISTS {table.split('.')[0]}")
+        self.execute(f"CREATE SCHEMA IF NOT EXISTS {table.partition('.')[0]}")
         if folder is not None:
-            self._forget(table, folder)
+            self._forget(table)
         self.execute(f"CREATE TABLE {table} {spec} USING delta{partitioned}{location}{source}", what=table)
         self._registered.add(table)
 
@@ -228,4 +226,6 @@ def reduce_error(error: Exception, what: str) -> CdpError:
         return DataError(f"{what}: a declared column is not in the table", fix="compare the entity's columns with the table")
     if _CONFLICT.search(text):
         return EngineError(f"{what}: another writer was faster", fix="run again")
-    return EngineError(f"{what}: the engine failed ({type(error).__name__})", fix="run again with -v; check the types of the columns involved")
+    return EngineError(
+        f"{what}: the engine failed ({type(error).__name__})", fix="run again with -v; check the types of the columns involved"
+    )

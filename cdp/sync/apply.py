@@ -7,7 +7,7 @@ import getpass
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -122,7 +122,9 @@ def _check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.datet
             fix=f"look at the plan; if it is right, raise the guard in the sync's YAML and {again}",
         )
     if (plan.sync, plan.destination) != (query.sync.name, query.destination.name):
-        raise StaleError(f"plan {plan.id} is one of {plan.sync} to {plan.destination}, not of {query.sync.name} to {query.destination.name}", fix=again)
+        raise StaleError(
+            f"plan {plan.id} is one of {plan.sync} to {plan.destination}, not of {query.sync.name} to {query.destination.name}", fix=again
+        )
     if not plan.created <= now < plan.expires:
         raise StaleError(f"plan {plan.id} was made {plan.created.isoformat()} and holds for 24 hours", fix=again)
     if plan.fingerprint != query.fingerprint or plan.masks != masks_of(query):
@@ -139,7 +141,9 @@ def _check_ledger(plan: Plan, ledger: Control, now: dt.datetime, again: str) -> 
         raise StaleError(f"plan {plan.id} was applied already", fix=again)
     last = ledger.engine.value(f"SELECT MAX(at) FROM {disclosures}", what=disclosures)
     if last is not None and now < last - SKEW:
-        raise StaleError(f"the clock says {now.isoformat()}, but the ledger's last line is of {last.isoformat()}", fix="set the machine's clock")
+        raise StaleError(
+            f"the clock says {now.isoformat()}, but the ledger's last line is of {last.isoformat()}", fix="set the machine's clock"
+        )
 
 
 class _Application:
@@ -156,18 +160,14 @@ class _Application:
         """An empty plan is done as soon as that is written down."""
         return self._end(Tally(0), "nothing")
 
-    def send(self, connector: Connector, held: lease.Lease, mask_keys: dict[str, bytes], sizes: dict[WireOp, int]) -> Run:
+    def send(self, connector: Connector, held: lease.Lease, mask_keys: Mapping[str, bytes], sizes: Mapping[WireOp, int]) -> Run:
         """Verify under the lease, deliver, record the end."""
         self._verify()
         sources.check(self.ledger.engine, self.query, self.wall())
         people = self._withhold()
         self._record(0, "running", Tally(self.plan.rows))
-        outgoing = Outgoing(
-            self.ledger, self.plan, self.query, self.run, withheld=people, mask_keys=mask_keys, sizes=sizes, wall=self.wall
-        )
-        recorder = Recorder(
-            self.ledger, held, self.plan, self.run, flush=connector.flush, wall=self.wall, progress=self.progress
-        )
+        outgoing = Outgoing(self.ledger, self.plan, self.query, self.run, withheld=people, mask_keys=mask_keys, sizes=sizes, wall=self.wall)
+        recorder = Recorder(self.ledger, held, self.plan, self.run, flush=connector.flush, wall=self.wall, progress=self.progress)
         delivery = Delivery(connector, recorder, self.plan.destination)
 
         async def work() -> None:

@@ -91,7 +91,9 @@ class Delivery:
         silent = all(status == "retryable" for status in receipts.statuses)
         self._silent = self._silent + 1 if silent else 0
         if self._silent >= max(SILENT_BATCHES, 2 * self.connector.concurrency) and self.error is None:
-            self.error = DeliveryError(f"destination {self.destination} took nothing of {self._silent} batches in a row", fix="see that it is up, run again")
+            self.error = DeliveryError(
+                f"destination {self.destination} took nothing of {self._silent} batches in a row", fix="see that it is up, run again"
+            )
         return receipts
 
 
@@ -131,7 +133,7 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
     def run() -> None:
         try:
             asyncio.run(work)
-        except BaseException as error:  # noqa: BLE001  raised again where it belongs
+        except BaseException as error:  # raised again where it belongs
             failed.append(error)
 
     thread = threading.Thread(target=run, name="cdp-delivery")

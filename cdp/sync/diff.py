@@ -47,7 +47,7 @@ class Shape:
     @property
     def stored(self) -> Mapping[str, str]:
         """Every column of the plan's rows and its type."""
-        return OWN | self.kinds
+        return {**OWN, **self.kinds}
 
 
 def members(query: GovernedQuery, types: Mapping[str, str]) -> str:
@@ -87,7 +87,9 @@ WITH both AS (
 SELECT op, key, content, base, n FROM named WHERE op IS NOT NULL"""
 
 
-def rows(query: GovernedQuery, shape: Shape, types: Mapping[str, str], changes_table: str, acknowledged: str, parts: Mapping[str, int]) -> str:
+def rows(
+    query: GovernedQuery, shape: Shape, types: Mapping[str, str], changes_table: str, acknowledged: str, parts: Mapping[str, int]
+) -> str:
     """The rows that will leave, in numbered chunks: removals first, then additions and changes, each in key order.
 
     Args:

@@ -23,7 +23,7 @@ _BY_HASH = ("float", "double", "timestamp", "timestamp_ntz")  # xxhash64 of eigh
 
 
 def _base(kind: str) -> str:
-    return kind.split("(")[0]
+    return kind.partition("(")[0]
 
 
 def check_types(types: Mapping[str, str], keys: Sequence[str]) -> None:
@@ -35,7 +35,8 @@ def check_types(types: Mapping[str, str], keys: Sequence[str]) -> None:
     wrong = [f"key {name} ({types[name]})" for name in keys if _base(types[name]) not in _EXACT]
     wrong += [f"{name} ({kind})" for name, kind in types.items() if name not in keys and _base(kind) not in _EXACT + _BY_HASH]
     if wrong:
-        raise DataError(f"cannot be sent: {', '.join(wrong)}", fix=f"make it one of: {', '.join(_EXACT)}; values also {', '.join(_BY_HASH)}")
+        fix = f"make it one of: {', '.join(_EXACT)}; a value also {', '.join(_BY_HASH)}"
+        raise DataError(f"cannot be sent: {', '.join(wrong)}", fix=fix)
 
 
 def text(column: str, kind: str) -> str:

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from cdp.engine.base import literal
 from cdp.errors import BusyError, EngineError
@@ -36,6 +37,10 @@ class Lease:
     wall: Callable[[], dt.datetime]
     seconds: float = SECONDS
 
+    @property
+    def _mine(self) -> str:
+        return f"sync = {literal(self.sync)} AND owner = {literal(self.owner)}"
+
     def renew(self) -> None:
         """Hold on for as long again.
 
@@ -43,7 +48,7 @@ class Lease:
             BusyError: the lease was lost: it expired and another run took it.
         """
         change = f"expires = {_micros(self.wall()) + int(self.seconds * 1e6)}"
-        _update(self.control, change, f"sync = {literal(self.sync)} AND owner = {literal(self.owner)}")
+        _update(self.control, change, self._mine)
         self.check()
 
     def check(self) -> None:
@@ -60,7 +65,7 @@ class Lease:
         """Let the next run in; when the engine fails, the lease expires by itself."""
         for attempt in range(_TRIES):
             try:
-                _update(self.control, "owner = NULL, expires = 0", f"sync = {literal(self.sync)} AND owner = {literal(self.owner)}", strict=True)
+                _update(self.control, "owner = NULL, expires = 0", self._mine, strict=True)
                 return
             except EngineError:
                 time.sleep(_pause(attempt))
@@ -95,9 +100,7 @@ def acquire(control: Control, sync: str, wall: Callable[[], dt.datetime], *, sec
 
 def _busy(sync: str, holder: str, expires: int) -> BusyError:
     until = dt.datetime.fromtimestamp(expires / 1e6, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return BusyError(
-        f"sync {sync} is being applied by {holder}", fix=f"wait for it; if it died, its lease ends by itself at {until}"
-    )
+    return BusyError(f"sync {sync} is being applied by {holder}", fix=f"wait for it; if it died, its lease ends by itself at {until}")
 
 
 def _update(control: Control, change: str, where: str, *, strict: bool = False) -> None:
@@ -110,10 +113,10 @@ def _update(control: Control, change: str, where: str, *, strict: bool = False) 
             raise
 
 
-def _rows(control: Control, sync: str) -> list[dict[str, object]]:
+def _rows(control: Control, sync: str) -> list[dict[str, Any]]:
     table = control.table("leases")
     statement = f"SELECT owner, token, expires, holder FROM {table} WHERE sync = :sync"
-    rows: list[dict[str, object]] = control.engine.query(statement, {"sync": sync}, what=table).to_pylist()
+    rows: list[dict[str, Any]] = control.engine.query(statement, {"sync": sync}, what=table).to_pylist()
     return rows
 
 
@@ -122,4 +125,4 @@ def _micros(moment: dt.datetime) -> int:
 
 
 def _pause(attempt: int) -> float:
-    return random.random() * 0.05 * (attempt + 1)  # noqa: S311  two processes only have to differ
+    return random.random() * 0.05 * (attempt + 1)

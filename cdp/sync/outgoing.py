@@ -114,7 +114,8 @@ class Outgoing:
 
     def _change(self, op: WireOp) -> str:
         """The id of a change: it builds on the receipt before (`_base`), so going back to an old value is a new change."""
-        parts = (literal(self.plan.sync), literal(op), "COALESCE(CAST(p._content AS STRING), '-')", "COALESCE(CAST(p._base AS STRING), '-')", "p._key")
+        numbers = [f"COALESCE(CAST(p.{name} AS STRING), '-')" for name in ("_content", "_base")]
+        parts = (literal(self.plan.sync), literal(op), *numbers, "p._key")
         return f"SHA2(CONCAT_WS('|', {', '.join(parts)}), 256)"
 
     def _keys_again(self, rows: pa.Table) -> dict[str, pa.ChunkedArray | pa.Array]:

@@ -132,7 +132,9 @@ def make_plan(
         if plan := maker.attempt():
             ledger.append("plans", [_created(plan)])
             return plan
-    raise StaleError(f"sync {query.sync.name}: the tables changed {_TRIES} times while the plan was made", fix="run again when loading is done")
+    raise StaleError(
+        f"sync {query.sync.name}: the tables changed {_TRIES} times while the plan was made", fix="run again when loading is done"
+    )
 
 
 class _Maker:

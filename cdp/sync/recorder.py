@@ -88,7 +88,9 @@ class Recorder:
             DeliveryError: the connector did not answer for every row, or in unknown words.
         """
         if not len(parcel.batch) == len(receipts.statuses) == len(receipts.codes) or not _STATUSES.issuperset(receipts.statuses):
-            raise DeliveryError(f"the connector of {self.plan.destination} gave receipts that do not fit its batch", fix="mend the connector")
+            raise DeliveryError(
+                f"the connector of {self.plan.destination} gave receipts that do not fit its batch", fix="mend the connector"
+            )
         async with self._room:
             await self._room.wait_for(lambda: self._rows < 2 * GROUP_ROWS)
             self._pending.append((parcel, receipts))

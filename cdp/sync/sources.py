@@ -48,7 +48,9 @@ def check_lookups(engine: Engine, query: GovernedQuery) -> None:
         if count := engine.value(twice, what=table):
             found.append(f"{table} ({', '.join(columns)}): {count} value{'s' if count > 1 else ''} more than once")
     if found:
-        raise DataError(f"a to-one relation finds several rows in {'; '.join(found)}", fix="make the columns unique, or declare the relation `many`")
+        raise DataError(
+            f"a to-one relation finds several rows in {'; '.join(found)}", fix="make the columns unique, or declare the relation `many`"
+        )
 
 
 def _age(span: dt.timedelta) -> str:

@@ -10,6 +10,7 @@ import datetime as dt
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ class EngineSuite:
 
     def test_a_name_that_is_no_table_name_is_refused(self, engine: Engine) -> None:
         for name in ("t", "a.b.c", "a.b; DROP TABLE x", "../a.b", "a.`b`"):
-            with pytest.raises(DataError, match="is not schema.table"):
+            with pytest.raises(DataError, match=r"is not schema\.table"):
                 engine.folder(name)
 
     def test_replacing_a_part_reads_the_table_it_writes_and_leaves_the_rest(self, engine: Engine, schema: str) -> None:
@@ -200,10 +201,8 @@ class EngineSuite:
         won: list[lease.Lease] = []
 
         def race() -> None:
-            try:
+            with suppress(BusyError):
                 won.append(lease.acquire(control, "letters", lambda: MOMENT))
-            except BusyError:
-                pass
 
         threads = [threading.Thread(target=race) for _ in range(4)]
         for thread in threads:

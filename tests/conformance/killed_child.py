@@ -38,7 +38,7 @@ def main(root: Path, turn: int) -> int:
     engine = connect(Environment(engine="sail", lakehouse="lake"), root=root)
     world = World(engine, "clinic", "cdp", root, now=NOW + turn * PAST_LEASES)
     world.values = ("email",)
-    world.channel.size, world.channel.delay = 10, 0.01
+    world.channel.size, world.channel.delay = 10, 0.02
 
     def write(batch: Batch) -> Receipts:
         rows = batch.rows.to_pylist()

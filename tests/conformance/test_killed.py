@@ -43,6 +43,19 @@ def finish(folder: Path, turn: int) -> dict[str, object]:
     return found
 
 
+def requests(folder: Path) -> int:
+    """How many requests the channel has had."""
+    channel = folder / "channel"
+    return len(channel.read_text().splitlines()) if channel.exists() else 0
+
+
+def wait_for(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while requests(folder) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path)
@@ -54,11 +67,14 @@ def folder(tmp_path: Path) -> Path:
 def test_sigkill_at_random_moments(folder: Path) -> None:
     moments = random.Random(7)
     for turn in range(4):
+        before = requests(folder)
         child = start(folder, turn)
-        time.sleep(0.2 + moments.random() * 1.2)
+        wait_for(folder, before + moments.randint(1, 8))
+        time.sleep(moments.random() * 0.03)
         child.kill()
         child.wait()
-    finish(folder, 10)
+        assert requests(folder) < 40 * (turn + 1)
+    assert 0 < finish(folder, 10)["delivered"] < 400
     assert finish(folder, 11)["status"] == "nothing"
     rows, _ = replay(folder / "channel")
     assert rows == {patient(n)["patient_id"]: patient(n)["email"] for n in range(1, 401)}
@@ -66,9 +82,7 @@ def test_sigkill_at_random_moments(folder: Path) -> None:
 
 def test_sigterm_finishes_what_is_in_flight_and_records_it(folder: Path) -> None:
     child = start(folder, 0)
-    deadline = time.monotonic() + 60
-    while not (folder / "channel").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_for(folder, 1)
     child.send_signal(signal.SIGTERM)
     out, _ = child.communicate(timeout=60)
     run = json.loads(out)

@@ -79,7 +79,7 @@ class World:
     keys: tuple[str, ...] = ("patient_id",)
     values: tuple[str, ...] = VALUES
     masks: tuple[WireMask, ...] = ()
-    guards: Guards = Guards(empty="allow")
+    guards: Guards = field(default_factory=lambda: Guards(empty="allow"))
     fingerprint: str = "f1"
     name: str = "letters"
     select: str = ""

@@ -23,7 +23,12 @@ def test_a_key_of_several_columns_comes_apart_again(parts: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value", "named"),
-    [("double", "string", r"key k \(double\)"), ("timestamp", "string", "key k"), ("string", "array<int>", r"v \(array<int>\)"), ("map<string,int>", "binary", "k.*v")],
+    [
+        ("double", "string", r"key k \(double\)"),
+        ("timestamp", "string", "key k"),
+        ("string", "array<int>", r"v \(array<int>\)"),
+        ("map<string,int>", "binary", "k.*v"),
+    ],
 )
 def test_what_cannot_be_keyed_or_hashed_is_refused(key: str, value: str, named: str) -> None:
     with pytest.raises(DataError, match=named):

@@ -56,15 +56,14 @@ def load(engine: Engine, source: Path | None = None, *, shift_to: dt.date | None
     """
     refuse_existing(engine)
     stage(engine, source)
-    shift = days_to(engine, shift_to, timezone)
+    last = newest(engine, timezone)
+    shift = (shift_to - last).days if shift_to and last else 0
     for table in SOURCES:
-        _classify(engine, table, shift, timezone)
-        columns = ", ".join(f"{sql} AS `{name}`" for name, sql in table.columns.items())
-        engine.create_as(table.table, f"SELECT {columns} FROM {_view(table, 'typed')} WHERE reason IS NULL")
+        write(engine, table.table, table.schema, typed(engine, table, shift, timezone))
     _quarantine(engine)
     write_consents(engine, shift_to or dt.datetime.now(ZoneInfo(timezone)).date())
-    _unstage(engine)
-    return _report(engine, shift)
+    unstage(engine)
+    return report(engine, shift)
 
 
 def refuse_existing(engine: Engine) -> None:
@@ -88,19 +87,27 @@ def stage(engine: Engine, source: Path | None) -> None:
             engine.append(QUARANTINE, _broken_rows(table, file))
 
 
-def days_to(engine: Engine, shift_to: dt.date | None, timezone: str) -> int:
-    """How many days lie between the newest staged event and `shift_to`."""
-    if shift_to is None:
-        return 0
-    newest = " UNION ALL ".join(f"SELECT max({day(str(t.event))}) AS day FROM ({_staged(t, timezone)})" for t in EVENTS)
-    found = engine.value(f"SELECT max(day) FROM ({newest})", what="the newest event of the sample")
-    return (shift_to - found).days if found else 0
+def newest(engine: Engine, timezone: str) -> dt.date | None:
+    """The local day of the newest staged event."""
+    days = " UNION ALL ".join(f"SELECT max({day(str(t.event))}) AS day FROM ({_staged(t, timezone)})" for t in EVENTS)
+    found = engine.value(f"SELECT max(day) FROM ({days})", what="the newest event of the sample")
+    return found if isinstance(found, dt.date) else None
+
+
+def write(engine: Engine, table: str, columns: Mapping[str, str], query: str) -> None:
+    """Make a table of a query's rows. Its types are said, not inferred: the engines differ about which columns may be null."""
+    engine.create(table, columns)
+    engine.execute(f"INSERT INTO {table} ({_listed(columns)}) SELECT {_listed(columns)} FROM ({query})", what=table)
+
+
+def _listed(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"`{name}`" for name in columns)
 
 
 def write_consents(engine: Engine, today: dt.date) -> None:
     """Derive everybody's consents; they date from the two years before `today`."""
     everyone = f"(SELECT patient_id, email, phone, date'{today.isoformat()}' AS today FROM {PATIENTS.table})"
-    engine.create_as(CONSENTS, people.consents(everyone))
+    write(engine, CONSENTS, people.CONSENT_COLUMNS, people.consents(everyone))
 
 
 def _view(table: Source, state: str) -> str:
@@ -111,17 +118,22 @@ def _staged(table: Source, timezone: str) -> str:
     return f"SELECT *, {exp.Literal.string(timezone).sql('spark')} AS zone FROM {_view(table, 'raw')}"
 
 
-def _classify(engine: Engine, table: Source, shift: int, timezone: str) -> None:
-    """A view of the raw rows with their id and the reason, if any, to set them aside."""
+def typed(engine: Engine, table: Source, shift: int, timezone: str, *, patients: str = PATIENTS.table) -> str:
+    """The query of a table's usable rows, over a view that gives each staged row its id and the reason, if any, to set it aside.
+
+    `patients` is where the people are that events may name.
+    """
     join, checks = "", [*table.checks, "CASE WHEN copy > 1 THEN 'sent before' END"]
     if table.person:
-        join = f"LEFT JOIN (SELECT patient_id AS known FROM {PATIENTS.table}) AS p ON p.known = r.{table.person}"
+        join = f"LEFT JOIN (SELECT patient_id AS known FROM {patients}) AS p ON p.known = r.{table.person}"
         checks.append(f"CASE WHEN known IS NULL THEN '{table.person}: unknown' END")
     query = f"""
         SELECT {", ".join(table.raw)}, row_id, zone, {shift} AS shift, coalesce({", ".join(checks)}) AS reason
         FROM (SELECT *, row_number() OVER (PARTITION BY row_id ORDER BY row_id) AS copy
               FROM (SELECT *, {table.key} AS row_id FROM ({_staged(table, timezone)}))) AS r {join}"""
     engine.execute(f"CREATE OR REPLACE TEMPORARY VIEW {_view(table, 'typed')} AS {query}", what=table.name)
+    columns = ", ".join(f"{sql} AS `{name}`" for name, sql in table.columns.items())
+    return f"SELECT {columns} FROM {_view(table, 'typed')} WHERE reason IS NULL"
 
 
 def _quarantine(engine: Engine) -> None:
@@ -136,7 +148,8 @@ def _quarantine(engine: Engine) -> None:
     engine.execute(f"INSERT INTO {QUARANTINE} ({', '.join(_QUARANTINE_COLUMNS)}) {' UNION ALL '.join(aside)}", what=QUARANTINE)
 
 
-def _unstage(engine: Engine) -> None:
+def unstage(engine: Engine) -> None:
+    """Forget the staged files."""
     for table in SOURCES:
         for state in ("typed", "raw"):
             engine.execute(f"DROP VIEW IF EXISTS {_view(table, state)}")
@@ -153,7 +166,8 @@ def _broken_rows(table: Source, file: raw.RawFile) -> pa.Table:
     )
 
 
-def _report(engine: Engine, shift: int) -> LoadReport:
+def report(engine: Engine, shift: int) -> LoadReport:
+    """Count what the tables and the quarantine hold."""
     tables = (*(source.table for source in SOURCES), CONSENTS)
     each = " UNION ALL ".join(f"SELECT '{table}' AS name, count(*) AS n FROM {table}" for table in tables)
     rows = {row["name"]: row["n"] for row in engine.query(each).to_pylist()}

@@ -24,6 +24,7 @@ class Source:
         raw: the columns of the file that are read.
         key: SQL; rows that agree in it are one row that was sent several times.
         event: the raw column that says when it happened; None when rows are no events.
+        types: the Spark type of each column that is not a string.
         columns: each column of the table as SQL over `raw`, `shift` (a number of days) and `zone` (a time zone).
         checks: SQL that gives the reason to set the row aside, or null; the first reason counts.
         person: the raw column that names the patient; None in the table of patients itself.
@@ -36,7 +37,13 @@ class Source:
     event: str | None
     columns: Mapping[str, str]
     checks: tuple[str, ...]
+    types: Mapping[str, str]
     person: str | None = "patient"
+
+    @property
+    def schema(self) -> dict[str, str]:
+        """The columns of the table and their Spark types."""
+        return {name: self.types.get(name, "string") for name in self.columns}
 
 
 def moment(column: str) -> str:
@@ -78,12 +85,12 @@ def _whole_row(raw: tuple[str, ...]) -> str:
     return f"substr(sha2(concat_ws('|', {fields}), 256), 1, 32)"
 
 
-def _events(name: str, table: str, key: str, dates: tuple[str, ...], raw: tuple[str, ...], columns: Mapping[str, str], *checks: str) -> Source:
+def _events(name: str, table: str, key: str, dates: tuple[str, ...], raw: tuple[str, ...], columns: Mapping[str, str], types: Mapping[str, str], *checks: str) -> Source:
     every = ("patient", "encounter", *dates, "status", "system", "code", *raw)
     common = {key: "row_id", "patient_id": "patient", "encounter_id": "encounter", "code": "code", "code_system": "system", "status": "status"}
     return Source(
         name, table, every, _whole_row(every), dates[0], {**common, **columns},
-        (_missing("patient"), _missing("code"), *(_bad_date(date) for date in dates), *checks),
+        (_missing("patient"), _missing("code"), *(_bad_date(date) for date in dates), *checks), types,
     )  # fmt: skip
 
 
@@ -113,6 +120,7 @@ PATIENTS = Source(
         "ssn": "ssn",
     },
     (_missing("id"), _bad_date("birthdate"), _bad_date("deathdate")),
+    {"birth_date": "date", "death_date": "date"},
     None,
 )  # fmt: skip
 
@@ -129,11 +137,13 @@ ENCOUNTERS = Source(
         "status": "status",
     },
     (_missing("encounter"), _missing("patient"), _missing("code"), _bad_date("start"), _bad_date("stop")),
+    {"start": "timestamp", "end": "timestamp"},
 )  # fmt: skip
 
 CONDITIONS = _events(
     "conditions", "clinical.conditions", "condition_id", ("start", "stop"), (),
     {"onset": _shifted_moment("start"), "abated": _shifted_moment("stop")},
+    {"onset": "timestamp", "abated": "timestamp"},
 )  # fmt: skip
 
 # A value with a unit is a number; one without is an answer in words.
@@ -141,6 +151,7 @@ OBSERVATIONS = _events(
     "observations", "clinical.observations", "observation_id", ("date",), ("value", "unit"),
     {"date": _shifted_moment("date"), "value": f"CASE WHEN unit IS NOT NULL THEN {_number('value')} END",
      "unit": "unit", "value_text": "CASE WHEN unit IS NULL THEN value END"},
+    {"date": "timestamp", "value": "decimal(18, 6)"},
     f"CASE WHEN unit IS NOT NULL AND value IS NOT NULL AND {_number('value')} IS NULL THEN 'value: not a number' END",
 )  # fmt: skip
 
@@ -148,15 +159,18 @@ PROCEDURES = _events(
     "procedures", "clinical.procedures", "procedure_id", ("start", "stop"), (),
     # Most have no end: they took the moment they started.
     {"start": _shifted_moment("start"), "end": f"coalesce({_shifted_moment('stop')}, {_shifted_moment('start')})"},
+    {"start": "timestamp", "end": "timestamp"},
 )  # fmt: skip
 
 PRESCRIPTIONS = _events(
     "medications", "clinical.prescriptions", "prescription_id", ("start", "stop"), (),
     {"start": _shifted_day("start"), "end": _shifted_day("stop")},
+    {"start": "date", "end": "date"},
 )  # fmt: skip
 
 IMMUNIZATIONS = _events(
-    "immunizations", "clinical.immunizations", "immunization_id", ("start",), (), {"date": _shifted_day("start")}
+    "immunizations", "clinical.immunizations", "immunization_id", ("start",), (),
+    {"date": _shifted_day("start")}, {"date": "date"},
 )  # fmt: skip
 
 EVENTS = (ENCOUNTERS, CONDITIONS, OBSERVATIONS, PROCEDURES, PRESCRIPTIONS, IMMUNIZATIONS)

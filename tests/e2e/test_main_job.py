@@ -1,0 +1,173 @@
+"""The main job through the command line: plan, apply, the world moves, faults, crashes, two at once."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.sandbox.server import Sandbox
+from tests.e2e.conftest import Cdp, spawn
+
+SYNC, CHANNEL = "a1c_reminder_email", "outreach_email"
+KEYS = ["plan", "sync", "counts", "excluded", "refusals"]
+
+
+def held(channel: Sandbox) -> set[str]:
+    return {row["external_id"] for row in channel.rows(CHANNEL)}
+
+
+def test_plan_apply_and_again(cdp: Cdp, channel: Sandbox) -> None:
+    plan = cdp("plan", SYNC, "--json")
+    assert plan.code == 0
+    facts = plan.json
+    assert set(KEYS) <= set(facts)
+    assert set(facts["counts"]) >= {"add", "change", "remove", "unchanged", "invalid"}
+    assert facts["counts"]["add"] > 5
+    assert facts["size"] == sum(facts["counts"].values()) - facts["counts"]["remove"] + sum(e["count"] for e in facts["excluded"])
+    assert channel.requests(CHANNEL) == []
+
+    (run,) = cdp("apply", facts["plan"], "--json").json
+    assert set(run) >= {"run", "plan", "sync", "delivered", "rejected", "retryable", "status"}
+    assert (run["plan"], run["status"]) == (facts["plan"], "succeeded")
+    assert run["delivered"] == facts["counts"]["add"] == len(held(channel))
+
+    again = cdp("sync", SYNC, "--json")
+    assert (again.code, again.json[0]["status"], again.json[0]["delivered"]) == (0, "nothing", 0)
+    assert cdp("apply", facts["plan"], "--json").code == 1  # a plan is applied once
+
+
+def test_the_next_day_sends_the_difference_and_removes_who_may_not_be_told(cdp: Cdp, channel: Sandbox) -> None:
+    cdp("sync", SYNC)
+    before = held(channel)
+    changes = cdp("sample", "--changes", "--json").json
+    withdrew = changes["withdrew"]
+    plan = cdp("plan", SYNC, "--json").json
+    assert plan["counts"]["add"] >= 1
+    assert plan["counts"]["change"] >= 1
+    assert plan["counts"]["remove"] >= 2
+    (run,) = cdp("apply", plan["plan"], "--json").json
+    assert run["status"] == "succeeded"
+    assert len(before - held(channel)) == plan["counts"]["remove"]
+    told = cdp("disclosures", "--key", withdrew, "--json").json
+    assert [line["op"] for line in told if line["sync"] == SYNC] == ["add", "remove"]
+
+
+def test_all_syncs_of_the_example_run_and_one_that_fails_does_not_stop_the_others(cdp: Cdp, channel: Sandbox, project: Path) -> None:
+    (project / "syncs" / "bad.yml").write_text(
+        "kind: sync\nname: aaa_refused\nsegment: a1c_overdue\ndestination: outreach_email\npurpose: marketing\n"
+        "mode: upsert\nkey: {external_id: patient_id}\n"
+    )
+    all_runs = cdp("sync", "--all", "--json")
+    assert all_runs.code == 1
+    status = {run["sync"]: run["status"] for run in all_runs.json}
+    assert status.pop("aaa_refused") == "refused"
+    assert set(status.values()) == {"succeeded"}
+    assert len(status) >= 5
+    assert list((project / "out" / "registry").glob("*.manifest.json"))
+
+
+def test_a_refusal_gives_every_reason_and_sends_nothing(cdp: Cdp, channel: Sandbox, project: Path) -> None:
+    from cdp.cli.demo import ADS
+
+    (project / "syncs" / "ads.yml").write_text(ADS)
+    refused = cdp("plan", "lookalike_audience", "--json")
+    assert refused.code == 1
+    facts = refused.json
+    assert (facts["plan"], facts["sync"]) == (None, "lookalike_audience")
+    assert {reason["rule"] for reason in facts["refusals"]} >= {"agreement", "funding", "value", "membership"}
+    assert cdp("sync", "lookalike_audience").code == 1
+    assert channel.requests("ads_platform") == []
+
+
+# -- faults: the channel ends equal to the segment, under stable idempotency keys --------------------------------------
+
+
+def staged(channel: Sandbox, *faults: tuple[str, dict[str, Any]]) -> None:
+    for kind, more in faults:
+        channel.fault(CHANNEL, kind, **more)
+
+
+@pytest.mark.parametrize("fault", [("429", {"retry_after": 1}), ("500", {}), ("applied_but_500", {}), ("reset", {})])
+def test_a_passing_fault_is_retried_under_the_same_key(cdp: Cdp, channel: Sandbox, fault: tuple[str, dict[str, Any]]) -> None:
+    staged(channel, fault)
+    (run,) = cdp("sync", SYNC, "--json").json
+    assert run["status"] == "succeeded"
+    assert len(held(channel)) == run["delivered"]
+    keys = [request["idempotency_key"] for request in channel.requests(CHANNEL) if request["idempotency_key"]]
+    assert len(set(keys)) < len(keys) or fault[0] == "reset"  # a request that was cut may not have been seen
+
+
+def test_what_was_applied_but_not_acknowledged_is_sent_again_under_the_same_key(cdp: Cdp, channel: Sandbox, project: Path) -> None:
+    destination = project / "destinations" / "outreach_email.yml"
+    destination.write_text(destination.read_text() + "  attempts: 1\n")
+    staged(channel, ("applied_but_500", {"times": 1}))
+    (first,) = cdp("sync", SYNC, "--json").json
+    assert first["retryable"] > 0
+    (second,) = cdp("sync", SYNC, "--json").json
+    assert (second["delivered"], second["retryable"]) == (first["retryable"], 0)
+    seen = [request["idempotency_key"] for request in channel.requests(CHANNEL)]
+    assert seen[0] in seen[1:]
+
+
+def test_rejected_rows_are_named_by_code_and_offered_again(cdp: Cdp, channel: Sandbox) -> None:
+    cdp("sync", SYNC)
+    cdp("sample", "--changes")
+    channel.fault(CHANNEL, "reject", keys=sorted(held(channel)), code="blocked_address")
+    plan = cdp("plan", SYNC, "--json").json
+    (run,) = cdp("apply", plan["plan"], "--json").json
+    refused = {op: plan["counts"][op] for op in ("change", "remove")}
+    assert (run["rejected"], run["status"]) == (sum(refused.values()), "partial")
+    receipts = cdp("runs", run["run"], "--json").json["receipts"]
+    for op, count in refused.items():
+        assert {"op": op, "status": "rejected", "code": "blocked_address", "count": count} in receipts
+    again = cdp("plan", SYNC, "--json").json["counts"]
+    assert {op: again[op] for op in ("add", "change", "remove")} == {"add": 0, **refused}
+
+
+def test_a_destination_that_is_down_loses_nothing(cdp: Cdp, project: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    destination = project / "destinations" / "outreach_email.yml"
+    destination.write_text(destination.read_text() + "  attempts: 1\n")
+    monkeypatch.setattr("cdp.cli.channel._listens", lambda host, port: True)  # so that no sandbox is started
+    run = cdp("sync", SYNC, "--json")
+    assert (run.code, run.json[0]["delivered"]) == (1, 0)
+    assert run.json[0]["retryable"] > 0
+    assert "Traceback" not in run.err
+    with Sandbox("127.0.0.1", port) as channel:
+        (again,) = cdp("sync", SYNC, "--json").json
+        assert again["delivered"] == run.json[0]["retryable"] == len(held(channel))
+
+
+def test_killed_in_the_middle_and_run_again(cdp: Cdp, channel: Sandbox, project: Path) -> None:
+    destination = project / "destinations" / "outreach_email.yml"
+    destination.write_text(destination.read_text().replace("batch: 50", "batch: 2").replace("concurrency: 4", "concurrency: 1"))
+    channel.fault(CHANNEL, "slow", seconds=0.4, times=4)
+    child = spawn("sync", SYNC, cwd=project)
+    deadline = time.monotonic() + 60
+    while len(channel.requests(CHANNEL)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.communicate(timeout=30)
+    assert len(held(channel)) > 0
+    waiting = cdp("sync", SYNC, "--json")
+    assert (waiting.code, waiting.json[0]["error"]["kind"]) == (1, "BusyError")  # the dead run's lease has not ended yet
+    expire_lease(cdp, project)
+    (run,) = cdp("sync", SYNC, "--json").json
+    assert run["status"] == "succeeded"
+    size = cdp("plan", SYNC, "--json").json["counts"]
+    assert (size["add"], size["unchanged"]) == (0, len(held(channel)))
+    applied = [r for r in channel.requests(CHANNEL) if not r.get("duplicate")]
+    assert len({r["idempotency_key"] for r in applied}) == len(applied)  # nothing was applied twice
+
+
+def expire_lease(cdp: Cdp, project: Path) -> None:
+    """What two minutes of waiting would do."""
+    from cdp.engine import connect
+    from cdp.spec.activation import Environment
+
+    engine = connect(Environment(lakehouse="lake"), root=project)
+    engine.register(["cdp.leases"])
+    engine.execute("UPDATE cdp.leases SET expires = 0")

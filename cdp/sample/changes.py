@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 _VIEW = "cdp_sample_change"
 _DIABETES, _HBA1C = "44054006", "4548-4"
-_ROLES = {"model": "new_patients", "address": "changed_emails", "result": "fresh_results", "dies": "deaths", "withdraws": "withdrawn_consents"}
+_ROLES = {
+    "model": "new_patients",
+    "address": "changed_emails",
+    "result": "fresh_results",
+    "dies": "deaths",
+    "withdraws": "withdrawn_consents",
+}
 _OPEN = {"receiver": "cast(NULL AS string)", "expires_at": "cast(NULL AS timestamp)"}  # of a consent: for every receiver, without an end
 
 
@@ -52,8 +58,6 @@ def advance(engine: Engine, seed: int, *, now: dt.datetime | None = None) -> Cha
         raise DataError(f"there is no sample to change: {', '.join(missing)} not found", fix="make one with `cdp sample` first")
     engine.register(EVERY_TABLE)
     moment = (now or dt.datetime.now(dt.UTC)).astimezone(dt.UTC)
-    stamp = f"timestamp'{moment:%Y-%m-%d %H:%M:%S.%f}'"
-    few = max(2, int(engine.value(f"SELECT count(*) FROM {PATIENTS.table}")) // 1000)
     tag = f"{seed}-{int(moment.timestamp() * 1_000_000)}"
     day = _Day(engine, f"timestamp'{moment:%Y-%m-%d %H:%M:%S.%f}'", tag)
     roles = day.assign(max(2, int(engine.value(f"SELECT count(*) FROM {PATIENTS.table}")) // 1000))
@@ -125,7 +129,8 @@ class _Day:
     def move(self) -> None:
         """Some people get another address."""
         number = people.dice("t.patient_id", f"'{self.tag}'", sides=10_000)
-        self._update("address", f"email = concat_ws('.', 'new', regexp_replace(lower(t.given_name), '[^a-z]', ''), concat({number}, '@example.org'))")
+        given = "regexp_replace(lower(t.given_name), '[^a-z]', '')"
+        self._update("address", f"email = concat_ws('.', 'new', {given}, concat({number}, '@example.org'))")
 
     def measure(self) -> None:
         """Some people have a fresh HbA1c, which ends the reminder."""
@@ -146,12 +151,13 @@ class _Day:
 
     def arrive(self) -> None:
         """Some people are new: somebody else's history under another name, with an address and every consent."""
+        given, last = (f"regexp_replace(lower({name}), '[^a-z]', '')" for name in ("t.given_name", "f.family_name"))
         digits = people.dice("r.new_id", "'number'", sides=10_000)
         family = f"(SELECT row_number() OVER (ORDER BY patient_id DESC) AS nr, family_name FROM {PATIENTS.table} LIMIT 5000)"
         values = {
             "patient_id": "r.new_id",
             "family_name": "f.family_name",
-            "email": f"concat_ws('.', regexp_replace(lower(t.given_name), '[^a-z]', ''), regexp_replace(lower(f.family_name), '[^a-z]', ''), concat({digits}, '@example.com'))",
+            "email": f"concat_ws('.', {given}, {last}, concat({digits}, '@example.com'))",
             "phone": people.phone("r.new_id"),
             "household_id": "r.new_id",
             "ssn": f"concat('999', lpad(cast({people.dice('r.new_id', sides=1_000_000)} AS string), 6, '0'))",
@@ -174,7 +180,11 @@ class _Day:
     def _copy(self, table: Source) -> None:
         """Give the new people the events of those they are modelled on."""
         key = next(iter(table.columns))
-        values = {key: f"concat(r.new_id, '-', substr(sha2(t.{key}, 256), 1, 12))", "patient_id": "r.new_id", "encounter_id": "cast(NULL AS string)"}
+        values = {
+            key: f"concat(r.new_id, '-', substr(sha2(t.{key}, 256), 1, 12))",
+            "patient_id": "r.new_id",
+            "encounter_id": "cast(NULL AS string)",
+        }
         self._insert(table.table, table.columns, values, f"{table.table} AS t {self._with('t', 'model')}", "t")
 
     def _with(self, alias: str, role: str) -> str:

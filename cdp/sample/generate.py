@@ -79,7 +79,7 @@ class _Extract:
     def _hold(self, table: Source, query: str) -> int:
         rows = self._engine.query(query, what=table.name)
         self._engine.view(self.view(table), rows)
-        return rows.num_rows
+        return int(rows.num_rows)
 
     def _numbered(self, table: Source, rows: str) -> str:
         key = next(iter(table.columns))

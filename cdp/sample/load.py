@@ -132,7 +132,7 @@ def typed(engine: Engine, table: Source, shift: int, timezone: str, *, patients:
         FROM (SELECT *, row_number() OVER (PARTITION BY row_id ORDER BY row_id) AS copy
               FROM (SELECT *, {table.key} AS row_id FROM ({_staged(table, timezone)}))) AS r {join}"""
     engine.execute(f"CREATE OR REPLACE TEMPORARY VIEW {_view(table, 'typed')} AS {query}", what=table.name)
-    columns = ", ".join(f"{sql} AS `{name}`" for name, sql in table.columns.items())
+    columns = ", ".join(f"{column.sql} AS `{name}`" for name, column in table.columns.items())
     return f"SELECT {columns} FROM {_view(table, 'typed')} WHERE reason IS NULL"
 
 

@@ -73,7 +73,8 @@ def consents(patients: str) -> str:
               AND CASE channel WHEN 'email' THEN email ELSE phone END IS NOT NULL
         ),
         answers AS (
-            SELECT *, 1 AS nr, days AS ago, CASE WHEN roll < 80 OR roll >= 95 THEN 'active' WHEN roll < 90 THEN 'rejected' ELSE 'inactive' END AS status
+            SELECT *, 1 AS nr, days AS ago,
+                CASE WHEN roll < 80 OR roll >= 95 THEN 'active' WHEN roll < 90 THEN 'rejected' ELSE 'inactive' END AS status
             FROM asked
             UNION ALL SELECT *, 2 AS nr, days div 2 AS ago, 'inactive' AS status FROM asked WHERE roll >= 95
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cdp.sample import people
 
@@ -16,17 +17,24 @@ _PARTIAL = rf"^[0-9]{{4}}(-[0-9]{{2}})?{_END}"
 _NUMBER = rf"^[+-]?[0-9]+([.][0-9]+)?{_END}"
 
 
+class Column(NamedTuple):
+    """A column of a table: its Spark type and its value as SQL over a raw row, `shift` (days) and `zone` (a time zone)."""
+
+    type: str
+    sql: str
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A raw file and the table that is made of it.
 
     Attributes:
+        name: the file is `<name>.csv.gz`.
         raw: the columns of the file that are read.
         key: SQL; rows that agree in it are one row that was sent several times.
         event: the raw column that says when it happened; None when rows are no events.
-        types: the Spark type of each column that is not a string.
-        columns: each column of the table as SQL over `raw`, `shift` (a number of days) and `zone` (a time zone).
         checks: SQL that gives the reason to set the row aside, or null; the first reason counts.
+        columns: of the table, its own key first.
         person: the raw column that names the patient; None in the table of patients itself.
     """
 
@@ -35,15 +43,14 @@ class Source:
     raw: tuple[str, ...]
     key: str
     event: str | None
-    columns: Mapping[str, str]
     checks: tuple[str, ...]
-    types: Mapping[str, str]
+    columns: Mapping[str, Column]
     person: str | None = "patient"
 
     @property
     def schema(self) -> dict[str, str]:
         """The columns of the table and their Spark types."""
-        return {name: self.types.get(name, "string") for name in self.columns}
+        return {name: column.type for name, column in self.columns.items()}
 
 
 def moment(column: str) -> str:
@@ -57,13 +64,21 @@ def day(column: str) -> str:
     return f"cast(from_utc_timestamp({moment(column)}, zone) AS date)"
 
 
-def _shifted_moment(column: str) -> str:
-    """Moved by calendar days: its local time of day stays."""
-    return f"to_utc_timestamp(from_utc_timestamp({moment(column)}, zone) + make_interval(0, 0, 0, shift), zone)"
+def _text(sql: str) -> Column:
+    return Column("string", sql)
 
 
-def _shifted_day(column: str) -> str:
-    return f"date_add({day(column)}, shift)"
+def _moment(column: str) -> Column:
+    """Moved by calendar days, so that its local time of day stays."""
+    return Column("timestamp", f"to_utc_timestamp(from_utc_timestamp({moment(column)}, zone) + make_interval(0, 0, 0, shift), zone)")
+
+
+def _day(column: str) -> Column:
+    return Column("date", f"date_add({day(column)}, shift)")
+
+
+def _number(column: str) -> str:
+    return f"CASE WHEN {column} RLIKE '{_NUMBER}' THEN try_cast({column} AS decimal(18, 6)) END"
 
 
 def _missing(column: str) -> str:
@@ -75,103 +90,134 @@ def _bad_date(column: str) -> str:
         WHEN {moment(column)} IS NULL THEN '{column}: not a date' END"""
 
 
-def _number(column: str) -> str:
-    return f"CASE WHEN {column} RLIKE '{_NUMBER}' THEN try_cast({column} AS decimal(18, 6)) END"
-
-
 def _whole_row(raw: tuple[str, ...]) -> str:
     """The feed names no ids: a row is what all its fields say. `concat_ws` skips nulls, so they are spelt out."""
     fields = ", ".join(f"coalesce({name}, '')" for name in raw)
     return f"substr(sha2(concat_ws('|', {fields}), 256), 1, 32)"
 
 
-def _events(name: str, table: str, key: str, dates: tuple[str, ...], raw: tuple[str, ...], columns: Mapping[str, str], types: Mapping[str, str], *checks: str) -> Source:
+def _coded(
+    name: str,
+    table: str,
+    key: str,
+    columns: Mapping[str, Column],
+    *,
+    dates: tuple[str, ...],
+    raw: tuple[str, ...] = (),
+    checks: tuple[str, ...] = (),
+) -> Source:
+    """A table of coded events: what they have in common, and what `columns`, `raw` and `checks` add. The first date says when."""
     every = ("patient", "encounter", *dates, "status", "system", "code", *raw)
-    common = {key: "row_id", "patient_id": "patient", "encounter_id": "encounter", "code": "code", "code_system": "system", "status": "status"}
-    return Source(
-        name, table, every, _whole_row(every), dates[0], {**common, **columns},
-        (_missing("patient"), _missing("code"), *(_bad_date(date) for date in dates), *checks), types,
-    )  # fmt: skip
+    common = {
+        key: _text("row_id"),
+        "patient_id": _text("patient"),
+        "encounter_id": _text("encounter"),
+        "code": _text("code"),
+        "code_system": _text("system"),
+        "status": _text("status"),
+    }
+    usual = (_missing("patient"), _missing("code"), *map(_bad_date, dates))
+    return Source(name, table, every, _whole_row(every), dates[0], (*usual, *checks), {**common, **columns})
 
+
+PATIENTS = Source(
+    "patients",
+    "clinical.patients",
+    raw=("id", "birthdate", "deathdate", "gender", "given", "family", "line", "city", "state", "zip", "ssn"),
+    key="id",
+    event=None,
+    checks=(_missing("id"), _bad_date("birthdate"), _bad_date("deathdate")),
+    columns={
+        "patient_id": _text("id"),
+        "birth_date": _day("birthdate"),
+        "death_date": _day("deathdate"),
+        "sex": _text("gender"),
+        "given_name": _text("given"),
+        "family_name": _text("family"),
+        "email": _text(people.email("id", "given", "family", people.dice("id", "'number'", sides=10_000))),
+        "phone": _text(people.phone("id")),
+        "preferred_language": _text(people.language("id")),
+        "household_id": _text("substr(sha2(concat_ws('|', line, zip), 256), 1, 16)"),
+        "address_line": _text("line"),
+        "city": _text("city"),
+        "state": _text("state"),
+        "zip": _text("zip"),
+        "ssn": _text("ssn"),
+    },
+    person=None,
+)
 
 # The codes of Synthea's encounters whose kind is known; FHIR calls it the encounter's class (v3-ActCode).
 _CLASS = """CASE WHEN code = '50849002' THEN 'EMER'
     WHEN code IN ('183452005', '183460006', '183478001', '183495009', '305408004', '32485007') THEN 'IMP' ELSE 'AMB' END"""
 
-_PATIENT = ("id", "birthdate", "deathdate", "gender", "given", "family", "line", "city", "state", "zip", "ssn")
-
-PATIENTS = Source(
-    "patients", "clinical.patients", _PATIENT, "id", None,
-    {
-        "patient_id": "id",
-        "birth_date": _shifted_day("birthdate"),
-        "death_date": _shifted_day("deathdate"),
-        "sex": "gender",
-        "given_name": "given",
-        "family_name": "family",
-        "email": people.email("id", "given", "family", people.dice("id", "'number'", sides=10_000)),
-        "phone": people.phone("id"),
-        "preferred_language": people.language("id"),
-        "household_id": "substr(sha2(concat_ws('|', line, zip), 256), 1, 16)",
-        "address_line": "line",
-        "city": "city",
-        "state": "state",
-        "zip": "zip",
-        "ssn": "ssn",
-    },
-    (_missing("id"), _bad_date("birthdate"), _bad_date("deathdate")),
-    {"birth_date": "date", "death_date": "date"},
-    None,
-)  # fmt: skip
-
 ENCOUNTERS = Source(
-    "encounters", "clinical.encounters", ("patient", "encounter", "start", "stop", "status", "system", "code"), "encounter", "start",
-    {
-        "encounter_id": "encounter",
-        "patient_id": "patient",
-        "start": _shifted_moment("start"),
-        "end": _shifted_moment("stop"),
-        "class": _CLASS,
-        "type": "code",
-        "type_system": "system",
-        "status": "status",
+    "encounters",
+    "clinical.encounters",
+    raw=("patient", "encounter", "start", "stop", "status", "system", "code"),
+    key="encounter",
+    event="start",
+    checks=(_missing("encounter"), _missing("patient"), _missing("code"), _bad_date("start"), _bad_date("stop")),
+    columns={
+        "encounter_id": _text("encounter"),
+        "patient_id": _text("patient"),
+        "start": _moment("start"),
+        "end": _moment("stop"),
+        "class": _text(_CLASS),
+        "type": _text("code"),
+        "type_system": _text("system"),
+        "status": _text("status"),
     },
-    (_missing("encounter"), _missing("patient"), _missing("code"), _bad_date("start"), _bad_date("stop")),
-    {"start": "timestamp", "end": "timestamp"},
-)  # fmt: skip
+)
 
-CONDITIONS = _events(
-    "conditions", "clinical.conditions", "condition_id", ("start", "stop"), (),
-    {"onset": _shifted_moment("start"), "abated": _shifted_moment("stop")},
-    {"onset": "timestamp", "abated": "timestamp"},
-)  # fmt: skip
+CONDITIONS = _coded(
+    "conditions",
+    "clinical.conditions",
+    "condition_id",
+    {"onset": _moment("start"), "abated": _moment("stop")},
+    dates=("start", "stop"),
+)
 
 # A value with a unit is a number; one without is an answer in words.
-OBSERVATIONS = _events(
-    "observations", "clinical.observations", "observation_id", ("date",), ("value", "unit"),
-    {"date": _shifted_moment("date"), "value": f"CASE WHEN unit IS NOT NULL THEN {_number('value')} END",
-     "unit": "unit", "value_text": "CASE WHEN unit IS NULL THEN value END"},
-    {"date": "timestamp", "value": "decimal(18, 6)"},
-    f"CASE WHEN unit IS NOT NULL AND value IS NOT NULL AND {_number('value')} IS NULL THEN 'value: not a number' END",
-)  # fmt: skip
+OBSERVATIONS = _coded(
+    "observations",
+    "clinical.observations",
+    "observation_id",
+    {
+        "date": _moment("date"),
+        "value": Column("decimal(18, 6)", f"CASE WHEN unit IS NOT NULL THEN {_number('value')} END"),
+        "unit": _text("unit"),
+        "value_text": _text("CASE WHEN unit IS NULL THEN value END"),
+    },
+    dates=("date",),
+    raw=("value", "unit"),
+    checks=(f"CASE WHEN unit IS NOT NULL AND value IS NOT NULL AND {_number('value')} IS NULL THEN 'value: not a number' END",),
+)
 
-PROCEDURES = _events(
-    "procedures", "clinical.procedures", "procedure_id", ("start", "stop"), (),
-    # Most have no end: they took the moment they started.
-    {"start": _shifted_moment("start"), "end": f"coalesce({_shifted_moment('stop')}, {_shifted_moment('start')})"},
-    {"start": "timestamp", "end": "timestamp"},
-)  # fmt: skip
+# Most procedures have no end: they took the moment they started.
+PROCEDURES = _coded(
+    "procedures",
+    "clinical.procedures",
+    "procedure_id",
+    {"start": _moment("start"), "end": Column("timestamp", f"coalesce({_moment('stop').sql}, {_moment('start').sql})")},
+    dates=("start", "stop"),
+)
 
-PRESCRIPTIONS = _events(
-    "medications", "clinical.prescriptions", "prescription_id", ("start", "stop"), (),
-    {"start": _shifted_day("start"), "end": _shifted_day("stop")},
-    {"start": "date", "end": "date"},
-)  # fmt: skip
+PRESCRIPTIONS = _coded(
+    "medications",
+    "clinical.prescriptions",
+    "prescription_id",
+    {"start": _day("start"), "end": _day("stop")},
+    dates=("start", "stop"),
+)
 
-IMMUNIZATIONS = _events(
-    "immunizations", "clinical.immunizations", "immunization_id", ("start",), (),
-    {"date": _shifted_day("start")}, {"date": "date"},
-)  # fmt: skip
+IMMUNIZATIONS = _coded(
+    "immunizations",
+    "clinical.immunizations",
+    "immunization_id",
+    {"date": _day("start")},
+    dates=("start",),
+)
 
 EVENTS = (ENCOUNTERS, CONDITIONS, OBSERVATIONS, PROCEDURES, PRESCRIPTIONS, IMMUNIZATIONS)
 SOURCES = (PATIENTS, *EVENTS)  # patients first: events name them

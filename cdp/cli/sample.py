@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from cdp.sample.load import LoadReport
 
 
-@command("cdp sample --out lake", "cdp sample --patients 1000000 --out big", "cdp sample --source synthea/csv --out lake", "cdp sample --changes")
+@command(
+    "cdp sample --out lake", "cdp sample --patients 1000000 --out big", "cdp sample --source synthea/csv --out lake", "cdp sample --changes"
+)
 def sample(
     session: Session,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The lakehouse to make; default: the environment's.")] = None,

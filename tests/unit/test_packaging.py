@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MODULES = {"yaml": "pyyaml", "delta": "delta-spark"}  # import names that are not the distribution's
+MODULES = {"yaml": "pyyaml", "delta": "delta-spark", "pydantic_core": "pydantic"}  # import names that are not the distribution's
 EXAMPLE = ("conf", "models", "syncs", "destinations", "governance", "notebooks")
 
 
@@ -42,6 +42,12 @@ def test_every_third_party_import_is_a_declared_dependency_and_every_core_depend
     used = {MODULES.get(name, name) for name in found}
     assert used <= CORE | EXTRA
     assert CORE - used <= {"tzdata"}  # data, not code
+
+
+def test_every_third_party_import_of_the_tests_is_in_the_lock_file() -> None:
+    found = set().union(*(imported(path) for path in (ROOT / "tests").rglob("*.py"))) - set(sys.stdlib_module_names) - {"cdp", "tests"}
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    assert {MODULES.get(name, name) for name in found} <= CORE | EXTRA | {distribution(r) for r in groups["dev"]}
 
 
 def test_engines_are_imported_by_their_own_module_only_so_that_the_core_installs_without_one() -> None:

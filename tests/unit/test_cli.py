@@ -1,0 +1,449 @@
+"""The command line: exit codes, options in both places, JSON and nothing else, errors without a traceback or a value."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.cli import boundary
+from cdp.cli.app import COMMANDS, main
+from cdp.cli.channel import placed, sandboxes, target
+from cdp.cli.deliver import Outcome
+from cdp.cli.example import FOLDERS, example_root
+from cdp.cli.output import WIDTH, Output
+from cdp.compile.clock import Clock
+from cdp.errors import DataError, UsageError
+from cdp.governance.decide import govern
+from cdp.project.load import load
+from cdp.spec.activation import DestinationOverride, Environment
+from tests.projects import CONF, DESTINATION, SEGMENT, SYNC, minimal
+
+MARKER = "Zq7-patient-value"
+
+
+@pytest.fixture
+def cdp(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(words)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = minimal(tmp_path)
+    monkeypatch.chdir(root)
+    return root
+
+
+# -- the program -----------------------------------------------------------------------------------------------------------
+
+
+def spawn(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "cdp", *words], check=False, capture_output=True, text=True, timeout=60, **options)
+
+
+def test_without_a_command_it_shows_help_and_says_that_one_is_needed(cdp) -> None:
+    code, out, _ = cdp()
+    assert code == 2
+    assert "Commands:" in out
+
+
+def test_the_version_is_the_package_s(cdp) -> None:
+    from cdp import __version__
+
+    assert cdp("--version") == (0, f"cdp {__version__}\n", "")
+
+
+@pytest.mark.parametrize("name", [command.function.__name__ for command in COMMANDS])
+def test_every_command_has_help_with_examples_and_the_shared_options(cdp, name: str) -> None:
+    code, out, _ = cdp(name, "--help")
+    assert code == 0
+    assert "Examples:\n    cdp" in out
+    assert "--json" in out
+    assert "--as-of" in out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "duckdb httpx pyarrow pydantic pyspark pysail rich sqlglot tenacity yaml"
+    code = "import sys; from cdp.cli.app import main; main(['--help']); print([m for m in sys.argv[1].split() if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code, heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_costs_less_than_300_ms_of_processor_time() -> None:
+    def cost() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert spawn("--help").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(cost() for _ in range(5)) < 0.3
+
+
+def test_a_reader_that_leaves_is_no_error_to_talk_about() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        words = [sys.executable, "-m", "cdp", "--help"]
+        done = subprocess.run(words, check=False, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+# -- options ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_shared_options_stand_before_or_after_the_command(cdp, tmp_path: Path) -> None:
+    root = str(minimal(tmp_path))
+    before = cdp("--project", root, "--json", "validate")
+    assert before[0] == 0
+    assert cdp("validate", "--project", root, "--json") == before
+    assert cdp("--json", "validate", "--project", root) == before
+
+
+def test_what_stands_after_the_command_wins(cdp, project: Path) -> None:
+    code, out, _ = cdp("--as-of", "nonsense", "compile", "adults", "--as-of", "2026-07-01", "--json")
+    assert code == 0
+    assert "2008-07-01" in json.loads(out)["sql"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--bogus",),
+        ("validat",),
+        ("compile",),
+        ("compile", "adults", "--dialect", "oracle"),
+        ("plan",),
+        ("plan", "adults_mail", "--all"),
+        ("sync",),
+    ],
+)
+def test_a_wrong_call_exits_2_and_says_what_to_do(cdp, project: Path, words: tuple[str, ...]) -> None:
+    code, out, err = cdp(*words)
+    assert code == 2
+    assert not out
+    assert err.startswith("cdp: ")
+    assert "\n  fix: " in err
+
+
+def test_a_wrong_call_with_json_is_json(cdp, project: Path) -> None:
+    code, out, err = cdp("compile", "--json", "adults", "--bogus")
+    error = json.loads(out)["error"]
+    assert (code, err) == (2, "")
+    assert error == {
+        "kind": "UsageError",
+        "message": error["message"],
+        "fix": "see `cdp compile --help`",
+        "problems": [],
+        "refusals": [],
+    }
+    assert "--bogus" in error["message"]
+
+
+def test_outside_of_a_project_it_says_how_to_make_one(cdp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cdp("validate")
+    assert code == 2
+    assert "cdp init" in err
+
+
+def test_a_project_is_found_from_a_folder_inside_it(cdp, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project / "governance" / "baa")
+    assert cdp("validate")[0] == 0
+
+
+def test_an_unknown_environment_is_refused_even_where_no_data_is_touched(cdp, project: Path) -> None:
+    code, _, err = cdp("--env", "prod", "validate")
+    assert code == 2
+    assert "dev" in err
+
+
+# -- validate --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_project_in_order(cdp, project: Path) -> None:
+    code, out, err = cdp("validate", "--json")
+    assert json.loads(out) == {"segments": 1, "traits": 0, "syncs": 1, "problems": [], "refusals": []}
+    assert (code, err) == (0, "")
+    assert cdp("validate") == (0, "1 segment, 0 traits and 1 sync checked: all well\n", "")
+
+
+def test_every_problem_of_every_file_is_reported_at_once(cdp, tmp_path: Path) -> None:
+    wrong = {"models/adults.yml": SEGMENT + "colour: red\n", "destinations/mail.yml": DESTINATION.replace("mailer", "nobody")}
+    root = minimal(tmp_path, **wrong)
+    code, out, _ = cdp("validate", "--project", str(root), "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert {problem["file"] for problem in found["problems"]} == {"models/adults.yml", "destinations/mail.yml"}
+    assert all(problem["line"] > 0 and problem["message"] for problem in found["problems"])
+    code, out, _ = cdp("validate", "--project", str(root))
+    assert code == 1
+    assert "models/adults.yml:" in out
+    assert "destinations/mail.yml:" in out
+
+
+def test_problems_stop_other_commands_with_all_of_them(cdp, tmp_path: Path) -> None:
+    root = minimal(tmp_path, **{"models/adults.yml": SEGMENT + "colour: red\n"})
+    code, out, _ = cdp("compile", "adults", "--project", str(root), "--json")
+    error = json.loads(out)["error"]
+    assert code == 1
+    assert error["kind"] == "ProjectError"
+    assert [problem["file"] for problem in error["problems"]] == ["models/adults.yml"]
+
+
+def refused(tmp_path: Path) -> Path:
+    """A project whose only sync goes to a destination without an agreement."""
+    return minimal(tmp_path, **{"destinations/mail.yml": DESTINATION.replace("baa: mailer\n", "")})
+
+
+def test_refusals_are_listed_with_their_sync(cdp, tmp_path: Path) -> None:
+    root = str(refused(tmp_path))
+    code, out, _ = cdp("validate", "--project", root, "--json")
+    found = json.loads(out)
+    assert (code, found["problems"]) == (1, [])
+    assert {entry["sync"] for entry in found["refusals"]} == {"adults_mail"}
+    assert "agreement" in {entry["rule"] for entry in found["refusals"]}
+    code, out, _ = cdp("validate", "--project", root)
+    assert code == 1
+    assert "sync adults_mail is refused:\n  [" in out
+
+
+def test_names_narrow_what_is_checked(cdp, tmp_path: Path) -> None:
+    root = str(refused(tmp_path))
+    assert cdp("validate", "adults", "--project", root)[0] == 0
+    code, _, err = cdp("validate", "adultz", "--project", root)
+    assert code == 2
+    assert "did you mean adults?" in err
+
+
+# -- compile ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_sql_of_a_segment_is_printed_and_nothing_else(cdp, project: Path) -> None:
+    code, out, err = cdp("compile", "adults", "--as-of", "2026-07-01")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "SELECT"
+    assert "clinical.patients" in out
+
+
+def test_compile_as_json_has_the_fingerprint_that_declassification_names(cdp, project: Path) -> None:
+    facts = json.loads(cdp("compile", "adults", "--json")[1])
+    assert list(facts) == ["name", "kind", "sql", "model_sha256"]
+    assert (facts["name"], facts["kind"], len(facts["model_sha256"])) == ("adults", "segment", 64)
+    again = json.loads(cdp("compile", "adults", "--json", "--as-of", "2020-01-01")[1])
+    assert again["sql"] != facts["sql"]
+    assert again["model_sha256"] == facts["model_sha256"]
+
+
+def test_a_name_of_two_kinds_needs_to_say_which(cdp, tmp_path: Path) -> None:
+    root = str(minimal(tmp_path, **{"syncs/adults_mail.yml": SYNC.replace("adults_mail", "adults")}))
+    code, _, err = cdp("compile", "adults", "--project", root)
+    assert code == 2
+    assert "--kind segment or --kind sync" in err
+    for kind in ("segment", "sync"):
+        code, out, _ = cdp("compile", "adults", "--kind", kind, "--project", root, "--json")
+        assert (code, json.loads(out)["kind"]) == (0, kind)
+
+
+# -- plan: what governance refuses never reaches an engine -----------------------------------------------------------------
+
+
+def test_a_refused_sync_has_no_plan_and_every_reason(cdp, tmp_path: Path) -> None:
+    root = refused(tmp_path)
+    code, out, err = cdp("plan", "adults_mail", "--project", str(root), "--json")
+    found = json.loads(out)
+    assert (code, err) == (1, "")
+    assert {key: found[key] for key in ("plan", "sync", "counts", "excluded")} == {
+        "plan": None,
+        "sync": "adults_mail",
+        "counts": None,
+        "excluded": [],
+    }
+    assert "agreement" in {refusal["rule"] for refusal in found["refusals"]}
+    assert not (root / "lake").exists()
+    code, _, err = cdp("plan", "adults_mail", "--project", str(root))
+    assert code == 1
+    assert "[agreement]" in err
+
+
+def test_a_refused_sync_is_an_entry_of_the_list_that_sync_prints(cdp, tmp_path: Path) -> None:
+    code, out, _ = cdp("sync", "--all", "--project", str(refused(tmp_path)), "--json", "--quiet")
+    [run] = json.loads(out)
+    assert code == 1
+    assert (run["run"], run["plan"], run["sync"], run["status"]) == (None, None, "adults_mail", "refused")
+    assert run["error"]["refusals"]
+
+
+def test_several_plans_are_a_list_one_is_an_object(cdp, tmp_path: Path) -> None:
+    root = str(refused(tmp_path))
+    assert isinstance(json.loads(cdp("plan", "adults_mail", "--project", root, "--json")[1]), dict)
+    assert isinstance(json.loads(cdp("plan", "--all", "--project", root, "--json")[1]), list)
+
+
+@pytest.mark.parametrize(
+    ("facts", "undone"),
+    [
+        ({"retryable": 0, "status": "succeeded"}, False),
+        ({"retryable": 0, "status": "nothing"}, False),
+        ({"retryable": 0, "status": "partial"}, False),  # the rest was rejected by the channel
+        ({"retryable": 3, "status": "partial"}, True),
+        ({"retryable": 0, "status": "failed"}, True),
+        ({"retryable": 0, "status": "stopped"}, True),
+    ],
+)
+def test_a_run_fails_when_it_leaves_something_to_do(facts: dict[str, Any], undone: bool) -> None:
+    assert Outcome(facts).undone is undone
+    assert Outcome(facts, boundary.fault(DataError("x"))).undone
+
+
+# -- the error boundary ----------------------------------------------------------------------------------------------------
+
+
+def failing(error: BaseException) -> Callable[[], int]:
+    def program() -> int:
+        secret = MARKER
+        raise error if secret else AssertionError
+
+    return program
+
+
+@pytest.mark.parametrize("argv", [[], ["-v"], ["--json"], ["--json", "-v"]])
+def test_an_error_of_ours_without_its_text(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    assert boundary.run(failing(KeyError(MARKER)), argv) == 1
+    out, err = capsys.readouterr()
+    assert MARKER not in out + err
+    assert "internal error: KeyError in " in (json.loads(out)["error"]["message"] if "--json" in argv else err)
+    assert (f"{Path(__file__).name}:" in err) == ("-v" in argv)
+
+
+def test_a_chained_error_says_nothing_of_its_cause(capsys: pytest.CaptureFixture[str]) -> None:
+    error = DataError("table x is gone", fix="load it")
+    error.__cause__ = ValueError(MARKER)
+    assert boundary.run(failing(error), []) == 1
+    assert capsys.readouterr() == ("", "cdp: table x is gone\n  fix: load it\n")
+
+
+@pytest.mark.parametrize(("error", "code"), [(UsageError("no"), 2), (DataError("no"), 1), (KeyboardInterrupt(), 1)])
+def test_exit_codes(error: BaseException, code: int) -> None:
+    assert boundary.run(failing(error), []) == code
+
+
+# -- output ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_fits_100_columns_and_breaks_no_short_name(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().table(("run", "count", "text"), [("20261122003340_6e7158", 1234567, "word " * 60), ("b", 2, "[red]not markup[/red]")])
+    out, _ = capsys.readouterr()
+    assert max(map(len, out.splitlines())) <= WIDTH
+    assert "20261122003340_6e7158  1,234,567  word" in out
+    assert "[red]not markup[/red]" in out
+    assert "\x1b" not in out
+
+
+def test_a_table_without_rows_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().table(("run",), [], empty="no runs yet")
+    assert capsys.readouterr().out == "no runs yet\n"
+
+
+def test_notes_go_to_standard_error_unless_quiet_and_progress_only_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Output().progress("working") as say:
+        say("still working")
+    Output(quiet=True).note("unheard")
+    Output().note("heard")
+    assert capsys.readouterr() == ("", "heard\n")
+
+
+# -- destinations ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_environment_changes_where_a_destination_is(tmp_path: Path) -> None:
+    mail = load(minimal(tmp_path)).destinations["mail"]
+    elsewhere = Environment(lakehouse="lake", destinations={"mail": DestinationOverride(base_url="http://127.0.0.1:1/x")})
+    assert placed(mail, Environment(lakehouse="lake")) == mail
+    assert placed(mail, elsewhere).base_url == "http://127.0.0.1:1/x"
+    assert placed(mail, elsewhere).http == mail.http
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_a_run_may_touch_what_the_agreement_names_and_loopback_only_in_a_sandbox(tmp_path: Path, sandbox: bool) -> None:
+    project = load(minimal(tmp_path))
+    now = Clock.now(project.timezone)
+    query = govern(project, "adults_mail", clock=now, now=now)
+    egress = target(query, Environment(lakehouse="lake", sandbox=sandbox), project.root).egress
+    assert egress.hosts == {"api.mail.example"}
+    assert egress.paths == ("/v1/",)
+    assert egress.folders == ()
+    assert egress.plaintext_loopback is sandbox
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_sandbox_environment_serves_its_loopback_channels_for_the_run(tmp_path: Path, free_port: int, capsys) -> None:
+    conf = CONF.replace("sandbox: true", f"sandbox: true, destinations: {{mail: {{base_url: 'http://127.0.0.1:{free_port}/mail'}}}}")
+    project = load(minimal(tmp_path, **{"conf/cdp.yml": conf}))
+    destinations, environment = project.destinations.values(), project.environment()
+    with sandboxes(destinations, environment, project.root, Output()):
+        assert listens(free_port)
+        with sandboxes(destinations, environment, project.root, Output()):  # somebody serves: nothing is started
+            assert listens(free_port)
+        assert listens(free_port)
+    assert not listens(free_port)
+    assert capsys.readouterr().err.count("nothing listens") == 1
+    with sandboxes(destinations, environment.model_copy(update={"sandbox": False}), project.root, Output()):
+        assert not listens(free_port)
+
+
+# -- init ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_project_is_the_example_and_in_order(cdp, tmp_path: Path) -> None:
+    made = tmp_path / "mine"
+    assert cdp("init", str(made), "--no-data")[0] == 0
+    for folder in FOLDERS:
+        files = [path.relative_to(example_root()) for path in (example_root() / folder).rglob("*.*") if path.is_file()]
+        assert files
+        assert all((made / path).read_bytes() == (example_root() / path).read_bytes() for path in files if not path.name.startswith("."))
+    assert "/lake/" in (made / ".gitignore").read_text().splitlines()
+    code, out, _ = cdp("validate", "--project", str(made), "--json")
+    assert code == 0, out
+
+
+def test_a_folder_that_holds_something_is_left_alone(cdp, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    code, _, err = cdp("init", str(tmp_path))
+    assert code == 2
+    assert "not empty" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_way_is_left_alone(cdp, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert cdp("init", str(tmp_path / "file"))[0] == 2
+
+
+def test_sample_takes_one_way_of_making_people(cdp, tmp_path: Path) -> None:
+    assert cdp("sample", "--patients", "5", "--changes", "--out", str(tmp_path / "lake"))[0] == 2
+    assert not (tmp_path / "lake").exists()

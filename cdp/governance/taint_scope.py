@@ -33,7 +33,7 @@ class Held(NamedTuple):
     Attributes:
         facts: everything.
         fixed: of these, what stands whatever the value is compared with.
-        bound: of these, what the value may say besides its class, while it is a plain copy of the source's column.
+        bound: of these, the special classes it may hold, while it is a plain copy of the source's column.
             A comparison with reviewed codes narrows this part to what the codes say.
         alone: facts of the column where a row that is not there and `empty` look alike; None if they never do.
         empty: what an aggregate gives when no row passes its own condition: NULL, FALSE or 0.

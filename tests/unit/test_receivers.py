@@ -191,7 +191,7 @@ COVERED = {
 }
 
 
-@pytest.mark.parametrize(("granted", "cls"), itertools.product([*CLASSES, "*", "identifier", "clinical", "cont", ""], CLASSES))
+@pytest.mark.parametrize(("granted", "cls"), list(itertools.product([*CLASSES, "*", "identifier", "clinical", "cont", ""], CLASSES)))
 def test_what_a_grant_covers(granted: str, cls: str) -> None:
     assert TREE.covers([granted], cls) == (cls == "public" or granted in COVERED[cls])
 

@@ -130,9 +130,10 @@ class Refusal:
     fix: str
 
     def __str__(self) -> str:
-        facts = f" (from {', '.join(self.because)})" if self.because else ""
-        cls = f" {self.cls}" if self.cls else ""
-        return f"[{self.rule}] {self.what}:{cls}{facts}: {self.missing}; {self.fix}"
+        what = f"{self.what} says {self.cls}" if self.cls else self.what
+        more = f", and {len(self.because) - 4} more" if len(self.because) > 4 else ""
+        facts = f"\n      from: {', '.join(self.because[:4])}{more}" if self.because else ""
+        return f"[{self.rule}] {what}: {self.missing}{facts}\n      fix: {self.fix}"
 
     def as_json(self) -> dict[str, Any]:
         """The refusal as a JSON object with stable keys."""

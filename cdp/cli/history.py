@@ -51,7 +51,7 @@ def _detail(session: Session, detail: dict[str, Any]) -> None:
 @command("cdp disclosures --key KEY", "cdp disclosures --key KEY --json")
 def disclosures(
     session: Session,
-    key: Annotated[str, typer.Option(metavar="KEY", help="The person's key in the lakehouse, or the one a destination has.")],
+    key: Annotated[str, typer.Option(metavar="KEY", help="The person's key in the lakehouse.")],
 ) -> None:
     """Show everything that was told about a person: to whom, when, under which agreement, why.
 
@@ -62,7 +62,7 @@ def disclosures(
     found = told(session.engine, session.environment.control, key)
     if session.out.as_json:
         return session.out.json(found)
-    columns = ("at (UTC)", "destination", "op", "agreement", "purpose", "what", "run")
+    columns = ("at (UTC)", "destination", "op", "agreement", "purpose", "what")
     fields = ("destination", "op", "agreement", "purpose")
-    rows = [[moment(row["at"]), *(row[field] for field in fields), ", ".join(row["columns"]), row["run"]] for row in found]
+    rows = [[moment(row["at"]), *(row[field] for field in fields), ", ".join(row["columns"])] for row in found]
     return session.out.table(columns, rows, empty="nothing was told about this person")

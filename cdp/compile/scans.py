@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cdp.compile.clock import Clock
     from cdp.compile.conditions import Compiler
 
+Build = Callable[[exp.Expr], exp.Expr]  # a test -> an aggregate over the rows that pass it
 EMPTY_IS_ZERO = frozenset({"count"})
 
 
@@ -98,19 +99,19 @@ class Scan:
     clock: Clock
     role: str
     row: Row
-    columns: dict[object, tuple[str, exp.Expr]] = field(default_factory=dict)
+    columns: dict[object, tuple[str, exp.Expr, Build]] = field(default_factory=dict)
     filters: dict[object, exp.Expr] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
-    def aggregate(self, key: object, label: str, build: Callable[[], exp.Expr]) -> exp.Expr:
-        """A column of this scan: built once for each key, named after its label."""
+    def aggregate(self, key: object, label: str, test: exp.Expr, build: Build) -> exp.Expr:
+        """A column of this scan, one for each key, named after its label: an aggregate over the rows that pass the test."""
         if key not in self.columns:
             name, count = label, 1
             while name in self._names:
                 count += 1
                 name = f"{label}_{count}"
             self._names.add(name)
-            self.columns[key] = (name, build())
+            self.columns[key] = (name, test, build)
         return sql.column(self.name, self.columns[key][0])
 
     def keep(self, key: object, test: exp.Expr) -> exp.Expr:
@@ -119,32 +120,32 @@ class Scan:
 
     def found(self, measure: Measure) -> exp.Expr:
         """Whether the measure has a row."""
-        filter_ = self._filter(measure)
-        return self.aggregate(("found", self._rows(measure)), f"has_{measure.label}", lambda: exp.LogicalOr(this=filter_.copy()))
+        key = ("found", self._rows(measure))
+        return self.aggregate(key, f"has_{measure.label}", self._filter(measure), lambda test: exp.LogicalOr(this=test))
 
     def measured(self, measure: Measure) -> exp.Expr:
         """The measure's aggregate."""
         if measure.verb in ("latest", "earliest"):
             assert measure.of is not None, "a whole row has no value"
             return self.picked(measure, measure.of)
-        filter_ = self._filter(measure)
+        test = self._filter(measure)
         if measure.verb == "count":
-            return self.aggregate(measure, f"count_{measure.label}", lambda: exp.CountIf(this=filter_.copy()))
+            return self.aggregate(measure, f"count_{measure.label}", test, lambda test: exp.CountIf(this=test))
         kind = {"sum": exp.Sum, "avg": exp.Avg, "min": exp.Min, "max": exp.Max}[measure.verb]
         assert measure.of is not None, "the binder asks for `of`"
         of = self._of(measure.of)
-        return self.aggregate(measure, f"{measure.verb}_{measure.of.column}", lambda: _filtered(kind(this=of), filter_))
+        return self.aggregate(measure, f"{measure.verb}_{measure.of.column}", test, lambda test: _filtered(kind(this=of), test))
 
     def picked(self, measure: Measure, column: ColumnRef) -> exp.Expr:
         """A column of the row that the measure picks."""
-        filter_ = self._filter(measure)
         kind = exp.ArgMax if measure.verb == "latest" else exp.ArgMin
         label = f"{measure.verb}_{measure.label}_{column.column}"
         value = self._of(column)
         return self.aggregate(
             ("picked", self._rows(measure), column),
             label,
-            lambda: _filtered(kind(this=value, expression=self._order(measure)), filter_),
+            self._filter(measure),
+            lambda test: _filtered(kind(this=value, expression=self._order(measure)), test),
         )
 
     def _of(self, column: ColumnRef) -> exp.Expr:
@@ -195,12 +196,15 @@ class Scan:
         return exp.Struct(expressions=[*parts, sql.coalesce(key, sql.string(""))])
 
     def select(self) -> exp.Select:
-        """The scan as a CTE."""
+        """The scan as a CTE. A test that every row it reads has passed is not asked again by its aggregates."""
         row, compiler = self.row, self.row.compiler
-        keys = [sql.column(row.alias, theirs) for theirs, _ in self.link.on]
-        outputs = [*keys, *(sql.alias(value, name) for name, value in self.columns.values())]
-        base = compiler.existence(row, self.clock)
         wanted = list(self.filters.values())
+        passed = wanted[0] if len(wanted) == 1 else None
+        keys = [sql.column(row.alias, theirs) for theirs, _ in self.link.on]
+        outputs: list[exp.Expr] = [*keys]
+        for name, test, build in self.columns.values():
+            outputs.append(sql.alias(build(exp.Boolean(this=True) if test is passed else test.copy()), name))
+        base = compiler.existence(row, self.clock)
         if wanted and not any(sql.is_true(test) for test in wanted):
             base.append(sql.some([test.copy() for test in wanted]))
         joins = row.sources()

@@ -264,15 +264,15 @@ def govern(project: Project, name: str, *, clock: Clock, now: Clock) -> Governed
 
 
 def tables_of(project: Project) -> dict[str, TableFacts]:
-    """What every column and every row of every declared table says; two entities of one table add up."""
+    """What every column and every row of every declared table says.
+
+    Two entities of one table add up; the loader sees to it that they say the same of a column that both have.
+    """
     tables: dict[str, TableFacts] = {}
     for entity in project.entities.values():
-        columns = {name: ColumnFacts(column.cls, frozenset(column.may_hold)) for name, column in entity.columns.items()}
         other = tables.get(entity.table)
-        if other is not None:
-            for name, facts in other.columns.items():
-                mine = columns.get(name, facts)
-                columns[name] = ColumnFacts(mine.cls, mine.may_hold | facts.may_hold | ({facts.cls} - {mine.cls}))
+        mine = {name: ColumnFacts(column.cls, frozenset(column.may_hold)) for name, column in entity.columns.items()}
+        columns = {**(other.columns if other else {}), **mine}
         rows = frozenset(entity.rows) | (other.rows if other else frozenset())
         key = frozenset({entity.key}) if other is None or other.key == {entity.key} else frozenset()
         tables[entity.table] = TableFacts(columns, rows, key)

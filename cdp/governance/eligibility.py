@@ -144,7 +144,7 @@ def _latest(
         return exp.Filter(this=exp.Max(this=of(columns.effective)), expression=exp.Where(this=test))
 
     return (
-        scan.aggregate(("granted", name), f"{name}_granted", lambda: last(granted)),
-        scan.aggregate(("denied", name), f"{name}_denied", lambda: last(denied)),
-        scan.aggregate(("undated", name), f"{name}_denied_undated", lambda: exp.LogicalOr(this=undated)),
+        scan.aggregate(("granted", name), f"{name}_granted", granted, last),
+        scan.aggregate(("denied", name), f"{name}_denied", denied, last),
+        scan.aggregate(("undated", name), f"{name}_denied_undated", undated, lambda test: exp.LogicalOr(this=test)),
     )

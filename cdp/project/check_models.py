@@ -25,6 +25,7 @@ def check(project: Project, index: Index) -> None:
         _entity(entity, document, index, control)
         for each, relation in entity.relations.items():
             _relation(relation, ("relations", each), entity, document, project, index)
+    _same_table(project, index)
     for name, trait in project.traits.items():
         _trait(trait, index.sources["trait", name], project, index)
     for name, segment in project.segments.items():
@@ -54,6 +55,20 @@ def _entity(entity: Entity, document: Document, index: Index, control: set[str])
         index.named(document, ("columns", name), name, "column", key=True, reserved=True)
         _column(column, ("columns", name), columns, document, index)
     _roles(entity, document, index)
+
+
+def _same_table(project: Project, index: Index) -> None:
+    """Two entities may read one table, but not say different things of one column: the lower class would win somewhere."""
+    first: dict[tuple[str, str], Entity] = {}
+    for name, entity in project.entities.items():
+        for column, spec in entity.columns.items():
+            other = first.setdefault((entity.table.lower(), column.lower()), entity)
+            said = other.columns.get(column, spec)
+            if (said.cls, set(said.may_hold)) != (spec.cls, set(spec.may_hold)):
+                line, _ = index.sources["entity", other.name].position(("columns", column))
+                message = f"{entity.table}.{column} has another class or `may_hold` in entity {other.name}"
+                hint = f"say the same as {index.sources['entity', other.name].file}:{line}"
+                index.problems.add(index.sources["entity", name], ("columns", column), message, hint=hint)
 
 
 def _times(entity: Entity) -> list[tuple[Path, str]]:

@@ -320,11 +320,12 @@ class LanguageSuite:
     project: ClassVar[Project]
 
     @pytest.fixture(scope="class", autouse=True)
-    def _lakehouse(self, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> None:
+    @classmethod
+    def _lakehouse(cls, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> None:
         for name, rows in tables().items():
             engine.view("rows_to_load", rows)
             engine.create_as(name, "SELECT * FROM rows_to_load")
-        type(self).project = load(write_project(tmp_path_factory.mktemp("language")))
+        cls.project = load(write_project(tmp_path_factory.mktemp("language")))
 
     def _members(self, engine: Engine, name: str) -> str:
         query = compile_segment(self.project, name, Clock.parse(AS_OF, self.project.timezone))

@@ -8,6 +8,8 @@ import pytest
 from cdp.engine import Engine, connect
 from cdp.spec.activation import Environment
 from cdp.testing.engine import EngineSuite
+from cdp.testing.language import LanguageSuite
+from tests.conformance.example import ExampleStory
 from tests.conformance.story import SyncStory
 
 
@@ -20,4 +22,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 class TestSail(EngineSuite, SyncStory):
+    pass
+
+
+class TestSailLanguage(LanguageSuite):
+    pass
+
+
+class TestSailExample(ExampleStory):
     pass

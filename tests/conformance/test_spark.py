@@ -8,6 +8,8 @@ import pytest
 from cdp.engine import Engine, connect
 from cdp.spec.activation import Environment
 from cdp.testing.engine import EngineSuite
+from cdp.testing.language import LanguageSuite
+from tests.conformance.example import ExampleStory
 from tests.conformance.story import SyncStory
 
 pytestmark = pytest.mark.spark
@@ -22,4 +24,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 class TestSpark(EngineSuite, SyncStory):
+    pass
+
+
+class TestSparkLanguage(LanguageSuite):
+    pass
+
+
+class TestSparkExample(ExampleStory):
     pass

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cdp.engine import Engine, connect
+from cdp.spec.activation import Environment
+from tests.conformance.sample import SampleSuite
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = connect(Environment(engine="spark", lakehouse="lake"), root=tmp_path_factory.mktemp("sample"))
+    yield engine
+    engine.close()
+
+
+class TestSampleSpark(SampleSuite):
+    pass

@@ -28,7 +28,7 @@ def connect(environment: Environment, *, root: Path) -> Engine:
     name = environment.engine
     missing = [module for module in NEEDS[name] if find_spec(module) is None]
     if missing:
-        raise EngineError(f"engine {name} needs {', '.join(missing)}", fix=f"pip install 'cdp[{name}]'")
+        raise EngineError(f"engine {name} needs {', '.join(missing)}", fix=f"pip install 'composable-cdp[{name}]'")
     lakehouse = root / environment.lakehouse if environment.lakehouse else None
     try:
         engine: Engine = import_module(f"cdp.engine.{name}").connect(

@@ -206,18 +206,27 @@ class Engine:
         except CdpError:
             raise
         except Exception as error:  # engines raise many unrelated types
-            raise reduce_error(error, what) from None
+            raise reduce_error(error, what, self.lakehouse) from None
 
 
 _MISSING = re.compile(r"TABLE_OR_VIEW_NOT_FOUND|Table not found|DELTA_TABLE_NOT_FOUND|PATH_NOT_FOUND", re.I)
 _COLUMN = re.compile(r"UNRESOLVED_COLUMN|is missing from the schema|cannot resolve attribute", re.I)
 _DISK = re.compile(r"no space left|os error 28|ENOSPC|disk quota", re.I)
+_LOST = re.compile(r"no such file|object at location|FILE_NOT_EXIST|FileNotFoundException", re.I)
 _CONFLICT = re.compile(r"concurrent|conflict|Missing commit file|transaction", re.I)
 
 
-def reduce_error(error: Exception, what: str) -> CdpError:
-    """What went wrong in words of our own: the engine's text may quote values and is only matched, never shown."""
+def reduce_error(error: Exception, what: str, lakehouse: Path | None = None) -> CdpError:
+    """What went wrong in words of our own: the engine's text may quote values and is only matched, never shown.
+
+    Args:
+        error: whatever an engine raised.
+        what: what was being done.
+        lakehouse: the root of the Delta folders, by which a lost file's table is recognised.
+    """
     text = f"{type(error).__name__} {error}"
+    if (lost := _LOST.search(text)) and (table := _table_of(text, lakehouse)):
+        return DataError(f"{table}: a file of the table is gone ({lost[0].lower()})", fix="wait until the table is written, then run again")
     if _DISK.search(text):
         return EngineError(f"no space left while working on {what}", fix="free space and run again; nothing is lost")
     if _MISSING.search(text):
@@ -229,3 +238,9 @@ def reduce_error(error: Exception, what: str) -> CdpError:
     return EngineError(
         f"{what}: the engine failed ({type(error).__name__})", fix="run again with -v; check the types of the columns involved"
     )
+
+
+def _table_of(text: str, lakehouse: Path | None) -> str | None:
+    """The table whose file an engine's text names: a folder of the lakehouse, never a value."""
+    found = re.search(re.escape(str(lakehouse.absolute()).lstrip("/")) + r"/([a-z_]\w*)/([a-z_]\w*)/", text, re.I) if lakehouse else None
+    return f"{found[1]}.{found[2]}" if found else None

@@ -25,7 +25,7 @@ from cdp.governance.taint import Analyst, ColumnFacts, Fact, Relation, TableFact
 from cdp.project.load import Project
 from cdp.project.terms import ColumnRef, Picked
 from cdp.spec.activation import Destination, Output, Sync
-from cdp.spec.model import Entity
+from cdp.spec.model import ColumnType, Entity
 from cdp.spec.policy import Agreement, DeclassifyEntry, Mask, Purpose
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -207,6 +207,7 @@ class Governor:
         query = final.query(f"sync {sync.name}")
         kept_out = people.kept_out(self.project, rules, audience, now)
         consent = policy.consent if audience.needs else None
+        tables = tuple(sorted({*query.tables, *kept_out.tables}))
         decision = Decision(
             destination.name,
             agreement.name,
@@ -225,7 +226,8 @@ class Governor:
             values=tuple(sync.mappings),
             wire_masks=tuple(wires),
             rules=tuple(rule.name for rule in people.applicable(rules, sync.purpose)),
-            tables=tuple(sorted({*query.tables, *kept_out.tables})),
+            tables=tables,
+            declared={table: self._declared(table) for table in tables},
             lookups=query.lookups,
             freshness=(people.freshness(self.project, consent),) if consent else (),
             decision=decision,
@@ -238,6 +240,10 @@ class Governor:
         """The declared class of a mapping's column; empty for what is computed."""
         ref = output.column if isinstance(output, Picked) else output
         return self.project.entities[ref.entity].columns[ref.column].cls if isinstance(ref, ColumnRef) else ""
+
+    def _declared(self, table: str) -> dict[str, ColumnType]:
+        entities = [entity for entity in self.project.entities.values() if entity.table == table]
+        return {name: column.type for entity in entities for name, column in entity.columns.items()}
 
     def _fingerprint(self, sync: Sync, agreement: Agreement, decision: Decision) -> str:
         """SHA-256 over what the decision rests on, not over files: comments and order do not matter."""

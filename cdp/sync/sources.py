@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
 from cdp.engine.base import Engine, quoted
 from cdp.errors import DataError
@@ -10,14 +11,44 @@ from cdp.governance.query import Freshness, GovernedQuery
 
 
 def check(engine: Engine, query: GovernedQuery, now: dt.datetime) -> None:
-    """Register what the query reads and refuse stale consent.
+    """Register what the query reads; refuse tables that are not as declared, and stale consent.
 
     Raises:
-        DataError: a table is missing, or the newest row of a consent table is too old or not there.
+        DataError: a table or column is missing or of another type, or the newest row of a consent table is too old or
+            not there.
     """
     engine.register(tuple(dict.fromkeys((*query.tables, *(f.table for f in query.freshness), query.entity.table))))
+    _check_columns(engine, query)
     for freshness in query.freshness:
         _check_age(engine, freshness, now)
+
+
+# The types of the lakehouse that a declared type may stand for.
+_NUMBERS = ("tinyint", "smallint", "int", "bigint")
+_FITTING: Mapping[str, tuple[str, ...]] = {
+    "string": ("string",),
+    "code": ("string",),
+    "integer": _NUMBERS,
+    "decimal": ("decimal", *_NUMBERS, "float", "double"),
+    "double": ("float", "double", "decimal", *_NUMBERS),
+    "boolean": ("boolean",),
+    "date": ("date",),
+    "timestamp": ("timestamp",),
+}
+
+
+def _check_columns(engine: Engine, query: GovernedQuery) -> None:
+    wrong = []
+    for table, declared in query.declared.items():
+        there = {name.lower(): kind for name, kind in engine.columns(table).items()}
+        for name, kind in declared.items():
+            found = there.get(name.lower())
+            if found is None:
+                wrong.append(f"{table}.{name} is not there")
+            elif found.partition("(")[0] not in _FITTING[kind]:
+                wrong.append(f"{table}.{name} is {found}, declared as {kind}")
+    if wrong:
+        raise DataError(f"the lakehouse is not as declared: {'; '.join(wrong)}", fix="mend the table, or `columns:` of the entity")
 
 
 def _check_age(engine: Engine, freshness: Freshness, now: dt.datetime) -> None:

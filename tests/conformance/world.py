@@ -126,6 +126,7 @@ class World:
             wire_masks=self.masks,
             rules=("deceased", "no_consent"),
             tables=(table,),
+            declared={},
             lookups=self.lookups,
             freshness=(Freshness(f"{self.schema}.consent", "recorded", dt.timedelta(hours=36)),),
             decision=Decision("mailer", "mailer_baa", "care", {"email": ("contact.email",)}, ("member",)),

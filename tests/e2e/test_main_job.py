@@ -83,6 +83,50 @@ def test_a_refusal_gives_every_reason_and_sends_nothing(cdp: Cdp, channel: Sandb
     assert channel.requests("ads_platform") == []
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("columns", "clinical.patients.email is not there"),
+        ("missing", "table clinical.patients not found"),
+        ("empty", "no row"),
+        ("stale", "crm.consents was last recorded"),
+        ("half", "clinical.patients"),
+    ],
+)
+def test_a_lakehouse_that_is_not_as_declared(cdp: Cdp, channel: Sandbox, project: Path, change: str, words: str) -> None:
+    cdp("sync", SYNC)
+    before = held(channel)
+    broken(project, change)
+    said = cdp("sync", SYNC)
+    assert said.code == 1
+    assert words in said.err
+    assert "fix:" in said.err
+    assert "Traceback" not in said.err
+    assert held(channel) == before
+
+
+def broken(project: Path, change: str) -> None:
+    from cdp.engine import connect
+    from cdp.spec.activation import Environment
+
+    engine, clinical = connect(Environment(lakehouse="lake"), root=project), project / "lake" / "clinical"
+    engine.register(["clinical.patients", "crm.consents"])
+    if change == "columns":
+        columns = ", ".join(c for c in engine.columns("clinical.patients") if c != "email")
+        engine.create_as("clinical.other", f"SELECT {columns} FROM clinical.patients")
+        (clinical / "patients").rename(clinical / "away")
+        (clinical / "other").rename(clinical / "patients")
+    elif change == "missing":
+        (clinical / "patients").rename(clinical / "away")
+    elif change == "empty":
+        engine.execute("DELETE FROM crm.consents WHERE TRUE")
+    elif change == "stale":
+        engine.execute("UPDATE crm.consents SET recorded_at = recorded_at - INTERVAL 8 DAYS")
+    else:  # a writer that replaces the folder has taken the files away
+        for file in (clinical / "patients").glob("*.parquet"):
+            file.unlink()
+
+
 # -- faults: the channel ends equal to the segment, under stable idempotency keys --------------------------------------
 
 

@@ -89,6 +89,7 @@ def _broken(cdp: Cdp, project: Path) -> list:  # type: ignore[type-arg]
     patients.rename(patients.with_name("patients_gone"))
     said.append(cdp("sync", "a1c_reminder_email", "-v"))
     assert all(one.code == 1 for one in said)
+    assert "clinical.observations.value is string, declared as decimal" in said[0].err
     assert "clinical.patients" in said[1].err
     return said
 

@@ -353,6 +353,14 @@ def test_a_table_fits_100_columns_and_breaks_no_short_name(capsys: pytest.Captur
     assert "\x1b" not in out
 
 
+def test_many_columns_share_the_width_rather_than_starve_one(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"a_name_of_twenty_{n:03}" for n in range(6)]
+    Output().table(names, [[*names[:5], "external_id, email, first_name, language"]])
+    out, _ = capsys.readouterr()
+    assert max(map(len, out.splitlines())) <= WIDTH
+    assert len(out.splitlines()) <= 8
+
+
 def test_a_table_without_rows_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     Output().table(("run",), [], empty="no runs yet")
     assert capsys.readouterr().out == "no runs yet\n"

@@ -206,7 +206,7 @@ class Scan:
             outputs.append(sql.alias(build(exp.Boolean(this=True) if test is passed else test.copy()), name))
         base = compiler.existence(row, self.clock)
         if wanted and not any(sql.is_true(test) for test in wanted):
-            base.append(sql.some([test.copy() for test in wanted]))
+            base.append(sql.some(wanted))
         joins = row.sources()
         return exp.Select(
             expressions=outputs,

@@ -51,11 +51,14 @@ class Output:
         cells = [list(row) for row in rows]
         if not cells:
             return self.text(empty)
+        widths = [max(len(_cell(row[index])) for row in cells) for index in range(len(columns))]
+        short = [width <= WHOLE for width in widths]
+        needed = sum(width + 2 if whole else WHOLE for width, whole in zip(widths, short, strict=True))
         grid = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
         for index, name in enumerate(columns):
             numeric = all(isinstance(row[index], int) for row in cells)
-            short = all(len(_cell(row[index])) <= WHOLE for row in cells)
-            grid.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=short)
+            whole = short[index] and needed <= WIDTH
+            grid.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
         for row in cells:
             grid.add_row(*(_cell(value) for value in row))
         return _console(sys.stdout).print(grid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -109,3 +110,31 @@ def test_the_wheel_has_the_version_of_the_package(wheel: zipfile.ZipFile) -> Non
     from cdp import __version__
 
     assert Path(wheel.filename or "").name.startswith(f"composable_cdp-{__version__}-py3-none-any")
+
+
+SKIPPING = """
+import pytest
+
+def test_skips_itself():
+    pytest.skip("no network")
+
+@pytest.mark.skipif(True, reason="too small")
+def test_is_skipped(): ...
+
+@pytest.mark.xfail(reason="known")
+def test_fails_as_known():
+    raise AssertionError
+"""
+
+
+@pytest.mark.parametrize(("forbidden", "code", "summary"), [("", 0, "3 skipped, 1 xfailed"), ("1", 1, "1 failed, 1 xfailed, 2 errors")])
+def test_a_skip_is_a_failure_where_ci_forbids_it(tmp_path: Path, forbidden: str, code: int, summary: str) -> None:
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "test_some.py").write_text(SKIPPING)
+    (tmp_path / "test_all.py").write_text("import pytest\npytest.importorskip('no_such_module')\n")
+    words = [sys.executable, "-m", "pytest", "-q", "--continue-on-collection-errors", "-p", "no:cacheprovider", str(tmp_path)]
+    environment = {**os.environ, "CDP_NO_SKIP": forbidden}
+    done = subprocess.run(words, cwd=tmp_path, check=False, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout.splitlines()[-1].split(" in ")[0]) == (code, summary), done.stdout
+    for reason in ("no network", "too small", "no_such_module"):
+        assert (reason in done.stdout) == bool(forbidden)

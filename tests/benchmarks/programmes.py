@@ -12,7 +12,6 @@ from pathlib import Path
 EXAMPLE = Path(__file__).parents[2]
 COPIED = ("conf", "destinations", "governance", "models")
 SEGMENTS_EACH = 5
-SHARED = 2  # segments that all programmes build on
 
 # Five segments that resemble those of the example: nested, over several tables, with windows and a trait.
 PROGRAMME = """\

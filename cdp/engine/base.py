@@ -61,7 +61,7 @@ class Engine:
         session.conf.set("spark.sql.session.timeZone", "UTC")
         if catalog:
             with self._reduced(f"catalog {catalog}"):
-                session.sql(f"USE CATALOG {quoted(catalog)}")
+                session.catalog.setCurrentCatalog(catalog)
 
     def close(self) -> None:
         """End the session; the engine cannot be used any more."""

@@ -9,6 +9,7 @@ from cdp.engine import Engine, connect
 from cdp.spec.activation import Environment
 from cdp.testing.engine import EngineSuite
 from cdp.testing.language import LanguageSuite
+from tests.conformance.catalog import CatalogStory
 from tests.conformance.example import ExampleStory
 from tests.conformance.story import SyncStory
 
@@ -17,6 +18,14 @@ from tests.conformance.story import SyncStory
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     root: Path = tmp_path_factory.mktemp("sail")
     engine = connect(Environment(engine="sail", lakehouse="lake"), root=root)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Engine]:
+    warehouse = {"spark.sql.warehouse.dir": str(tmp_path / "warehouse")}
+    engine = connect(Environment(engine="sail", catalog="sail", spark=warehouse), root=tmp_path)
     yield engine
     engine.close()
 
@@ -30,4 +39,8 @@ class TestSailLanguage(LanguageSuite):
 
 
 class TestSailExample(ExampleStory):
+    pass
+
+
+class TestSailCatalog(CatalogStory):
     pass

@@ -9,6 +9,7 @@ from cdp.engine import Engine, connect
 from cdp.spec.activation import Environment
 from cdp.testing.engine import EngineSuite
 from cdp.testing.language import LanguageSuite
+from tests.conformance.catalog import CatalogStory
 from tests.conformance.example import ExampleStory
 from tests.conformance.story import SyncStory
 
@@ -18,9 +19,15 @@ pytestmark = pytest.mark.spark
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     root: Path = tmp_path_factory.mktemp("spark")
-    engine = connect(Environment(engine="spark", lakehouse="lake"), root=root)
+    warehouse = {"spark.sql.warehouse.dir": str(root / "warehouse")}
+    engine = connect(Environment(engine="spark", lakehouse="lake", spark=warehouse), root=root)
     yield engine
     engine.close()
+
+
+@pytest.fixture
+def catalog(engine: Engine) -> Engine:
+    return connect(Environment(engine="spark", catalog="spark_catalog"), root=Path.cwd())
 
 
 class TestSpark(EngineSuite, SyncStory):
@@ -32,4 +39,8 @@ class TestSparkLanguage(LanguageSuite):
 
 
 class TestSparkExample(ExampleStory):
+    pass
+
+
+class TestSparkCatalog(CatalogStory):
     pass

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cdp.cli.app import build
-from cdp.project.conditions import OPERATORS
+from cdp.project.operators import OPERATORS
 from cdp.spec import Kind
 from cdp.spec.model import VERBS
 from cdp.testing.language import AS_OF, CASES
@@ -68,7 +68,7 @@ def _models(annotation: object) -> list[type[BaseModel]]:
     return [model for part in typing.get_args(annotation) for model in _models(part)]
 
 
-WORDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "date": "date", "Any": "see below", "NoneType": ""}
+WORDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Any": "text", "NoneType": ""}
 
 
 def _type(field: FieldInfo) -> str:

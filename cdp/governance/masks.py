@@ -33,7 +33,7 @@ def has_mechanism(name: str, mask: Mask) -> bool:
     return is_wire(mask) or (mask.kind is None and name in _SQL)
 
 
-def apply_mask(name: str, mask: Mask, value: exp.Expression, cls: str, day: dt.date) -> exp.Expression:
+def apply_mask(name: str, mask: Mask, value: exp.Expr, cls: str, day: dt.date) -> exp.Expr:
     """The masked value.
 
     Args:
@@ -114,24 +114,24 @@ def _given(tree: ClassTree, mask: Mask, cls: str) -> str | None:
 
 
 # ---- the functions ----------------------------------------------------------------------------------------------------
-def _null(mask: Mask, value: exp.Expression, cls: str, day: dt.date) -> exp.Expression:
+def _null(mask: Mask, value: exp.Expr, cls: str, day: dt.date) -> exp.Expr:
     return exp.cast(exp.null(), "string", dialect="spark")  # of a type, for a Delta column has one
 
 
-def _redact(mask: Mask, value: exp.Expression, cls: str, day: dt.date) -> exp.Expression:
+def _redact(mask: Mask, value: exp.Expr, cls: str, day: dt.date) -> exp.Expr:
     """The same text in every row: neither the length nor whether there is a value."""
     return exp.Literal.string(REDACTED)
 
 
-def _last4(mask: Mask, value: exp.Expression, cls: str, day: dt.date) -> exp.Expression:
+def _last4(mask: Mask, value: exp.Expr, cls: str, day: dt.date) -> exp.Expr:
     """The last four characters, of a phone number the last four digits. A text of no more than four would be shown whole: null."""
-    text: exp.Expression = _text(value)
+    text: exp.Expr = _text(value)
     if cls == PHONE or cls.startswith(f"{PHONE}."):
         text = exp.RegexpReplace(this=text, expression=exp.Literal.string("[^0-9]"), replacement=exp.Literal.string(""))
     return _when(exp.GT(this=exp.Length(this=text), expression=_number(4)), exp.Right(this=text.copy(), expression=_number(4)))
 
 
-def _year(mask: Mask, value: exp.Expression, cls: str, day: dt.date) -> exp.Expression:
+def _year(mask: Mask, value: exp.Expr, cls: str, day: dt.date) -> exp.Expr:
     """The year of a date. With `over_89: null`, only if nobody to whom it happened can be older than 89.
 
     That holds for any date, not of birth only: an admission 90 years ago tells an age over 89 as well.
@@ -142,10 +142,10 @@ def _year(mask: Mask, value: exp.Expression, cls: str, day: dt.date) -> exp.Expr
     return _when(exp.GTE(this=year, expression=_number(day.year - OLDEST)), year.copy())
 
 
-def _zip3(mask: Mask, value: exp.Expression, cls: str, day: dt.date) -> exp.Expression:
+def _zip3(mask: Mask, value: exp.Expr, cls: str, day: dt.date) -> exp.Expr:
     """The first three digits of a ZIP code or ZIP+4, null for anything else; 000 for areas of few people. 164.514(b)(2)(i)(B)."""
     text = _text(value)
-    area: exp.Expression = exp.Left(this=text, expression=_number(3))
+    area: exp.Expr = exp.Left(this=text, expression=_number(3))
     if mask.zero:
         few = exp.In(this=area.copy(), expressions=[exp.Literal.string(code) for code in mask.zero])
         area = exp.Case(ifs=[exp.If(this=few, true=exp.Literal.string("000"))], default=area)
@@ -153,7 +153,7 @@ def _zip3(mask: Mask, value: exp.Expression, cls: str, day: dt.date) -> exp.Expr
     return _when(is_zip, area)
 
 
-_SQL: dict[str, Callable[[Mask, exp.Expression, str, dt.date], exp.Expression]] = {
+_SQL: dict[str, Callable[[Mask, exp.Expr, str, dt.date], exp.Expr]] = {
     "null": _null,
     "redact": _redact,
     "last4": _last4,
@@ -163,13 +163,13 @@ _SQL: dict[str, Callable[[Mask, exp.Expression, str, dt.date], exp.Expression]] 
 MECHANISMS = frozenset(_SQL) | WIRE  # names of SQL masks, and the `kind`s of masks of any name
 
 
-def _text(value: exp.Expression) -> exp.Expression:
+def _text(value: exp.Expr) -> exp.Expr:
     return exp.cast(value.copy(), "string", dialect="spark")
 
 
-def _number(number: int) -> exp.Expression:
+def _number(number: int) -> exp.Expr:
     return exp.Literal.number(number)
 
 
-def _when(condition: exp.Expression, value: exp.Expression) -> exp.Expression:
+def _when(condition: exp.Expr, value: exp.Expr) -> exp.Expr:
     return exp.Case(ifs=[exp.If(this=condition, true=value)])

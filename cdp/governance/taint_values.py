@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlglot import exp
 
@@ -110,13 +110,14 @@ class Values:
     # ---- conditions -----------------------------------------------------------------------------------------------
     def _test(self, node: exp.Expr, scope: Scope) -> Taint:
         check(node)
-        left, right = node.args.get("this"), node.args.get("expression")
+        left: exp.Expr = node.args["this"]
+        right: exp.Expr | None = node.args.get("expression")
         if type(left) is exp.Column and type(right) is exp.Column:
             return self.equal(self.column(left, scope).facts, self.column(right, scope).facts)
-        if type(node) is exp.EQ:
+        column: exp.Expr = left
+        literals: Sequence[exp.Expr] = [] if node.args.get("query") else node.expressions
+        if right is not None:
             column, literals = (right, [left]) if type(left) is exp.Literal else (left, [right])
-        else:
-            column, literals = left, [] if node.args.get("query") else node.expressions
         if type(column) is not exp.Column or not all(type(x) is exp.Literal and x.is_string for x in literals):
             return self.value(node, scope)
         return self._narrowed(self.column(column, scope), literals) if literals else self.value(node, scope)
@@ -126,7 +127,7 @@ class Values:
         both = left | right
         return both if left.isdisjoint(self._keys) or right.isdisjoint(self._keys) else self.informative(both)
 
-    def _narrowed(self, held: Held, literals: list[exp.Expr]) -> Taint:
+    def _narrowed(self, held: Held, literals: Sequence[exp.Expr]) -> Taint:
         """`column IN ('a', 'b')` tells no more than these codes do, if every one of them was reviewed."""
         told: set[str] = set()
         for literal in literals:
@@ -300,7 +301,7 @@ def _unit(node: exp.Expr) -> None:
 
 def _default(node: exp.Expr) -> str:
     """FALSE or 0 where that is the one thing COALESCE falls back to."""
-    defaults = node.args.get("expressions") or ()
+    defaults: list[exp.Expr] = node.args.get("expressions") or []
     if len(defaults) != 1:
         return ""
     default = defaults[0]

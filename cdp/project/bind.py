@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cdp.project import conditions, names
+from cdp.project import conditions, measures, names
 from cdp.project.bound import Bound
 from cdp.project.terms import (
     ColumnRef,
@@ -120,14 +120,14 @@ class Binder:
         trait = self.project.traits[name]
         entity = self.project.entities.get(trait.entity)
         place = self.place("trait", name)
-        tree = {key: value for key in (*VERBS, *conditions.MODIFIERS) if (value := getattr(trait, key, None)) is not None}
+        tree = {key: value for key in (*VERBS, *measures.MODIFIERS) if (value := getattr(trait, key, None)) is not None}
         verbs = [verb for verb in VERBS if verb in tree]
         if entity is None or len(verbs) != 1:
             return None  # reported by the loader
         if verbs[0] in ("has", "lacks"):
             hint = "make it a segment, or use count"
             return place.child(verbs[0]).wrong(f"`{verbs[0]}` is a condition, not a value", hint=hint, key=True)
-        return conditions.measure(self, verbs[0], tree, entity, place)
+        return measures.measure(self, verbs[0], tree, entity, place)
 
     def condition(self, tree: Any, entity: Entity | None, at: Place) -> Condition | None:
         """A condition on an entity; None after a problem was reported."""
@@ -149,14 +149,13 @@ def bind(project: Project, problems: Problems) -> Bound:
     for name, entity in project.entities.items():
         at = binder.place("entity", name, "where")
         entities[name] = _own_where(binder, entity, at) if entity.where is not None else None
-    segments = {
-        name: term
-        for name, segment in project.segments.items()
-        if (term := binder.condition(segment.where, project.entities.get(segment.entity), binder.place("segment", name, "where")))
-        is not None
-    }
+    segments = {}
+    for name, segment in project.segments.items():
+        term = binder.condition(segment.where, project.entities.get(segment.entity), binder.place("segment", name, "where"))
+        if term is not None:
+            segments[name] = term
     _refuse_cycles(binder, segments)
-    traits = {name: term for name in project.traits if (term := binder.trait(name, binder.place("trait", name))) is not None}
+    traits = {name: measure for name in project.traits if (measure := binder.trait(name, binder.place("trait", name))) is not None}
     return Bound(entities, segments, traits, _rules(binder), _outputs(binder))
 
 

@@ -20,6 +20,7 @@ class Text(str):
     quoted: bool
 
     def __new__(cls, text: str, quoted: bool = False) -> Text:
+        """A scalar with its source text."""
         self = super().__new__(cls, text)
         self.quoted = quoted
         return self

@@ -131,7 +131,15 @@ def write(root: Path, programmes: int) -> None:
     (root / "models" / "programmes").mkdir()
     reviews = []
     for n in range(programmes):
-        facts = {"n": n, "low": 18 + n % 40, "high": 64 + n % 20, "months": 3 + n % 12, "years": 1 + n % 9, "limit": 6 + n % 5, "count": 1 + n % 3}
+        facts = {
+            "n": n,
+            "low": 18 + n % 40,
+            "high": 64 + n % 20,
+            "months": 3 + n % 12,
+            "years": 1 + n % 9,
+            "limit": 6 + n % 5,
+            "count": 1 + n % 3,
+        }
         (root / "models" / "programmes" / f"p{n}.yml").write_text(PROGRAMME.format(**facts))
         codes = ", ".join(f"{10_000 + 20 * n + i}-{i % 10}" for i in range(20))
         (root / "models" / "value_sets" / f"list_{n}.yml").write_text(VALUE_SET.format(n=n, codes=codes))

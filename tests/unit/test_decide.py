@@ -95,7 +95,7 @@ def test_the_example_passes_with_one_column_for_each_field(tmp_path: Path) -> No
 def test_no_governed_query_is_made_around_the_gate(tmp_path: Path) -> None:
     governed = decided(edited(tmp_path))
     fields = {name: getattr(governed, name) for name in GovernedQuery.__slots__ if name != "_seal"}
-    with pytest.raises(TypeError, match="made by cdp.governance.decide.govern only"):
+    with pytest.raises(TypeError, match=r"made by cdp\.governance\.decide\.govern only"):
         GovernedQuery(**fields)
 
 

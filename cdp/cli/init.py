@@ -33,7 +33,7 @@ def init(
     rows = 0
     if data:
         with Session(replace(session.options, project=folder)) as made:
-            rows = sum(make_sample(made, made.engine).rows.values())
+            rows = sum(make_sample(made, made.open(made.environment, made.root)).rows.values())
     _show(session, folder, rows)
 
 

@@ -74,7 +74,7 @@ def _engine(session: Session, out: Path | None) -> Engine:
     from cdp.spec.activation import Environment
 
     if out is None:
-        return session.engine
+        return session.open(session.environment, session.root)
     return session.open(Environment(lakehouse=str(out)), Path.cwd())
 
 

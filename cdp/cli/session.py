@@ -72,7 +72,17 @@ class Session:
 
     @cached_property
     def engine(self) -> Engine:
-        """The environment's engine over its lakehouse."""
+        """The environment's engine over its lakehouse, which must be there.
+
+        Raises:
+            DataError: the lakehouse's folder is not there.
+        """
+        from cdp.errors import DataError
+
+        lakehouse = self.environment.lakehouse
+        if lakehouse is not None and not (self.root / lakehouse).is_dir():
+            fix = "`cdp sample` makes one to try things out; or mend `lakehouse:` in conf/cdp.yml"
+            raise DataError(f"there is no lakehouse at {self.root / lakehouse}", fix=fix)
         return self.open(self.environment, self.root)
 
     def open(self, environment: Environment, root: Path) -> Engine:

@@ -41,7 +41,7 @@ def run(folder: Path) -> list[Ratio]:
         batches = channel.batches()
         bodies = [(batch.idempotency_key, b'{"contacts":[' + ",".join(json_rows(batch.rows)).encode() + b"]}") for batch in batches]
         connected, applied, bare = best(
-            3,
+            5,
             Prepared(channel.forget, lambda _: channel.connector(batches)),
             Prepared(channel.planned, channel.apply),
             Prepared(channel.forget, lambda _: channel.bare(bodies)),

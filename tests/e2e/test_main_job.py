@@ -105,6 +105,15 @@ def test_a_lakehouse_that_is_not_as_declared(cdp: Cdp, channel: Sandbox, project
     assert held(channel) == before
 
 
+def test_no_lakehouse_is_said_before_anything_is_made(cdp: Cdp, project: Path) -> None:
+    (project / "lake").rename(project / "away")
+    for words in (("plan", SYNC), ("sync", SYNC), ("runs",), ("disclosures", "--key", "x")):
+        said = cdp(*words)
+        assert said.code == 1, words
+        assert f"there is no lakehouse at {project / 'lake'}" in said.err
+    assert not (project / "lake").exists()
+
+
 def broken(project: Path, change: str) -> None:
     from cdp.engine import connect
     from cdp.spec.activation import Environment

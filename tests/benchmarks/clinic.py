@@ -69,8 +69,9 @@ class Clinic:
         self.engine.drop("crm.consents")
         self.engine.create_as(
             "crm.consents",
-            "SELECT concat('c', id) AS consent_id, md5(CAST(id AS STRING)) AS patient_id, 'care_coordination' AS purpose, 'email' AS channel, "
-            "'active' AS status, current_timestamp() - INTERVAL 30 DAYS AS effective_at, CAST(NULL AS TIMESTAMP) AS expires_at, "
+            "SELECT concat('c', id) AS consent_id, md5(CAST(id AS STRING)) AS patient_id, "
+            "'care_coordination' AS purpose, 'email' AS channel, 'active' AS status, "
+            "current_timestamp() - INTERVAL 30 DAYS AS effective_at, CAST(NULL AS TIMESTAMP) AS expires_at, "
             f"current_timestamp() - INTERVAL 1 HOUR AS recorded_at FROM range({count + count // GONE})",
         )
 

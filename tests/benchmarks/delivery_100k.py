@@ -1,7 +1,8 @@
 """100,000 rows of six columns over HTTP to a sandbox in a process of its own, against a bare client with the same bodies.
 
 `connector_100k` makes the bodies from Arrow rows and sends them; `apply_100k` is the whole of applying a plan: the lease, the
-digest verified, disclosures, pseudonyms, delivery, receipts. The bare client does neither: its bodies are made beforehand.
+digest verified, disclosures, pseudonyms, delivery, receipts. The bare client does none of it: its bodies are made
+beforehand.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cdp.connectors.bodies import json_rows
 from cdp.connectors.http import HttpConnector
 from cdp.governance.query import GovernedQuery
 from cdp.sync.apply import apply_plan
+from cdp.sync.ledger import Control
 from cdp.sync.plan import Plan, make_plan
 from tests.benchmarks.clinic import Clinic, opened
 from tests.benchmarks.ratio import Prepared, Ratio, best
@@ -129,10 +131,12 @@ class Channel:
         assert self.held() == ROWS
 
     def planned(self) -> tuple[str, GovernedQuery, Plan]:
-        """A first run's plan, in a control schema of its own."""
+        """A sync's first plan: its control schema is its own, its control tables are there as after any earlier run."""
         self.forget()
         self.runs += 1
         control = f"cdp_{self.runs}"
+        for name in ("disclosures", "leases", "plans", "receipts", "runs", "synced"):
+            Control(self.clinic.engine, control).table(name)
         query = self.clinic.governed(self.now)
         return control, query, make_plan(query, self.clinic.engine, control, now=self.now.instant, as_of=self.now.instant)
 

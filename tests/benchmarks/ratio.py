@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +40,27 @@ class Ratio:
         return {"name": self.name, "ratio": round(self.ratio, 3), "bar": self.bar, "holds": self.holds, **seconds}
 
 
-def best(rounds: int, *sides: Callable[[], object]) -> list[float]:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A side whose `before` is not timed; what it returns is handed to `timed`."""
+
+    before: Callable[[], Any]
+    timed: Callable[[Any], object]
+
+
+Side = Callable[[], object] | Prepared
+
+
+def best(rounds: int, *sides: Side) -> list[float]:
     """The shortest time of each side in seconds.
 
     The sides take turns, so that what else the machine does hits them alike; the first turn of each is not counted.
-    A side may be a pair of functions, `prepared(before, timed)`.
     """
     times = [[_once(side) for side in sides] for _ in range(rounds + 1)]
     return [min(column) for column in zip(*times[1:], strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A side whose `before` is not timed; what it returns is handed to `timed`."""
-
-    before: Callable[[], object]
-    timed: Callable[[object], object]
-
-    def __call__(self) -> object:
-        """Both, for a first look."""
-        return self.timed(self.before())
-
-
-def _once(side: Callable[[], object]) -> float:
+def _once(side: Side) -> float:
     made = side.before() if isinstance(side, Prepared) else None
     gc.collect()
     start = time.perf_counter()

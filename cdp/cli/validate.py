@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,16 +92,27 @@ def check(project: Project, names: Collection[str] | None, *, clock: Clock, now:
     """
     from cdp.compile import compile_segment, compile_trait
     from cdp.governance.decide import Governor
+    from cdp.project import collector
 
     chosen = [[name for name in kind if not names or name in names] for kind in (project.segments, project.traits, project.syncs)]
     segments, traits, syncs = chosen
-    for name in segments:
-        compile_segment(project, name, clock)
-    for name in traits:
-        compile_trait(project, name, clock)
-    governor = Governor.of(project)
-    refusals = tuple((name, reason) for name in syncs for reason in governor.check(name, clock=clock, now=now))
+    with collector.paused():
+        for name in sorted({*segments} - _inside(project, segments, syncs)):
+            compile_segment(project, name, clock)
+        for name in traits:
+            compile_trait(project, name, clock)
+        governor = Governor.of(project)
+        refusals = tuple((name, reason) for name in syncs for reason in governor.check(name, clock=clock, now=now))
+    gc.freeze()  # what was made stays until the process ends; it need not be searched once more then
     return Findings(len(segments), len(traits), len(syncs), refusals=refusals)
+
+
+def _inside(project: Project, segments: Collection[str], syncs: Collection[str]) -> set[str]:
+    """The segments that are compiled inside of one of these segments or syncs."""
+    from cdp.project.bind import segments_of
+
+    nested = {inner for name in segments for inner in segments_of(project.bound.segments[name])}
+    return nested | {project.syncs[name].segment for name in syncs}
 
 
 def _count(number: int, noun: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sqlglot import exp
 
@@ -17,7 +17,6 @@ from cdp.project.terms import (
     ColumnRef,
     Compare,
     Condition,
-    ConsentMissing,
     Every,
     Exists,
     InSegment,
@@ -54,8 +53,8 @@ class Compiler:
     ctes: dict[str, exp.Select] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
     lookups: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
-    consent: exp.Expr | None = None  # true where consent is missing; set while eligibility rules are compiled
     _names: set[str] = field(default_factory=set)
+    _segments: dict[tuple[str, str, Clock, str], exp.Expr] = field(default_factory=dict)
 
     @property
     def periods(self) -> frozenset[str]:
@@ -104,7 +103,7 @@ class Compiler:
             case Negation(of):
                 return sql.negation(self.condition(of, row, clock, role))
             case InSegment(name):
-                return self.condition(self.project.bound.segments[name], row, clock, role)
+                return self._segment(name, row, clock, role)
             case Exists(measure):
                 return row.found(measure, clock, role)
             case IsNull(operand):
@@ -117,9 +116,13 @@ class Compiler:
                 return in_window(self.value(operand, row, clock, role), None, kind, window, clock, self.periods)
             case AgeBetween(birth, low, high, unit, at):
                 return aged_between(row.column(birth, clock), low, high, unit, resolve(at, clock, self.periods))
-            case ConsentMissing():
-                assert self.consent is not None, "consent is asked in eligibility rules only"
-                return self.consent.copy()
+
+    def _segment(self, name: str, row: Row, clock: Clock, role: str) -> exp.Expr:
+        """A segment's condition, compiled once for each place where it is asked."""
+        asked = (name, row.alias, clock, role)
+        if asked not in self._segments:
+            self._segments[asked] = self.condition(self.project.bound.segments[name], row, clock, role)
+        return self._segments[asked]
 
     def value(self, operand: Operand, row: Row, clock: Clock, role: str) -> exp.Expr:
         """An operand's value on a row."""
@@ -169,10 +172,9 @@ def _column(operand: Operand) -> ColumnRef:
 
 
 def _one_of(value: exp.Expr, values: tuple[Value, ...], clock: Clock) -> exp.Expr:
-    literals = [_literal(v, clock) for v in values]
-    if not literals:
-        return exp.Boolean(this=False)
-    return sql.equal(value, literals[0]) if len(literals) == 1 else exp.In(this=value, expressions=literals)
+    if isinstance(value, exp.Column) and all(isinstance(v, str) for v in values):
+        return sql.in_texts(value.table, value.name, cast("tuple[str, ...]", values))
+    return sql.one_of(value, [_literal(v, clock) for v in values])
 
 
 def _comparison(term: Compare, value: exp.Expr, clock: Clock) -> exp.Expr:

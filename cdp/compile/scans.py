@@ -192,7 +192,7 @@ class Scan:
         parts = [moment]
         if measure.ties is not None:
             parts += _tie_order(self.row.column(measure.ties.column, self.clock), measure.ties, latest=measure.verb == "latest")
-        key = exp.Cast(this=sql.column(self.row.alias, self.row.entity.key), to=exp.DataType(this=exp.DataType.Type.TEXT))
+        key = exp.Cast(this=sql.column(self.row.alias, self.row.entity.key), to=sql.TEXT)
         return exp.Struct(expressions=[*parts, sql.coalesce(key, sql.string(""))])
 
     def select(self) -> exp.Select:
@@ -203,7 +203,7 @@ class Scan:
         keys = [sql.column(row.alias, theirs) for theirs, _ in self.link.on]
         outputs: list[exp.Expr] = [*keys]
         for name, test, build in self.columns.values():
-            outputs.append(sql.alias(build(exp.Boolean(this=True) if test is passed else test.copy()), name))
+            outputs.append(sql.alias(build(sql.TRUE if test is passed else test), name))
         base = compiler.existence(row, self.clock)
         if wanted and not any(sql.is_true(test) for test in wanted):
             base.append(sql.some(wanted))
@@ -213,12 +213,12 @@ class Scan:
             from_=exp.From(this=compiler.table(row.entity, row.alias)),
             joins=joins or None,
             where=exp.Where(this=sql.every(base)) if base else None,
-            group=exp.Group(expressions=[key.copy() for key in keys]),
+            group=exp.Group(expressions=keys),
         )
 
 
 def _filtered(aggregate: exp.Expr, test: exp.Expr) -> exp.Expr:
-    return aggregate if sql.is_true(test) else exp.Filter(this=aggregate, expression=exp.Where(this=test.copy()))
+    return aggregate if sql.is_true(test) else exp.Filter(this=aggregate, expression=exp.Where(this=test))
 
 
 def _tie_order(value: exp.Expr, ties: Ties, *, latest: bool) -> list[exp.Expr]:
@@ -226,7 +226,7 @@ def _tie_order(value: exp.Expr, ties: Ties, *, latest: bool) -> list[exp.Expr]:
     kind = ties.column.type
     known = sql.not_null(value) if latest else sql.is_null(value)
     if kind in ("date", "timestamp"):
-        moment = exp.Cast(this=value.copy(), to=exp.DataType(this=exp.DataType.Type.TIMESTAMPTZ))
+        moment = exp.Cast(this=value, to=sql.TIMESTAMP)
         value = exp.Anonymous(this="unix_micros", expressions=[moment])
-    turned = exp.Neg(this=value.copy()) if ties.lowest == latest else value.copy()
+    turned = exp.Neg(this=value) if ties.lowest == latest else value
     return [known, sql.coalesce(turned, sql.number(0))]

@@ -1,7 +1,7 @@
 """The small vocabulary of SQL that the compiler builds from: names, typed literals, two-valued logic.
 
-Values become typed literal nodes, never formatted text. Nodes are built directly: a thousand segments compile
-in well under a second.
+Values become typed literal nodes, never formatted text. Equal names and literals are one node, shared by all trees
+(nobody changes a tree in place), so that a thousand segments compile in about a second.
 """
 
 from __future__ import annotations
@@ -9,25 +9,27 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from functools import cache
+from functools import lru_cache
 
 from sqlglot import exp
 from sqlglot.dialects.spark import Spark
 
 from cdp.project.terms import Value
 
+DATE = exp.DataType(this=exp.DataType.Type.DATE)
+TIMESTAMP = exp.DataType(this=exp.DataType.Type.TIMESTAMPTZ)
+TEXT = exp.DataType(this=exp.DataType.Type.TEXT)
+TRUE, FALSE = exp.Boolean(this=True), exp.Boolean(this=False)
+shared = lru_cache(maxsize=1 << 16)
 
-@cache
-def _quoted(name: str) -> bool:
-    """Words that some engine reserves (`end`, `date`) are quoted."""
-    return name.upper() in Spark.Tokenizer.KEYWORDS or not name.isidentifier()
 
-
+@shared
 def identifier(name: str) -> exp.Identifier:
-    """A name, quoted where it must be."""
-    return exp.Identifier(this=name, quoted=_quoted(name))
+    """A name; words that some engine reserves (`end`, `date`) are quoted."""
+    return exp.Identifier(this=name, quoted=name.upper() in Spark.Tokenizer.KEYWORDS or not name.isidentifier())
 
 
+@shared
 def column(table: str, name: str) -> exp.Column:
     """`table.name`."""
     return exp.Column(this=identifier(name), table=identifier(table))
@@ -47,6 +49,7 @@ def alias(value: exp.Expr, name: str) -> exp.Alias:
     return exp.Alias(this=value, alias=identifier(name))
 
 
+@shared
 def string(text: str) -> exp.Literal:
     """A text."""
     return exp.Literal(this=text, is_string=True)
@@ -59,34 +62,49 @@ def number(value: int | Decimal) -> exp.Expr:
     return exp.Literal(this=format(value, "f") if isinstance(value, Decimal) else str(value), is_string=False)
 
 
+@shared
 def date_literal(day: dt.date) -> exp.Expr:
     """A calendar day."""
-    return exp.Cast(this=string(day.isoformat()), to=exp.DataType(this=exp.DataType.Type.DATE))
+    return exp.Cast(this=string(day.isoformat()), to=DATE)
 
 
+@shared
 def timestamp_literal(moment: dt.datetime) -> exp.Expr:
     """A moment with its offset, so that the hour that comes twice is one of the two."""
     offset = moment.utcoffset()
     if offset is None or offset.seconds % 60:  # local mean times of long ago have offsets that SQL cannot write
         moment = moment.astimezone(dt.UTC)
-    return exp.Cast(this=string(moment.isoformat(sep=" ")), to=exp.DataType(this=exp.DataType.Type.TIMESTAMPTZ))
+    return exp.Cast(this=string(moment.isoformat(sep=" ")), to=TIMESTAMP)
 
 
 def local_day(moment: exp.Expr, zone: str) -> exp.Expr:
     """The calendar day of a timestamp in a time zone; sessions are in UTC."""
     shifted = exp.Anonymous(this="from_utc_timestamp", expressions=[moment, string(zone)])
-    return exp.Cast(this=shifted, to=exp.DataType(this=exp.DataType.Type.DATE))
+    return exp.Cast(this=shifted, to=DATE)
 
 
 def literal(value: Value) -> exp.Expr:
     """A typed literal."""
     if isinstance(value, bool):
-        return exp.Boolean(this=value)
+        return TRUE if value else FALSE
     if isinstance(value, dt.datetime):
         return timestamp_literal(value)
     if isinstance(value, dt.date):
         return date_literal(value)
     return string(value) if isinstance(value, str) else number(value)
+
+
+def one_of(value: exp.Expr, literals: Sequence[exp.Expr]) -> exp.Expr:
+    """`value IN (...)`, plain equality with one literal, false with none."""
+    if len(literals) < 2:
+        return equal(value, literals[0]) if literals else FALSE
+    return exp.In(this=value, expressions=list(literals))
+
+
+@shared
+def in_texts(table: str, name: str, texts: tuple[str, ...]) -> exp.Expr:
+    """A column that is one of several texts: the tests that value sets become, most of them in many segments."""
+    return one_of(column(table, name), [string(text) for text in texts])
 
 
 def every(parts: Iterable[exp.Expr]) -> exp.Expr:
@@ -101,7 +119,7 @@ def some(parts: Iterable[exp.Expr]) -> exp.Expr:
 
 def _chain(parts: Sequence[exp.Expr], kind: type[exp.Connector], empty: bool) -> exp.Expr:
     if not parts:
-        return exp.Boolean(this=empty)
+        return TRUE if empty else FALSE
     if len(parts) == 1:
         return parts[0]
     joined: exp.Expr = _grouped(parts[0], kind)
@@ -142,7 +160,7 @@ def negation(test: exp.Expr) -> exp.Expr:
         return exp.Not(this=test)
     if isinstance(test, exp.Not) and isinstance(test.this, exp.Is):
         return test.this
-    return exp.Not(this=coalesce(test, exp.Boolean(this=False)))
+    return exp.Not(this=coalesce(test, FALSE))
 
 
 def _counts(test: exp.Expr) -> bool:

@@ -30,7 +30,8 @@ class Query:
     """A compiled query.
 
     Attributes:
-        select: the tree; sqlglot prints it in any dialect.
+        select: the tree; sqlglot prints it in any dialect. Its parts are shared where they are equal: read it, or change
+            a copy.
         tables: every `schema.table` it reads.
         lookups: (table, columns) that to-one relations rely on to be unique.
     """
@@ -85,7 +86,7 @@ class Statement:
 
         def replaced(node: exp.Expr) -> exp.Expr:
             path = ".".join(part.name for part in node.parts) if isinstance(node, exp.Column) else None
-            return exp.Paren(this=values[path].copy()) if path is not None else node
+            return exp.Paren(this=values[path]) if path is not None else node
 
         return term.tree.copy().transform(replaced)
 

@@ -79,29 +79,29 @@ def in_window(start: exp.Expr, end: exp.Expr | None, kind: str, window: Window, 
         return sql.every(parts)
     parts.append(_not_after(start, kind, last, clock) if last else sql.not_null(start))
     if first:
-        parts.append(sql.some([sql.is_null(end), _not_before(end.copy(), kind, first, clock)]))
+        parts.append(sql.some([sql.is_null(end), _not_before(end, kind, first, clock)]))
     return sql.every(parts)
 
 
 def _not_before(value: exp.Expr, kind: str, day: dt.date, clock: Clock) -> exp.Expr:
     """The value's local day is `day` or later: for a timestamp a bound on the moment, so that files can be skipped."""
     if kind == "date":
-        return exp.GTE(this=value.copy(), expression=sql.date_literal(day))
-    return exp.GTE(this=value.copy(), expression=sql.timestamp_literal(clock.midnight(max(day, EARLIEST))))
+        return exp.GTE(this=value, expression=sql.date_literal(day))
+    return exp.GTE(this=value, expression=sql.timestamp_literal(clock.midnight(max(day, EARLIEST))))
 
 
 def _not_after(value: exp.Expr, kind: str, day: dt.date, clock: Clock) -> exp.Expr:
     """The value's local day is `day` or earlier."""
     if kind == "date":
-        return exp.LTE(this=value.copy(), expression=sql.date_literal(day))
+        return exp.LTE(this=value, expression=sql.date_literal(day))
     next_day = min(day, LATEST) + dt.timedelta(days=1)
-    return exp.LT(this=value.copy(), expression=sql.timestamp_literal(clock.midnight(max(next_day, EARLIEST))))
+    return exp.LT(this=value, expression=sql.timestamp_literal(clock.midnight(max(next_day, EARLIEST))))
 
 
 def happened(moment: exp.Expr, kind: str, clock: Clock) -> exp.Expr:
     """Whether a row exists at the clock: its time is not later, or not known."""
     bound = sql.date_literal(clock.day) if kind == "date" else sql.timestamp_literal(clock.instant)
-    return sql.some([sql.is_null(moment), exp.LTE(this=moment.copy(), expression=bound)])
+    return sql.some([sql.is_null(moment), exp.LTE(this=moment, expression=bound)])
 
 
 def aged_between(birth: exp.Expr, low: int | None, high: int | None, unit: Literal["years", "months"], day: dt.date) -> exp.Expr:
@@ -111,5 +111,5 @@ def aged_between(birth: exp.Expr, low: int | None, high: int | None, unit: Liter
     """
     tests: list[exp.Expr] = [exp.LTE(this=birth, expression=sql.date_literal(shift(day, unit, -(low or 0))))]
     if high is not None:
-        tests.append(exp.GT(this=birth.copy(), expression=sql.date_literal(shift(day, unit, -(high + 1)))))
+        tests.append(exp.GT(this=birth, expression=sql.date_literal(shift(day, unit, -(high + 1)))))
     return sql.every(tests)

@@ -62,7 +62,7 @@ def kept_out(project: Project, eligibility: Eligibility, audience: Audience, now
     tests = _tests(statement, eligibility, audience, now)
     statement.column(SUBJECT, statement.key())
     statement.column(RULE, rule_column(statement, eligibility, audience, now))
-    statement.keep(sql.some([test.copy() for _, test in tests]))
+    statement.keep(sql.some([test for _, test in tests]))
     return statement.query(f"{audience.sync.name} eligibility")
 
 
@@ -70,8 +70,10 @@ def _tests(statement: Statement, eligibility: Eligibility, audience: Audience, n
     tests = []
     for rule in applicable(eligibility, audience.sync.purpose):
         term = statement.project.bound.rules[eligibility.entity, rule.name]
-        asks_consent = isinstance(term, ConsentMissing)
-        test = consent_missing(statement, audience, now) if asks_consent else statement.test(term, now, ROLE)
+        if isinstance(term, ConsentMissing):  # noqa: SIM108  the types follow the branches
+            test = consent_missing(statement, audience, now)
+        else:
+            test = statement.test(term, now, ROLE)
         if rule.unknown == "keep_out":
             test = sql.coalesce(test, exp.Boolean(this=True))
         tests.append((rule.name, test))
@@ -99,10 +101,10 @@ def _missing(statement: Statement, consent: Consent, name: str, audience: Audien
     """One kind of consent. The latest effective record wins; a tie of yes and no is no; an undated no is no."""
     semantics = consent.semantics[name]
     granted, denied, undated = _latest(statement, consent, name, semantics, audience, now)
-    newer = sql.some([sql.is_null(denied), exp.GT(this=granted.copy(), expression=denied.copy())])
+    newer = sql.some([sql.is_null(denied), exp.GT(this=granted, expression=denied)])
     given = sql.every([sql.not_null(granted), newer, sql.negation(undated)])
     if _may_be_unknown(consent, semantics, audience):
-        unheard = sql.every([sql.is_null(granted.copy()), sql.is_null(denied.copy()), sql.negation(undated.copy())])
+        unheard = sql.every([sql.is_null(granted), sql.is_null(denied), sql.negation(undated)])
         given = sql.some([given, unheard])
     return sql.negation(given)
 
@@ -136,9 +138,9 @@ def _latest(
         kind = statement.project.entities[consent.entity].columns[columns.expires].type
         bound = sql.date_literal(now.day) if kind == "date" else sql.timestamp_literal(now.instant)
         yes.append(sql.some([sql.is_null(of(columns.expires)), exp.GT(this=of(columns.expires), expression=bound)]))
-    granted = sql.every([about.copy(), *yes])
-    denied = sql.every([about.copy(), sql.negation(sql.every([test.copy() for test in yes]))])
-    undated = sql.every([denied.copy(), sql.is_null(of(columns.effective))])
+    granted = sql.every([about, *yes])
+    denied = sql.every([about, sql.negation(sql.every(yes))])
+    undated = sql.every([denied, sql.is_null(of(columns.effective))])
 
     def last(test: exp.Expr) -> exp.Expr:
         return exp.Filter(this=exp.Max(this=of(columns.effective)), expression=exp.Where(this=test))

@@ -15,6 +15,7 @@ from cdp.project.bound import Bound
 from cdp.project.terms import (
     ColumnRef,
     Condition,
+    ConsentMissing,
     Constant,
     Every,
     Exists,
@@ -48,11 +49,10 @@ class Place:
     document: Document
     path: Path
     periods: tuple[str, ...] = ()
-    rules: bool = False  # inside an eligibility rule, where `consent: missing` may stand
 
     def child(self, *keys: str | int) -> Place:
         """A place further inside."""
-        return Place(self.problems, self.document, (*self.path, *keys), self.periods, self.rules)
+        return Place(self.problems, self.document, (*self.path, *keys), self.periods)
 
     def wrong(self, message: str, *, value: str | None = None, valid: Iterable[str] = (), hint: str = "", key: bool = False) -> None:
         """Report a problem here. Returns None, so that `return at.wrong(...)` ends a binding."""
@@ -79,9 +79,9 @@ class Binder:
         spans = tuple(f"{which}_{span}" for which in ("this", "last", "next") for span in ("week", "month", "quarter", "year"))
         return (*self.project.config.periods, *spans)
 
-    def place(self, kind: str, name: str, *path: str | int, rules: bool = False) -> Place:
+    def place(self, kind: str, name: str, *path: str | int) -> Place:
         """A place in the document that declares something."""
-        return Place(self.problems, self.project.sources[kind, name], path, self.periods, rules)
+        return Place(self.problems, self.project.sources[kind, name], path, self.periods)
 
     def traits_of(self, entity: str) -> tuple[str, ...]:
         """The names of an entity's traits."""
@@ -176,15 +176,24 @@ def _plain(term: Condition) -> bool:
     return isinstance(operand, ColumnRef) and not operand.hops
 
 
-def _rules(binder: Binder) -> dict[tuple[str, str], Condition]:
-    bound = {}
+def _rules(binder: Binder) -> dict[tuple[str, str], Condition | ConsentMissing]:
+    bound: dict[tuple[str, str], Condition | ConsentMissing] = {}
     for name, eligibility in binder.project.policy.eligibility.items():
-        entity = binder.project.entities.get(name)
         for index, rule in enumerate(eligibility.rules):
-            at = binder.place("eligibility", name, "rules", index, "when", rules=True)
-            if (term := binder.condition(rule.when, entity, at)) is not None:
+            at = binder.place("eligibility", name, "rules", index, "when")
+            term = _rule(binder, rule.when, binder.project.entities.get(name), at)
+            if term is not None:
                 bound[name, rule.name] = term
     return bound
+
+
+def _rule(binder: Binder, tree: Any, entity: Entity | None, at: Place) -> Condition | ConsentMissing | None:
+    """A rule's condition; `{consent: missing}` stands for what the sync's purpose and channel ask."""
+    if not (isinstance(tree, dict) and "consent" in tree and entity is not None and "consent" not in names.names_of(binder, entity)):
+        return binder.condition(tree, entity, at)
+    if len(tree) > 1 or tree["consent"] != "missing":
+        return at.wrong("consent is a rule of its own: `when: {consent: missing}`", hint="make two rules of it")
+    return ConsentMissing()
 
 
 def _outputs(binder: Binder) -> dict[tuple[str, str], Output]:

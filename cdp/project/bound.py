@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cdp.project.terms import Condition, Measure, Output
+from cdp.project.terms import Condition, ConsentMissing, Measure, Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Bound:
     entities: Mapping[str, Condition | None]
     segments: Mapping[str, Condition]
     traits: Mapping[str, Measure]
-    rules: Mapping[tuple[str, str], Condition]
+    rules: Mapping[tuple[str, str], Condition | ConsentMissing]
     outputs: Mapping[tuple[str, str], Output]
 
 

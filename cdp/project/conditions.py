@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdp.project.measures import LATER, measured
 from cdp.project.operators import conjunction, test
-from cdp.project.terms import Condition, ConsentMissing, Every, InSegment, Negation, Some
+from cdp.project.terms import Condition, Every, InSegment, Negation, Some
 from cdp.spec.model import VERBS, Entity
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ def _keyed(binder: Binder, key: str, tree: Any, entity: Entity, at: Place) -> Co
         return Negation(inner) if inner is not None else None
     if key == "segment":
         return _segment(binder, tree, entity, at)
-    if key == "consent" and at.rules:
-        return ConsentMissing() if tree == "missing" else at.wrong("`consent` knows one word", value=str(tree), valid=["missing"])
     return test(binder, key, tree, entity, at)
 
 

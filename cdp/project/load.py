@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cdp.project import check_activation, check_models, check_policy, codes
+from cdp.project import check_activation, check_models, check_policy, codes, collector
 from cdp.project.bind import bind
 from cdp.project.files import CONFIG, files, find_root
 from cdp.project.index import NEEDED, Index
@@ -41,7 +39,7 @@ def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
         ProjectError: carries every problem of every file.
     """
     problems = Problems()
-    with _without_collection():
+    with collector.paused():
         project = _read(root.resolve(), problems)
         index = Index(project.sources, problems)
         check_models.check(project, index)
@@ -50,18 +48,6 @@ def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
         bound = bind(project, problems)
     problems.raise_if_any()
     return replace(project, bound=bound)
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Pause the garbage collector: a load makes a hundred thousand objects that stay, and searching them doubles its time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _read(root: Path, problems: Problems) -> Project:

@@ -184,10 +184,10 @@ class AgeBetween:
 
 @dataclass(frozen=True, slots=True)
 class ConsentMissing:
-    """What the sync's purpose and channel ask for is not on record. Only in eligibility rules."""
+    """What the sync's purpose and channel ask for is not on record. It is a rule of its own."""
 
 
-Condition = Every | Some | Negation | InSegment | Compare | OneOf | IsNull | InWindow | Exists | AgeBetween | ConsentMissing
+Condition = Every | Some | Negation | InSegment | Compare | OneOf | IsNull | InWindow | Exists | AgeBetween
 
 
 @dataclass(frozen=True, slots=True)

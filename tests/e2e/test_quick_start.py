@@ -44,11 +44,19 @@ def test_a_missing_lakehouse_is_named_with_the_fix(cdp: Cdp, project: Path, word
     found: dict[str, Any] = said.json[0] if isinstance(said.json, list) else said.json
     assert said.code == 1
     assert found["error"]["kind"] == "DataError"
-    assert "clinical.patients" in found["error"]["message"]
+    assert str(project / "lake") in found["error"]["message"]
     assert "cdp sample" in found["error"]["fix"]
 
 
-def test_the_notebook_runs_as_it_stands(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    [notebook] = (project / "notebooks").glob("*.py")
+def test_every_notebook_runs_as_it_stands(cdp: Cdp, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cdp("sync", SYNC)
+    shown = {path.stem: _run(path, capsys) for path in (project / "notebooks").glob("*.py")}
+    assert "deliver it: cdp apply" in shown.pop("look_before_you_plan")
+    assert "nothing was sent yet" not in shown["explore_runs"]
+    assert SYNC in shown.pop("explore_runs")
+    assert not shown
+
+
+def _run(notebook: Path, capsys: pytest.CaptureFixture[str]) -> str:
     runpy.run_path(str(notebook), run_name="__main__")
-    assert "deliver it: cdp apply" in capsys.readouterr().out
+    return capsys.readouterr().out

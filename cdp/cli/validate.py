@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,7 +102,6 @@ def check(project: Project, names: Collection[str] | None, *, clock: Clock, now:
             compile_trait(project, name, clock)
         governor = Governor.of(project)
         refusals = tuple((name, reason) for name in syncs for reason in governor.check(name, clock=clock, now=now))
-    gc.freeze()  # what was made stays until the process ends; it need not be searched once more then
     return Findings(len(segments), len(traits), len(syncs), refusals=refusals)
 
 

@@ -1,7 +1,7 @@
 """The difference between what a destination should have and what it has acknowledged, as SQL.
 
-Keys and hashes are compared first; columns are joined for what changed only. Three tables of a plan:
-`members` (who is in the segment, narrow), `changes` (keys that differ), and the rows that will leave.
+Keys and hashes are compared first; columns are joined for what changed only. Two tables of a plan: `changes` (keys
+that differ, and who is left out), and the rows that will leave.
 """
 
 from __future__ import annotations
@@ -51,40 +51,47 @@ class Shape:
 
 
 def members(query: GovernedQuery, types: Mapping[str, str]) -> str:
-    """One row a member of the segment: subject, key, content hash, and the rule that keeps the person out."""
-    return f"SELECT {_narrow(query, types)} FROM ({query.select.sql('spark')}) AS g"
+    """One row a member of the segment: key, content hash, the rule that keeps the person out, and whether nobody is named."""
+    named = f"g.{quoted(RULE)} AS rule, g.{quoted(SUBJECT)} IS NULL AS nobody"
+    return f"SELECT {_compared(query, types)}, {named} FROM ({query.select.sql('spark')}) AS g"
 
 
-def _narrow(query: GovernedQuery, types: Mapping[str, str]) -> str:
-    return (
-        f"CAST(g.{quoted(SUBJECT)} AS STRING) AS subject, {encoding.key(query.keys, types)} AS key, "
-        f"{encoding.content(query, types)} AS content, g.{quoted(RULE)} AS rule"
-    )
+def _compared(query: GovernedQuery, types: Mapping[str, str]) -> str:
+    return f"{encoding.key(query.keys, types)} AS key, {encoding.content(query, types)} AS content"
 
 
-def changes(members_table: str, acknowledged: str) -> str:
-    """Every key that is not as it should be: `op`, the content wanted, and the seq it builds on.
+def changes(members: str, acknowledged: str) -> str:
+    """Every key that is not as it should be, and who is left out: all that a plan counts, from one look at the sources.
 
-    A key that several people have, or a row without a subject, is `invalid`: not sent, and what was
-    acknowledged under that key stays as it is.
+    `op` is add, change, remove, `invalid` or `left_out`. A key that several people have, or a row without a
+    subject, is invalid: not sent, and what was acknowledged under that key stays as it is. People who are left out are
+    one row for each rule (`left_out`), those without a key one row for the empty word; `n` counts them.
+
+    Args:
+        members: SQL of the segment's members, from `members`.
+        acknowledged: SQL of the acknowledged state.
     """
     return f"""
 WITH both AS (
-  SELECT key, content AS want, 1 AS n, subject IS NULL AS bad, CAST(NULL AS BIGINT) AS have, CAST(NULL AS BIGINT) AS base
-  FROM {members_table} WHERE rule IS NULL AND key IS NOT NULL
+  SELECT CASE WHEN m.rule IS NULL THEN m.key END AS key,
+    CASE WHEN m.key IS NULL OR m.rule IS NOT NULL THEN COALESCE(m.rule, '') END AS left_out,
+    m.content AS want, 1 AS n, m.nobody, CAST(NULL AS BIGINT) AS have, CAST(NULL AS BIGINT) AS base
+  FROM ({members}) AS m
   UNION ALL
-  SELECT a.key, CAST(NULL AS BIGINT), 0, FALSE, a.content, a.seq FROM ({acknowledged}) AS a
+  SELECT a.key, CAST(NULL AS STRING), CAST(NULL AS BIGINT), 0, FALSE, a.content, a.seq FROM ({acknowledged}) AS a
 ), keys AS (
-  SELECT key, MAX(want) AS want, SUM(n) AS n, BOOL_OR(bad) AS bad, MAX(have) AS have, MAX(base) AS base FROM both GROUP BY key
+  SELECT key, left_out, MAX(want) AS want, SUM(n) AS n, BOOL_OR(nobody) AS nobody, MAX(have) AS have, MAX(base) AS base
+  FROM both GROUP BY key, left_out
 ), named AS (
-  SELECT key, want AS content, base, n, CASE
-      WHEN n > 1 OR bad THEN 'invalid'
+  SELECT key, left_out, want AS content, base, n, have IS NOT NULL AS held, CASE
+      WHEN left_out IS NOT NULL THEN 'left_out'
+      WHEN n > 1 OR (n = 1 AND nobody) THEN 'invalid'
       WHEN n = 1 AND have IS NULL THEN 'add'
       WHEN n = 1 AND want <> have THEN 'change'
       WHEN n = 0 AND have IS NOT NULL THEN 'remove' END AS op
   FROM keys
 )
-SELECT op, key, content, base, n FROM named WHERE op IS NOT NULL"""
+SELECT op, key, left_out, content, base, n, held FROM named WHERE op IS NOT NULL"""
 
 
 def rows(
@@ -102,7 +109,8 @@ def rows(
     """
     upserts = [op for op in ("add", "change") if op in parts]
     outputs = ", ".join(f"g.{quoted(name)} AS {stored}" for stored, name in shape.names.items())
-    wide = f"SELECT {_narrow(query, types)}, {outputs} FROM ({query.select.sql('spark')}) AS g"
+    subject = f"CAST(g.{quoted(SUBJECT)} AS STRING) AS subject, g.{quoted(RULE)} AS rule"
+    wide = f"SELECT {subject}, {_compared(query, types)}, {outputs} FROM ({query.select.sql('spark')}) AS g"
     sources = []
     if "remove" in parts:
         nothing = ", ".join(f"CAST(NULL AS {kind})" for kind in shape.kinds.values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,6 +138,23 @@ def make_plan(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the diff counted.
+
+    Attributes:
+        keys: how many keys of each op.
+        excluded: each rule, in order, and how many it keeps out.
+        invalid: people without a key, without a subject, or with a key that others have too.
+        invalid_held: keys of those that the destination holds.
+    """
+
+    keys: Counter[str]
+    excluded: tuple[tuple[str, int], ...]
+    invalid: int
+    invalid_held: int
+
+
 class _Maker:
     """One plan in the making; `attempt` is its story."""
 
@@ -150,39 +168,40 @@ class _Maker:
     def attempt(self) -> Plan | None:
         """The plan, or None when a table changed between the diff and reading the values."""
         plan_id = f"{self.now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
-        table, members, changes = (rows_table(self.ledger, plan_id) + suffix for suffix in ("", "_members", "_changes"))
+        table = rows_table(self.ledger, plan_id)
+        changes = f"{table}_changes"
         try:
             at = state.known(self.ledger, self.query.sync.name)
             acknowledged = state.acknowledged(self.ledger, self.query.sync.name, at)
-            self.engine.create_as(members, diff.members(self.query, self.types))
-            self.engine.create_as(changes, diff.changes(members, acknowledged))
-            excluded, eligible, keyless = self._membership(members)
-            ops = self._ops(changes)
-            parts = self._parts(ops)
+            self.engine.create_as(changes, diff.changes(diff.members(self.query, self.types), acknowledged))
+            found = self._found(changes)
+            parts = self._parts(found)
             chunks = self._store(table, changes, acknowledged, parts)
-            if sum(c.rows for c in chunks) != sum(ops.get(op, (0, 0))[0] for op in parts):
+            if sum(c.rows for c in chunks) != sum(found.keys[op] for op in parts):
                 self.engine.drop(table)
                 return None
         finally:
-            self.engine.drop(members)
             self.engine.drop(changes)
-        return self._plan(plan_id, at, excluded, self._counts(ops, parts, eligible, keyless), chunks, acknowledged)
+        held = self.engine.value(f"SELECT COUNT(content) FROM ({acknowledged}) AS a", what="the acknowledged state") if at.last else 0
+        return self._plan(plan_id, at, found, parts, held, chunks)
 
-    def _membership(self, members: str) -> tuple[tuple[tuple[str, int], ...], int, int]:
-        """How many each rule keeps out, how many may be told, and how many of those have no key."""
-        statement = f"SELECT rule, COUNT(*) AS n, COUNT_IF(key IS NULL) AS keyless FROM {members} GROUP BY rule"
-        found = {row["rule"]: (row["n"], row["keyless"]) for row in self.engine.query(statement, what=members).to_pylist()}
-        excluded = tuple((rule, found.get(rule, (0, 0))[0]) for rule in self.query.rules)
-        return excluded, *found.get(None, (0, 0))
+    def _found(self, changes: str) -> _Found:
+        """Counts the changes."""
+        statement = f"SELECT op, left_out, COUNT(*) AS keys, SUM(n) AS people, COUNT_IF(held) AS held FROM {changes} GROUP BY op, left_out"
+        counted = self.engine.query(statement, what=changes).to_pylist()
+        left_out = {row["left_out"]: int(row["people"]) for row in counted if row["op"] == "left_out"}
+        ops = [row for row in counted if row["op"] != "left_out"]
+        invalid = [row for row in ops if row["op"] == "invalid"]
+        return _Found(
+            keys=Counter({row["op"]: row["keys"] for row in ops}),
+            excluded=tuple((rule, left_out.get(rule, 0)) for rule in self.query.rules),
+            invalid=left_out.get("", 0) + sum(int(row["people"]) for row in invalid),
+            invalid_held=sum(row["held"] for row in invalid),
+        )
 
-    def _ops(self, changes: str) -> dict[str, tuple[int, int]]:
-        """Keys and rows of each op."""
-        statement = f"SELECT op, COUNT(*) AS keys, SUM(n) AS n FROM {changes} GROUP BY op"
-        return {row["op"]: (row["keys"], int(row["n"])) for row in self.engine.query(statement, what=changes).to_pylist()}
-
-    def _parts(self, ops: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    def _parts(self, found: _Found) -> dict[str, int]:
         """The ops that the mode sends, each with the number of chunks of its kind: removals, or all others."""
-        sent = {op: ops[op][0] for op in diff.MODES[self.query.sync.mode] if op in ops}
+        sent = {op: found.keys[op] for op in diff.MODES[self.query.sync.mode] if found.keys[op]}
         upserts = sum(count for op, count in sent.items() if op != "remove")
         return {op: -(-(count if op == "remove" else upserts) // diff.CHUNK_ROWS) for op, count in sent.items()}
 
@@ -195,23 +214,16 @@ class _Maker:
         keys = self.engine.value(f"SELECT COUNT(DISTINCT _key) FROM {table}", what=table)
         return chunks if keys == sum(c.rows for c in chunks) else ()
 
-    def _counts(self, ops: Mapping[str, tuple[int, int]], parts: Mapping[str, int], eligible: int, keyless: int) -> dict[str, int]:
-        sent = {op: ops[op][0] if op in parts else 0 for op in ("add", "change", "remove")}
-        skipped = sum(ops[op][0] for op in ("add", "change") if op in ops and op not in parts)
-        invalid = ops.get("invalid", (0, 0))[1] + keyless
-        return {**sent, "unchanged": eligible - invalid - skipped - sent["add"] - sent["change"], "invalid": invalid, "skipped": skipped}
+    def _counts(self, found: _Found, parts: Mapping[str, int], held: int) -> dict[str, int]:
+        """What the plan would do. Of the keys that are held, those that nothing was found about are as they should be."""
+        sent = {op: found.keys[op] if op in parts else 0 for op in ("add", "change", "remove")}
+        skipped = sum(found.keys[op] for op in ("add", "change") if op not in parts)
+        unchanged = held - found.keys["change"] - found.keys["remove"] - found.invalid_held
+        return {**sent, "unchanged": unchanged, "invalid": found.invalid, "skipped": skipped}
 
-    def _plan(
-        self,
-        plan_id: str,
-        at: state.Known,
-        excluded: tuple[tuple[str, int], ...],
-        counts: dict[str, int],
-        chunks: tuple[Chunk, ...],
-        acknowledged: str,
-    ) -> Plan:
+    def _plan(self, plan_id: str, at: state.Known, found: _Found, parts: Mapping[str, int], held: int, chunks: tuple[Chunk, ...]) -> Plan:
+        counts, excluded = self._counts(found, parts, held), found.excluded
         size = sum(n for _, n in excluded) + sum(n for name, n in counts.items() if name != "remove")
-        held = self.engine.value(f"SELECT COUNT(content) FROM ({acknowledged}) AS a", what="the acknowledged state") if at.last else 0
         rules = guards.effective(self.query.sync.guards, self.defaults)
         broken = guards.check(rules, counts, known=held, segment=size, source=sources.rows(self.engine, self.query.entity.table))
         facts: dict[str, Any] = {

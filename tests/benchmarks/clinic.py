@@ -87,6 +87,7 @@ class Clinic:
         members = diff.members(query, self.engine.types(query.select))
         values = {
             "sync": f"'{query.sync.name}'",
+            "subject": "key",
             "op": "'add'",
             "run": "'first'",
             "seq": "monotonically_increasing_id() + 1",

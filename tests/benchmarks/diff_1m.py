@@ -43,12 +43,10 @@ class Ours:
 
     def diff(self) -> dict[str, int]:
         """Who should be there, what differs from what was acknowledged, and how many of each kind."""
-        engine, control, members, changes = self.clinic.engine, self.clinic.control, f"{SCHEMA}.bench_members", f"{SCHEMA}.bench_changes"
+        engine, control, changes = self.clinic.engine, self.clinic.control, f"{SCHEMA}.bench_changes"
         acknowledged = state.acknowledged(control, self.bare.sync.name, state.known(control, self.bare.sync.name))
-        engine.create_as(members, diff.members(self.bare, self.types))
-        engine.create_as(changes, diff.changes(members, acknowledged))
+        engine.create_as(changes, diff.changes(diff.members(self.bare, self.types), acknowledged))
         counted = engine.query(f"SELECT op, COUNT(*) AS n FROM {changes} GROUP BY op").to_pylist()
-        engine.drop(members)
         engine.drop(changes)
         return {row["op"]: row["n"] for row in sorted(counted, key=lambda row: row["op"])}
 

@@ -48,10 +48,15 @@ def _codes(path: Path, file: str, problems: Problems) -> tuple[str, ...] | None:
             return None
         column = header.index("code")
         for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
             code = row[column].strip() if len(row) > column else ""
-            if code:
+            if len(row) != len(header):
+                hint = "commas part cells; put text that holds one in quotes"
+                problems.add(file, (), f"cells: {len(row)}, under a header of {len(header)}", hint=hint, at=(rows.line_num, 1))
+            elif code:
                 found[code] = None
-            elif any(cell.strip() for cell in row):
+            else:
                 problems.add(file, (), "a row without a code", at=(rows.line_num, 1))
             if len(problems) - before == MAX_PROBLEMS:
                 break

@@ -45,7 +45,8 @@ def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
         check_models.check(project, index)
         check_policy.check(project, index)
         check_activation.check(project, index, frozenset(connectors) if connectors is not None else None)
-        bound = bind(project, problems)
+        # Periods, units and code systems stand in the configuration: without it every use of one would look like a mistake.
+        bound = bind(project, problems) if project.config.name else project.bound
     problems.raise_if_any()
     return replace(project, bound=bound)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -28,9 +29,11 @@ class Fault:
     problems: tuple[Problem, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
-    def say(self) -> None:
-        """Print it for a person."""
-        print(f"cdp: {self.text}", file=sys.stderr)
+    def say(self, about: Sequence[str] = ()) -> None:
+        """Print it for a person; `about` names the syncs that it ended, where the text does not."""
+        words = re.findall(r"\w+", self.message)
+        names = ", ".join(name for name in about if name not in words)
+        print(f"cdp: {names}: {self.text}" if names else f"cdp: {self.text}", file=sys.stderr)
 
     def as_json(self) -> dict[str, Any]:
         """The fault as a JSON object with stable keys."""

@@ -20,7 +20,7 @@ Kind = Literal["segment", "trait", "sync"]
 @command("cdp compile a1c_overdue", "cdp compile a1c_reminder_email --as-of 2026-07-01", "cdp compile a1c_overdue --dialect databricks")
 def compile(
     session: Session,
-    name: Annotated[str, typer.Argument(help="A segment, trait or sync.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A segment, trait or sync.")],
     dialect: Annotated[Literal["spark", "databricks"], typer.Option(help="The SQL to print; the engines run spark.")] = "spark",
     kind: Annotated[Kind | None, typer.Option(help="Which one is meant, when several kinds have the name.")] = None,
 ) -> None:

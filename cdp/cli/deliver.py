@@ -22,13 +22,14 @@ def chosen(session: Session, syncs: Sequence[str] | None, every: bool) -> list[s
     """The syncs that a command is about, in the order given.
 
     Raises:
-        UsageError: none is named, or one is not declared.
+        UsageError: none is named, one is not declared, or --env or --as-of cannot be.
     """
     declared = session.project.syncs
     if bool(syncs) == every:
         said = "both named syncs and --all are given" if syncs else "no sync is named"
         raise UsageError(said, fix=f"name some of {', '.join(sorted(declared)) or '(none declared)'}; or say --all")
     known("sync", syncs or (), declared)
+    _ = session.environment, session.clock  # what --env or --as-of cannot mean is a wrong call, not a failed sync
     return list(dict.fromkeys(syncs)) if syncs else sorted(declared)
 
 

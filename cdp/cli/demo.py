@@ -46,11 +46,12 @@ mappings: {email: email, zip: zip}
 @command("cdp demo", "cdp demo /tmp/demo")
 def demo(
     session: Session,
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="A new folder, or one that an earlier demo made.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or one that an earlier demo made.")] = Path("demo"),
 ) -> None:
-    """Tell the main job as a story, on synthetic patients and a local channel: about half a minute.
+    """Tell the main job as a story, on sample patients.
 
-    Each command is shown with what came back. The project that it makes stays, to go on with.
+    It takes about half a minute, with a channel on this machine. Each command is shown with what came back. The project
+    that it makes stays, to go on with.
     """
     if folder.exists() and not (folder / MARK).exists():
         raise UsageError(f"{folder} is there, and no demo made it", fix="name a new folder")
@@ -100,7 +101,7 @@ def _next_day(story: _Story) -> str:
 
 
 def _refusal(story: _Story) -> None:
-    story.say("Somebody adds a sync to an ads platform: no agreement, paid for by a device maker, names and addresses in clear.")
+    story.say("Somebody adds a sync to an ads platform: no agreement, paid for by a device maker, record numbers in clear.")
     path = Path("syncs", "lookalike_audience.yml")
     story.write(path, ADS)
     story.run("plan", "lookalike_audience", expect=1)

@@ -17,18 +17,22 @@ COUNTS = ("delivered", "rejected", "retryable", "withheld")
 @command("cdp runs", "cdp runs --sync a1c_reminder_email --limit 5", "cdp runs RUN --json")
 def runs(
     session: Session,
-    run: Annotated[str | None, typer.Argument(help="A run; default: a list of the latest.")] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run; default: a list of the latest.")] = None,
     sync: Annotated[str | None, typer.Option(metavar="SYNC", help="Only the runs of this sync.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
 ) -> None:
-    """List past runs, or show one: its counts, its errors, who was left out and why."""
+    """List past runs, or show one in detail.
+
+    Of one: its counts, its error, who was left out by which rule, and what the channel answered.
+    """
     from cdp.sync.history import list_runs, run_detail
 
-    known("sync", [sync] if sync else [], session.project.syncs)
     if run:
         detail = run_detail(session.engine, session.environment.control, run)
         return session.out.json(detail) if session.out.as_json else _detail(session, detail)
     found = list_runs(session.engine, session.environment.control, sync=sync, limit=limit)
+    if sync and not found:  # one that was renamed or removed keeps its history
+        known("sync", [sync], session.project.syncs)
     if session.out.as_json:
         return session.out.json(found)
     columns = ("run", "sync", "status", *COUNTS)
@@ -37,8 +41,12 @@ def runs(
 
 def _detail(session: Session, detail: dict[str, Any]) -> None:
     out = session.out
-    shown = ("run", "sync", "destination", "plan", "status", "started", "at", "as_of", "actor", "planned", *COUNTS)
-    out.facts({name: detail.get(name) for name in shown})
+    shown = ("run", "sync", "destination", "plan", "status")
+    ended = detail["at"] if detail["status"] != "running" else None
+    times = {"started (UTC)": detail["started"], "ended (UTC)": ended, "as of": detail["as_of"]}
+    who = ("actor", "planned", *COUNTS)
+    said = {what: moment(text) for what, text in times.items() if text}
+    out.facts({name: detail[name] for name in shown} | said | {name: detail[name] for name in who})
     if error := detail["error"]:
         out.text(f"\nerror: {error['message']}")
     out.text("\nleft out of the audience, by the first rule that says so")
@@ -53,9 +61,9 @@ def disclosures(
     session: Session,
     key: Annotated[str, typer.Option(metavar="KEY", help="The person's key in the lakehouse.")],
 ) -> None:
-    """Show everything that was told about a person: to whom, when, under which agreement, why.
+    """Show what was told about a person.
 
-    This is the accounting that 45 CFR 164.528 asks for.
+    To whom, when, what, under which agreement and for which purpose. This is the accounting that 45 CFR 164.528 asks for.
     """
     from cdp.sync.history import disclosures as told
 

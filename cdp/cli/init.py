@@ -23,7 +23,7 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
     data: Annotated[bool, typer.Option("--data/--no-data", help="Build the sample lakehouse too.")] = True,
 ) -> None:
-    """Make a new project from the example, with a lakehouse of sample patients.
+    """Make a new project from the example, with sample data.
 
     The patients are synthetic (Synthea); the newest of their events falls on today, or on `--as-of`.
     """

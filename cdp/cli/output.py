@@ -45,7 +45,10 @@ class Output:
             sys.stderr.write(text + "\n")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> None:
-        """Rows under headings, at most 100 characters wide; numbers stand to the right. Without rows: `empty`."""
+        """Rows under headings, at most 100 characters wide; numbers stand to the right. Without rows: `empty`.
+
+        On a terminal too narrow for its short cells a table keeps its width: a name that is cut cannot be copied.
+        """
         from rich.table import Table
 
         cells = [list(row) for row in rows]
@@ -61,7 +64,11 @@ class Output:
             grid.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
         for row in cells:
             grid.add_row(*(_cell(value) for value in row))
-        return _console(sys.stdout).print(grid)
+        console = _console(sys.stdout)
+        console.width = max(console.width, min(needed, WIDTH))
+        with console.capture() as printed:
+            console.print(grid)
+        return self.text("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
     def facts(self, values: Mapping[str, object]) -> None:
         """Names and values, one pair a line."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
+from cdp.cli.boundary import Fault
 from cdp.cli.channel import sandboxes
 from cdp.cli.command import command
 from cdp.cli.deliver import Outcome, applied, chosen, planned, synced
 from cdp.cli.output import Output, moment
 from cdp.cli.session import Session
 
-Syncs = Annotated[list[str] | None, typer.Argument(metavar="[SYNC]...", help="Syncs by name.")]
+Syncs = Annotated[list[str] | None, typer.Argument(metavar="SYNC", help="Syncs by name.")]
 Every = Annotated[bool, typer.Option("--all", help="Every sync of the project; one that fails does not stop the others.")]
 
 
@@ -28,6 +29,8 @@ def plan(session: Session, syncs: Syncs = None, every: Every = False) -> None:
     for name in chosen(session, syncs, every):
         outcomes.append(planned(session, name))
         if not session.out.as_json:
+            if len(outcomes) > 1:
+                session.out.text()
             _show_plan(session.out, outcomes[-1])
     if session.out.as_json:
         found = [outcome.as_json() for outcome in outcomes]
@@ -80,8 +83,9 @@ def _show_plan(out: Output, outcome: Outcome) -> None:
     for guard in facts["guards"]:
         out.text(f"breaks the guard {guard['guard']}: {guard['limit']}, found {guard['found']}")
     changes = sum(facts["counts"][op] for op in ("add", "change", "remove"))
-    deliver = f"deliver it: cdp apply {facts['plan']}\n" if changes else "nothing to deliver\n"
-    return out.text("" if facts["guards"] else deliver)
+    if facts["guards"]:
+        return out.text("so it cannot be applied; if it is right, change the guard in the sync's YAML and plan again")
+    return out.text(f"deliver it: cdp apply {facts['plan']}" if changes else "nothing to deliver")
 
 
 def _show_runs(out: Output, outcomes: Sequence[Outcome]) -> None:
@@ -90,8 +94,26 @@ def _show_runs(out: Output, outcomes: Sequence[Outcome]) -> None:
     else:
         columns = ("sync", "status", "delivered", "rejected", "retryable", "withheld", "run")
         out.table(columns, [[outcome.facts[column] for column in columns] for outcome in outcomes])
+        _show_faults(outcomes)
         for outcome in outcomes:
-            if outcome.fault:
-                outcome.fault.say()
+            _show_rest(out, outcome.facts)
     if any(outcome.undone for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _show_faults(outcomes: Sequence[Outcome]) -> None:
+    """Each fault once, with the syncs that it ended where there are several."""
+    ended: dict[str, tuple[Fault, list[str]]] = {}
+    for outcome in outcomes:
+        if outcome.fault:
+            ended.setdefault(outcome.fault.text, (outcome.fault, []))[1].append(outcome.facts["sync"])
+    for fault, syncs in ended.values():
+        fault.say(syncs if len(outcomes) > 1 else ())
+
+
+def _show_rest(out: Output, facts: Mapping[str, Any]) -> None:
+    """What a channel did not take, and where its answers stand."""
+    left = {"rejected by the channel": facts["rejected"], "left for the next run": facts["retryable"]}
+    said = [f"{count:,} {what}" for what, count in left.items() if count]
+    if said:
+        out.note(f"{facts['sync']}: {', '.join(said)}; what it answered: cdp runs {facts['run']}")

@@ -27,7 +27,7 @@ def sample(
     source: Annotated[Path | None, typer.Option(metavar="DIR", help="Load Synthea's CSV files from here instead.")] = None,
     changes: Annotated[bool, typer.Option("--changes", help="Let a day pass in a sample that is there.")] = False,
 ) -> None:
-    """Make a sample lakehouse of Delta tables, or let a day pass in one.
+    """Make a sample lakehouse, or let a day pass in one.
 
     Nothing is overwritten. Rows that cannot be typed go to a quarantine table with the reason. The newest event falls
     on today, or on `--as-of`. A day that passes brings new patients and addresses, results, a death, a consent withdrawn.

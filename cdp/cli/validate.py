@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 @command("cdp validate", "cdp validate a1c_reminder_email", "cdp validate --json | jq .refusals")
 def validate(
     session: Session,
-    names: Annotated[list[str] | None, typer.Argument(help="Segments, traits and syncs; default: all.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Segments, traits and syncs; default: all.")] = None,
 ) -> None:
-    """Check every file and reference, compile every segment and trait, govern every sync. Touches no data.
+    """Check, compile and govern everything; touch no data.
 
-    All problems and all refusals are shown at once; any of them makes the exit code 1.
+    Every file and reference is checked, every segment and trait compiled, every sync governed. All problems of the files
+    are shown at once, and without any all refusals; each of them makes the exit code 1.
     """
     with session.out.progress("reading the project") as say:
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from cdp.cli import boundary
 from cdp.cli.app import COMMANDS, main
@@ -20,6 +21,7 @@ from cdp.cli.channel import placed, sandboxes, target
 from cdp.cli.deliver import Outcome
 from cdp.cli.example import FOLDERS, example_root
 from cdp.cli.output import WIDTH, Output
+from cdp.cli.plan import _show_runs
 from cdp.compile.clock import Clock
 from cdp.errors import DataError, UsageError
 from cdp.governance.decide import govern
@@ -128,7 +130,10 @@ def test_what_stands_after_the_command_wins(cdp, project: Path) -> None:
         ("compile", "adults", "--dialect", "oracle"),
         ("plan",),
         ("plan", "adults_mail", "--all"),
+        ("plan", "adults_mail", "--as-of", "2026-13-45"),
+        ("plan", "adults_mail", "--env", "nowhere"),
         ("sync",),
+        ("sync", "--all", "--as-of", "soon"),
     ],
 )
 def test_a_wrong_call_exits_2_and_says_what_to_do(cdp, project: Path, words: tuple[str, ...]) -> None:
@@ -320,6 +325,20 @@ def failing(error: BaseException) -> Callable[[], int]:
     return program
 
 
+def test_one_fault_of_several_syncs_is_said_once_and_names_them(capsys: pytest.CaptureFixture[str]) -> None:
+    fault = boundary.fault(DataError("the table is gone", fix="bring it back"))
+    facts = {"status": "failed", "delivered": 0, "rejected": 0, "retryable": 0, "withheld": 0, "run": None}
+    with pytest.raises(typer.Exit):
+        _show_runs(Output(), [Outcome({"sync": name, **facts}, fault) for name in ("one", "two")])
+    assert capsys.readouterr().err == "cdp: one, two: the table is gone\n  fix: bring it back\n"
+
+
+def test_rows_that_did_not_get_through_lead_to_the_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"sync": "one", "status": "partial", "delivered": 5, "rejected": 2, "retryable": 0, "withheld": 0, "run": "R1"}
+    _show_runs(Output(), [Outcome(facts)])
+    assert capsys.readouterr().err == "one: 2 rejected by the channel; what it answered: cdp runs R1\n"
+
+
 @pytest.mark.parametrize("argv", [[], ["-v"], ["--json"], ["--json", "-v"]])
 def test_an_error_of_ours_without_its_text(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     assert boundary.run(failing(KeyError(MARKER)), argv) == 1
@@ -359,6 +378,18 @@ def test_many_columns_share_the_width_rather_than_starve_one(capsys: pytest.Capt
     out, _ = capsys.readouterr()
     assert max(map(len, out.splitlines())) <= WIDTH
     assert len(out.splitlines()) <= 8
+
+
+def test_a_terminal_too_narrow_cuts_no_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    Output().table(("run", "sync", "status"), [["20261122014302_5fe23a", "a1c_reminder_email", "succeeded"]])
+    assert "20261122014302_5fe23a  a1c_reminder_email  succeeded" in capsys.readouterr().out
+
+
+def test_lines_of_a_table_end_where_their_text_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().table(("name", "what"), [["a", "x"], ["b", "long"]])
+    assert capsys.readouterr().out == "name  what\na     x\nb     long\n"
 
 
 def test_a_table_without_rows_says_so(capsys: pytest.CaptureFixture[str]) -> None:

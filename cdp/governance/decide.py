@@ -276,12 +276,13 @@ def tables_of(project: Project) -> dict[str, TableFacts]:
     """
     tables: dict[str, TableFacts] = {}
     for entity in project.entities.values():
-        other = tables.get(entity.table)
+        table = entity.table.lower()  # `Clinical.patients` is the same table
+        other = tables.get(table)
         mine = {name: ColumnFacts(column.cls, frozenset(column.may_hold)) for name, column in entity.columns.items()}
         columns = {**(other.columns if other else {}), **mine}
         rows = frozenset(entity.rows) | (other.rows if other else frozenset())
         key = frozenset({entity.key}) if other is None or other.key == {entity.key} else frozenset()
-        tables[entity.table] = TableFacts(columns, rows, key)
+        tables[table] = TableFacts(columns, rows, key)
     return tables
 
 
@@ -317,7 +318,7 @@ def contract(sync: Sync, destination: Destination, purpose: Purpose, agreement: 
         missing = f"purpose {sync.purpose} is not told over {destination.channel} (it is over {', '.join(purpose.channels)})"
         yield Refusal("channel", what, "", (), missing, "use another purpose or destination")
     if sync.funded_by not in purpose.funded_by:
-        missing = f"paid by {sync.funded_by!r}, purpose {sync.purpose} allows {', '.join(purpose.funded_by)}"
+        missing = f"paid by {sync.funded_by!r}, purpose {sync.purpose} may be paid by: {', '.join(purpose.funded_by)}"
         fix = "what a third party pays for is marketing: 45 CFR 164.501, 164.508(a)(3)"
         yield Refusal("funding", f"sync {sync.name}", "", (), missing, fix)
     if agreement is None:

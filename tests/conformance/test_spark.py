@@ -19,8 +19,9 @@ pytestmark = pytest.mark.spark
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     root: Path = tmp_path_factory.mktemp("spark")
-    warehouse = {"spark.sql.warehouse.dir": str(root / "warehouse")}
-    engine = connect(Environment(engine="spark", lakehouse="lake", spark=warehouse), root=root)
+    # Queries over a handful of rows take longer to generate code for than to run.
+    settings = {"spark.sql.warehouse.dir": str(root / "warehouse"), "spark.sql.codegen.wholeStage": "false"}
+    engine = connect(Environment(engine="spark", lakehouse="lake", spark=settings), root=root)
     yield engine
     engine.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -71,7 +72,7 @@ def run(program: Callable[[], int | None], argv: Sequence[str]) -> int:
 
 
 def fault(error: Exception, trace: bool = False) -> Fault:
-    """What is shown of an error. Only errors of ours and of the command line keep their text.
+    """What is shown of an error. Only errors of ours and of the command line keep their text; of a file, its path.
 
     Args:
         error: any exception.
@@ -80,6 +81,9 @@ def fault(error: Exception, trace: bool = False) -> Fault:
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         return _fault("UsageError", error.format_message(), f"see `{context.command_path if context else 'cdp'} --help`")
+    if isinstance(error, OSError) and error.errno and isinstance(error.filename, str | os.PathLike):
+        fix = "free the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check that the path is there and may be read and written"
+        return _fault("FileError", f"{error.filename}: {os.strerror(error.errno)}", f"{fix}, then run again")
     if not isinstance(error, CdpError):
         return _internal(error, trace)
     problems = error.problems if isinstance(error, ProjectError) else ()

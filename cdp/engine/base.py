@@ -212,6 +212,7 @@ class Engine:
 _MISSING = re.compile(r"TABLE_OR_VIEW_NOT_FOUND|Table not found|DELTA_TABLE_NOT_FOUND|PATH_NOT_FOUND", re.I)
 _COLUMN = re.compile(r"UNRESOLVED_COLUMN|is missing from the schema|cannot resolve attribute", re.I)
 _DISK = re.compile(r"no space left|os error 28|ENOSPC|disk quota", re.I)
+_DENIED = re.compile(r"permission denied|os error 13\b|AccessControlException|read-only file system|os error 30\b", re.I)
 _LOST = re.compile(r"no such file|object at location|FILE_NOT_EXIST|FileNotFoundException", re.I)
 _CONFLICT = re.compile(r"concurrent|conflict|Missing commit file|transaction", re.I)
 
@@ -229,6 +230,8 @@ def reduce_error(error: Exception, what: str, lakehouse: Path | None = None) -> 
         return DataError(f"{table}: a file of the table is gone ({lost[0].lower()})", fix="wait until the table is written, then run again")
     if _DISK.search(text):
         return EngineError(f"no space left while working on {what}", fix="free space and run again; nothing is lost")
+    if _DENIED.search(text):
+        return EngineError(f"{what}: this user may not read or write it", fix="correct the permissions of the lakehouse, then run again")
     if _MISSING.search(text):
         return DataError(f"{what}: a table is not there, or is being replaced", fix="check the lakehouse, then run again")
     if _COLUMN.search(text):

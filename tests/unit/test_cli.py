@@ -348,6 +348,15 @@ def test_an_error_of_ours_without_its_text(capsys: pytest.CaptureFixture[str], a
     assert (f"{Path(__file__).name}:" in err) == ("-v" in argv)
 
 
+def test_a_file_that_cannot_be_written_is_named(cdp, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = cdp("init", str(tmp_path / "file" / "clinic"), "--no-data")
+    assert code == 1
+    assert str(tmp_path / "file") in err
+    assert "Not a directory" in err
+    assert "internal error" not in err
+
+
 def test_a_chained_error_says_nothing_of_its_cause(capsys: pytest.CaptureFixture[str]) -> None:
     error = DataError("table x is gone", fix="load it")
     error.__cause__ = ValueError(MARKER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -54,7 +55,6 @@ class Compiler:
     tables: set[str] = field(default_factory=set)
     lookups: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
     _names: set[str] = field(default_factory=set)
-    _segments: dict[tuple[str, str, Clock, str], exp.Expr] = field(default_factory=dict)
 
     @property
     def periods(self) -> frozenset[str]:
@@ -70,14 +70,18 @@ class Compiler:
         self.tables.add(entity.table)
         return sql.table(entity.table, alias)
 
-    def unique(self, name: str) -> str:
-        """A name that no other CTE of the statement has."""
+    def unique(self, name: str, taken: Collection[str] = ()) -> str:
+        """A name for a CTE that no other CTE, no entity (the alias of a row) and none of the taken names has."""
         chosen, count = name, 1
-        while chosen in self._names:
+        while chosen in self._names or chosen in self.project.entities or chosen in taken:
             count += 1
             chosen = f"{name}_{count}"
         self._names.add(chosen)
         return chosen
+
+    def is_cte(self, name: str) -> bool:
+        """Whether a CTE has this name."""
+        return name in self._names
 
     def existence(self, row: Row, clock: Clock) -> list[exp.Expr]:
         """Which rows of an entity exist at all: its own `where`, and nothing later than the clock."""
@@ -103,7 +107,7 @@ class Compiler:
             case Negation(of):
                 return sql.negation(self.condition(of, row, clock, role))
             case InSegment(name):
-                return self._segment(name, row, clock, role)
+                return row.segment(name, clock, role)
             case Exists(measure):
                 return row.found(measure, clock, role)
             case IsNull(operand):
@@ -116,13 +120,6 @@ class Compiler:
                 return in_window(self.value(operand, row, clock, role), None, kind, window, clock, self.periods)
             case AgeBetween(birth, low, high, unit, at):
                 return aged_between(row.column(birth, clock), low, high, unit, resolve(at, clock, self.periods))
-
-    def _segment(self, name: str, row: Row, clock: Clock, role: str) -> exp.Expr:
-        """A segment's condition, compiled once for each place where it is asked."""
-        asked = (name, row.alias, clock, role)
-        if asked not in self._segments:
-            self._segments[asked] = self.condition(self.project.bound.segments[name], row, clock, role)
-        return self._segments[asked]
 
     def value(self, operand: Operand, row: Row, clock: Clock, role: str) -> exp.Expr:
         """An operand's value on a row."""

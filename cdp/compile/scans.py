@@ -35,7 +35,15 @@ class Row:
     alias: str
     joins: list[exp.Join] = field(default_factory=list)
     scans: dict[tuple[Link, Clock, str], Scan] = field(default_factory=dict)
-    _hops: dict[str, Entity] = field(default_factory=dict)
+    _hops: dict[tuple[str, Link, Clock], str] = field(default_factory=dict)
+    _segments: dict[tuple[str, Clock, str], exp.Expr] = field(default_factory=dict)
+
+    def segment(self, name: str, clock: Clock, role: str) -> exp.Expr:
+        """A segment's condition on this row, compiled once: what it joins and scans belongs to this row only."""
+        asked = (name, clock, role)
+        if asked not in self._segments:
+            self._segments[asked] = self.compiler.condition(self.compiler.project.bound.segments[name], self, clock, role)
+        return self._segments[asked]
 
     def column(self, ref: ColumnRef, clock: Clock) -> exp.Expr:
         """The column, over left joins where it stands behind to-one relations."""
@@ -46,16 +54,24 @@ class Row:
         return sql.column(here, ref.column)
 
     def _hop(self, hop: Link, here: str, path: str, clock: Clock) -> str:
-        name = path if path != self.alias else f"{path}_"
-        if name not in self._hops:
+        """The alias of the row that a relation leads to from `here`; another clock reads it once more."""
+        asked = (here, hop, clock)
+        if asked not in self._hops:
             target = self.compiler.entity(hop.entity)
-            self._hops[name] = target
+            name = self._hops[asked] = self._alias(path)
             self.compiler.lookups.add((target.table, tuple(theirs for theirs, _ in hop.on)))
             there = Row(self.compiler, target, name)
             tests: list[exp.Expr] = [sql.equal(sql.column(name, theirs), sql.column(here, mine)) for theirs, mine in hop.on]
             tests += self.compiler.existence(there, clock)
             self.joins.append(exp.Join(this=self.compiler.table(target, name), side="LEFT", on=sql.every(tests)))
             self.joins.extend(there.joins)
+        return self._hops[asked]
+
+    def _alias(self, path: str) -> str:
+        """A name for a joined row that is not the one of this row, of another joined row or of a CTE."""
+        taken, name = {self.alias, *self._hops.values()}, path
+        while name in taken or self.compiler.is_cte(name):
+            name += "_"
         return name
 
     def measure(self, measure: Measure, clock: Clock, role: str) -> exp.Expr:
@@ -76,7 +92,7 @@ class Row:
         key = (link, clock, role)
         if key not in self.scans:
             target = self.compiler.entity(link.entity)
-            name = self.compiler.unique(f"{role}_{link.name}" if role else f"from_{link.name}")
+            name = self.compiler.unique(f"{role}_{link.name}" if role else f"from_{link.name}", self._hops.values())
             self.scans[key] = Scan(name, link, clock, role, Row(self.compiler, target, target.name))
         return self.scans[key]
 
@@ -102,6 +118,9 @@ class Scan:
     columns: dict[object, tuple[str, exp.Expr, Build]] = field(default_factory=dict)
     filters: dict[object, exp.Expr] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._names.update(theirs for theirs, _ in self.link.on)  # outputs too
 
     def aggregate(self, key: object, label: str, test: exp.Expr, build: Build) -> exp.Expr:
         """A column of this scan, one for each key, named after its label: an aggregate over the rows that pass the test."""

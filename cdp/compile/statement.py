@@ -22,6 +22,7 @@ from cdp.project.terms import ColumnRef, Condition, Constant, Formula, Output
 from cdp.spec.model import Entity
 
 T = TypeVar("T")
+FINGERPRINTED = ((2000, 1, 1), (2001, 8, 16), (2004, 3, 15))  # years, months and weeks of different lengths lie before them
 SAID = "said"  # the role of scans whose values leave; scans that decide who is in have none
 
 
@@ -164,10 +165,14 @@ def segment_statement(project: Project, segment: str, clock: Clock) -> Statement
 
 
 def model_sha256(project: Project, name: str, kind: Literal["segment", "trait", "sync"] = "segment") -> str:
-    """The fingerprint of a model's meaning: SHA-256 (hex) of its SQL at a fixed moment, so that the day does not matter."""
-    clock = Clock(dt.datetime(2000, 1, 1, 12, tzinfo=ZoneInfo(project.timezone)))
-    query = {"segment": compile_segment, "trait": compile_trait, "sync": compile_sync}[kind](project, name, clock)
-    return hashlib.sha256(query.select.sql("spark").encode()).hexdigest()
+    """The fingerprint of a model's meaning: SHA-256 (hex) of its SQL at fixed moments, so that the day does not matter.
+
+    At one moment two rules may look alike: a month and 31 days, `as_of` and that very day. Not at all of these.
+    """
+    compiled = {"segment": compile_segment, "trait": compile_trait, "sync": compile_sync}[kind]
+    clocks = [Clock(dt.datetime(*day, 12, tzinfo=ZoneInfo(project.timezone))) for day in FINGERPRINTED]
+    texts = [compiled(project, name, clock).select.sql("spark") for clock in clocks]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def _known(kind: str, name: str, among: Mapping[str, T]) -> T:

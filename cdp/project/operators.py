@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +23,6 @@ from cdp.project.terms import (
     OneOf,
     Operand,
     Some,
-    Value,
 )
 from cdp.project.windows import TODAY, WORDS, bind_day, bind_window
 from cdp.spec.model import Entity
@@ -152,7 +152,12 @@ def _one_of(binder: Binder, operand: Operand, tree: Any, at: Place) -> Condition
         kept = tuple(part for part in parts if part is not None)
         return Some(kept) if len(kept) == len(parts) else None
     values = [literal(item, kind, at.child(i)) for i, item in enumerate(tree)]
-    return None if any(v is None for v in values) else OneOf(operand, tuple(cast(list[Value], values)), kind)
+    if any(v is None for v in values):
+        return None
+    moments = tuple(v for v in values if isinstance(v, dt.datetime))  # compared as such; the others as they are, days as local days
+    others = tuple(v for v in values if v is not None and not isinstance(v, dt.datetime))
+    tests = tuple(OneOf(operand, some, kind) for some in (others, moments) if some)
+    return tests[0] if len(tests) == 1 else Some(tests)
 
 
 def _in_value_set(binder: Binder, operand: Operand, name: str, at: Place) -> Condition | None:

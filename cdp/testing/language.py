@@ -43,7 +43,9 @@ relations:
   conditions: {many: condition, via: patient_id}
   observations: {many: observation, via: patient_id}
   visits: {many: visit, via: patient_id}
+  calls: {many: visit, via: patient_id}
   pcp: {one: clinician, via: pcp_id}
+  pcp_group: {one: practice, via: pcp_id}
 ---
 kind: entity
 name: clinician
@@ -116,6 +118,13 @@ relations:
 ---
 {kind: value_set, name: diabetes, system: SNOMED, codes: [44054006, 08]}
 ---
+kind: segment
+name: measured_visit
+entity: visit
+owner: a@example.org
+purpose: treatment
+where: {has: readings, where: {code: {in: hba1c}}}
+---
 {kind: value_set, name: hba1c, system: LOINC, codes: [4548-4]}
 ---
 {kind: trait, name: latest_a1c, entity: patient, latest: observations, where: {code: {in: hba1c}}, by: day, ties: {value: lowest}}
@@ -185,6 +194,7 @@ CASES: dict[str, tuple[str, str]] = {
     "to_one": ("{pcp.active: true}", "a b"),
     "to_one_missing": ("{pcp.active: null}", "d e f g"),
     "to_one_twice": ("{pcp.group.city: Troy}", "a b c"),
+    "to_one_of_a_path_and_of_its_name": ("{pcp.group.city: Troy, pcp_group.city: null}", "a b c"),
     "has_value_set": ("{has: conditions, where: {code: {in: diabetes}}}", "a c d"),
     "has_wrong_system": ("{has: conditions, where: {code: 44054006}}", "a b c d"),  # literals compare the code alone
     "entity_where_drops_errors": ("{has: conditions, where: {code: 999}}", ""),
@@ -209,6 +219,7 @@ CASES: dict[str, tuple[str, str]] = {
     "before": ("{has: visits, before: 2026-06-02}", "a"),
     "until": ("{has: visits, until: 2026-06-02}", "a c"),
     "since": ("{has: visits, since: as_of - 30 days}", "b c"),
+    "day_or_moment": ('{has: observations, where: {date: [2026-01-02, "2026-06-01T09:00"]}}', "a c"),
     "day_equals": ("{has: observations, where: {code: night, date: 2026-07-01}}", "c"),
     "local_time": ('{has: observations, where: {code: {in: hba1c}, date: {gt: "2026-06-01T10:59"}}}', "a"),
     "local_day": ("{has: observations, where: {code: night}, since: 2026-07-02}", "d"),  # 2026-07-02T03:59Z is the day before
@@ -229,6 +240,10 @@ CASES: dict[str, tuple[str, str]] = {
     "child_to_one": ("{has: observations, where: {visit.kind: telehealth}}", "c"),
     "measure_in_measure": ("{has: visits, where: {has: readings, where: {code: {in: hba1c}}}}", "a c"),
     "any": ("{any: [{sex: male}, {doses: {gte: 2}}]}", "b c d"),
+    "segment_over_two_relations": (
+        "[{has: visits, where: {segment: measured_visit}}, {has: calls, where: {kind: telehealth, segment: measured_visit}}]",
+        "c",
+    ),
     "segment": ("{all: [{segment: age_at_least}, {not: {segment: has_value_set}}]}", "b e f"),
 }
 

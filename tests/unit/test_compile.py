@@ -74,6 +74,49 @@ def test_model_fingerprint_ignores_the_day_and_sees_the_rule(project: Project) -
     assert model_sha256(project, "within_is_closed") != model_sha256(project, "within_from_to")
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("within: {months: 1}", "within: {days: 31}"),
+        ("since: as_of", "since: measurement_year.start"),
+        ("since: as_of", "since: 2000-01-01"),
+        ("during: last_month", "during: last_quarter"),
+    ],
+)
+def test_model_fingerprint_tells_rules_apart_that_agree_on_some_days(tmp_path: Path, one: str, other: str) -> None:
+    root = write_project(tmp_path)
+    about = "kind: segment, entity: patient, owner: a@example.org, purpose: treatment"
+    rules = [f"---\n{{{about}, name: rule_{i}, where: {{has: visits, {each}}}}}\n" for i, each in enumerate((one, other))]
+    (root / "models" / "rules.yml").write_text("".join(rules))
+    loaded = load(root)
+    assert model_sha256(loaded, "rule_0") != model_sha256(loaded, "rule_1")
+
+
+ALIKE = """\
+kind: entity
+name: from_calls
+table: lang.calls
+key: call_id
+time: day
+rows: public
+columns: {call_id: {type: string, class: public}, has_calls: {type: string, class: public}, day: {type: date, class: public}}
+relations:
+  calls: {many: from_calls, via: has_calls}
+  from_calls: {one: from_calls, via: has_calls}
+---
+{kind: segment, name: alike, entity: from_calls, owner: a@example.org, purpose: treatment, where: [{has: calls}, {from_calls.day: null}]}
+"""
+
+
+def test_names_that_look_like_the_compilers_own_stay_apart(tmp_path: Path, clock: Clock) -> None:
+    root = write_project(tmp_path)
+    (root / "models" / "alike.yml").write_text(ALIKE)
+    select = compile_segment(load(root), "alike", clock).select
+    sources = [select.args["from_"].this.alias_or_name, *(join.alias_or_name for join in select.args["joins"])]
+    assert sources == ["from_calls", "from_calls_", "from_calls_2"]
+    assert select.ctes[0].this.named_selects == ["has_calls", "has_calls_2"]
+
+
 def test_unknown_names_are_refused(project: Project, clock: Clock) -> None:
     with pytest.raises(UsageError, match="did you mean within_is_closed"):
         compile_segment(project, "within_is_close", clock)

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from cdp.spec.activation import Output as OutputSpec
 
 Path = tuple[str | int, ...]
-DEEPEST = 32  # segments inside of segments
+DEEPEST = 32  # segments inside of segments, traits that rest on traits
+MOST = 1_000  # segments that one is, where a segment that is used twice counts twice
 LONGEST = 1_000  # characters of an SQL expression in a mapping
 
 
@@ -111,6 +112,8 @@ class Binder:
             return self._traits[name]
         if name in self._open:
             return at.wrong(f"traits in a circle: {' -> '.join([*self._open[self._open.index(name) :], name])}")
+        if len(self._open) == DEEPEST:
+            return at.wrong(f"traits that rest on traits, more than {DEEPEST} deep")
         self._open.append(name)
         self._traits[name] = self._bind_trait(name)
         self._open.pop()
@@ -237,7 +240,12 @@ def _formula(binder: Binder, text: str, entity: Entity, at: Place) -> Formula | 
     except (sqlglot.errors.SqlglotError, RecursionError):
         return at.wrong("not an SQL expression", hint="such as concat(given_name, ' ', family_name)")
     tree = statements[0] if len(statements) == 1 else None
-    if tree is None or isinstance(tree, exp.Query) or not isinstance(tree, exp.Condition) or tree.find(exp.Query, exp.AggFunc, exp.Window):
+    if (
+        tree is None
+        or isinstance(tree, exp.Query)
+        or not isinstance(tree, exp.Condition)
+        or tree.find(exp.Query, exp.AggFunc, exp.Window, exp.Placeholder)
+    ):
         return at.wrong("an expression over columns and traits of one row is expected", hint="no SELECT, aggregate or window")
     operands = {}
     for column in tree.find_all(exp.Column):
@@ -266,19 +274,29 @@ def segments_of(term: Condition | None) -> list[str]:
 
 
 def _refuse_cycles(binder: Binder, segments: Mapping[str, Condition]) -> None:
+    """Report circles, and segments that spelled out are too deep or too long for an engine."""
     uses = {name: segments_of(term) for name, term in segments.items()}
-    done: set[str] = set()
+    sizes: dict[str, tuple[int, int]] = {}  # how deep it is, and how many segments it is spelled out
 
-    def visit(name: str, trail: list[str]) -> None:
+    def wrong(name: str, message: str) -> tuple[int, int]:
+        binder.place("segment", name, "where").wrong(message)
+        return 0, 1  # said once, not again of each segment that uses it
+
+    def visit(name: str, trail: list[str]) -> tuple[int, int]:
+        if name in sizes:
+            return sizes[name]
         if name in trail:
-            circle = [*trail[trail.index(name) :], name]
-            binder.place("segment", name, "where").wrong(f"segments in a circle: {' -> '.join(circle)}")
-        elif len(trail) > DEEPEST:
-            binder.place("segment", name, "where").wrong(f"segments inside of segments, more than {DEEPEST} deep")
-        elif name not in done:
-            for used in uses.get(name, ()):
-                visit(used, [*trail, name])
-            done.add(name)
+            return wrong(name, f"segments in a circle: {' -> '.join([*trail[trail.index(name) :], name])}")
+        deep, long = 0, 1
+        if len(trail) <= DEEPEST:
+            inner = [visit(used, [*trail, name]) for used in uses.get(name, ())]
+            deep, long = max((d + 1 for d, _ in inner), default=0), 1 + sum(n for _, n in inner)
+        if deep > DEEPEST or len(trail) > DEEPEST:
+            deep, long = wrong(name, f"segments inside of segments, more than {DEEPEST} deep")
+        elif long > MOST:
+            deep, long = wrong(name, f"spelled out it is {long} segments, more than {MOST}")
+        sizes[name] = deep, long
+        return sizes[name]
 
     for name in uses:
         visit(name, [])

@@ -13,6 +13,7 @@ from cdp.spec.model import ColumnType
 if TYPE_CHECKING:
     from cdp.project.bind import Place
 
+LARGEST, DIGITS = 2**63, 38  # what a BIGINT and a DECIMAL hold
 TRUE, FALSE = frozenset({"true", "yes", "on"}), frozenset({"false", "no", "off"})
 _WHOLE = re.compile(r"[+-]?\d+(_\d+)*")
 _QUANTITY = re.compile(r"([+-]?[\d._]+)\s+(\S.*)")
@@ -43,10 +44,11 @@ _EXAMPLES = {
 def _typed(text: str, kind: ColumnType) -> Value | None:
     try:
         if kind == "integer":
-            return int(text) if _WHOLE.fullmatch(text) else None
+            whole = int(text) if _WHOLE.fullmatch(text) else None
+            return whole if whole is not None and abs(whole) < LARGEST else None
         if kind in ("decimal", "double"):
             number = Decimal(text.replace("_", ""))
-            return number if number.is_finite() else None
+            return number if number.is_finite() and (not number or -DIGITS < number.adjusted() < DIGITS) else None
         if kind == "date":
             return dt.date.fromisoformat(text) if len(text) == 10 else None
         if kind == "timestamp":

@@ -20,12 +20,14 @@ MODIFIERS = ("where", *WORDS, "by", "ties", "of", "is")
 
 def measured(binder: Binder, verb: str, tree: dict[str, Any], entity: Entity, at: Place) -> Condition | None:
     """A measure with its `is`."""
-    for key in tree:
+    for key, value in tree.items():
         if key != verb and key not in MODIFIERS:
             if key in VERBS:
                 return at.child(key).wrong(f"one verb in a condition: {verb} and {key}", hint="write a list of two conditions", key=True)
             later = " yet" if key in LATER else ""
             return at.child(key).wrong(f"`{key}` is not part of a measure{later}", value=key, valid=MODIFIERS, key=True)
+        if value is None and key != "is":
+            return at.child(key).wrong(f"`{key}` is empty", hint="fill it in or take it out", key=True)
     term = measure(binder, verb, tree, entity, at)
     if term is None:
         return None
@@ -71,6 +73,8 @@ def measure(binder: Binder, verb: str, tree: dict[str, Any], entity: Entity, at:
     for key in ("by", "ties"):
         if tree.get(key) is not None and not picks:
             at.child(key).wrong(f"`{key}` belongs to latest and earliest", key=True)
+    if tree.get("by") not in (None, "day"):
+        at.child("by").wrong("latest and earliest go by moment, or `by: day`")
     ties = _ties(binder, tree["ties"], target, at.child("ties")) if tree.get("ties") is not None and picks else None
     of = _of(binder, verb, tree.get("of"), target, at)
     if len(binder.problems) != before:

@@ -75,6 +75,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "[]": ("where", "empty condition"),
     "{}": ("where", "empty condition"),
     "adult": ("where", "a condition is a mapping"),
+    "{has: visits, where: }": ("where.where", "`where` is empty"),  # else: true of everyone with a visit
+    "{latest: visits, by: week, is: {kind: x}}": ("where.by", "`by: day`"),
+    "{weight: {gt: 1e99999}}": ("where.weight.gt", "is not a decimal"),
+    "{doses: {gt: 9223372036854775808}}": ("where.doses.gt", "is not an integer"),
     "{n_of: [{sex: x}], is: {gte: 1}}": ("where.n_of", "not part of the language yet"),
     "{consent: missing}": ("where.consent", "patient has no 'consent'"),
 }
@@ -113,4 +117,32 @@ def test_circles_of_segments_and_traits_are_named(tmp_path: Path) -> None:
     )
     (tmp_path / "models" / "circle.yml").write_text(text)
     with pytest.raises(ProjectError, match="segments in a circle: a -> b -> c -> a"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "where", "words"),
+    [
+        (400, "{not: {segment: s%d}}", "more than 32 deep"),  # those inside are declared first
+        (25, "{any: [{segment: s%d}, {not: {segment: s%d}}]}", "more than 1000"),  # twice as long each time
+    ],
+)
+def test_segments_that_no_engine_could_run_are_refused(tmp_path: Path, count: int, where: str, words: str) -> None:
+    write_project(tmp_path)
+    about = "entity: patient, owner: a@example.org, purpose: treatment"
+    wheres = ["{sex: male}", *(where.replace("%d", str(number)) for number in range(count))]
+    text = "".join(f"---\n{{kind: segment, name: s{number}, {about}, where: {each}}}\n" for number, each in enumerate(wheres))
+    (tmp_path / "models" / "many.yml").write_text(text)
+    with pytest.raises(ProjectError, match=words):
+        load(tmp_path)
+
+
+def test_traits_on_traits_have_a_bound(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    columns = "{id: {type: string, class: public}, boss: {type: string, class: public}}"
+    entity = f"{{kind: entity, name: staff, table: hr.staff, key: id, rows: public, columns: {columns}, "
+    traits = [f"{{kind: trait, name: t{n}, entity: staff, count: team, where: {{t{n + 1}: 1}}}}\n---\n" for n in range(300)]
+    text = entity + "relations: {team: {many: staff, via: boss}}}\n---\n" + "".join(traits)
+    (tmp_path / "models" / "staff.yml").write_text(text + "{kind: trait, name: t300, entity: staff, count: team}\n")
+    with pytest.raises(ProjectError, match="traits that rest on traits, more than 32 deep"):
         load(tmp_path)

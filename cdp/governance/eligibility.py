@@ -13,10 +13,12 @@ from sqlglot import exp
 from cdp.compile import sql
 from cdp.compile.clock import Clock
 from cdp.compile.statement import Query, Statement
+from cdp.compile.windows import happened
 from cdp.governance.query import RULE, SUBJECT, Freshness
 from cdp.project.load import Project
 from cdp.project.terms import ConsentMissing, Link
 from cdp.spec.activation import Destination, Sync
+from cdp.spec.model import Entity, Interval
 from cdp.spec.policy import Consent, Eligibility, EligibilityRule, Semantics
 
 ROLE = "rule"
@@ -131,7 +133,12 @@ def _latest(
     stands_for = {"purpose": (columns.purpose, audience.sync.purpose), "channel": (columns.channel, audience.destination.channel)}
     if columns.receiver:
         stands_for["receiver"] = (columns.receiver, audience.receiver)
-    about = sql.every([sql.equal(of(stands_for[word][0]), sql.string(stands_for[word][1])) for word in semantics.per])
+    about = sql.every(
+        [
+            *(sql.equal(of(stands_for[word][0]), sql.string(stands_for[word][1])) for word in semantics.per),
+            *_in_effect(statement.project.entities[consent.entity], columns.effective, of(columns.effective), now),
+        ]
+    )
     scan.keep(("consent", name), about)
     yes: list[exp.Expr] = [exp.In(this=of(columns.status), expressions=[sql.string(word) for word in consent.granted])]
     if columns.expires:
@@ -150,3 +157,11 @@ def _latest(
         scan.aggregate(("denied", name), f"{name}_denied", denied, last),
         scan.aggregate(("undated", name), f"{name}_denied_undated", undated, lambda test: exp.LogicalOr(this=test)),
     )
+
+
+def _in_effect(entity: Entity, name: str, effective: exp.Expr, now: Clock) -> list[exp.Expr]:
+    """That a record's day has come; nothing to ask where the entity's own time says so of every row that is read."""
+    time = entity.time.start if isinstance(entity.time, Interval) else entity.time
+    if time == name and entity.future == "hidden":
+        return []
+    return [happened(effective, entity.columns[name].type, now)]

@@ -42,7 +42,7 @@ def _entity(entity: Entity, document: Document, index: Index, control: set[str])
     index.named(document, ("name",), entity.name, "entity")
     if not TABLE.fullmatch(entity.table):
         problems.add(document, ("table",), f"{short(entity.table)} is not schema.table", hint="such as clinical.patients")
-    elif entity.table.split(".")[0] in control:
+    elif entity.table.split(".")[0].lower() in control:
         problems.add(document, ("table",), f"schema {entity.table.split('.')[0]} holds the control tables", hint="no entity reads those")
     index.refer(document, ("key",), entity.key, columns, "column")
     for path, name in _times(entity):

@@ -94,6 +94,12 @@ def _consent(consent: Consent, project: Project, index: Index) -> None:
     if not (consent.max_age.hours or consent.max_age.days):
         index.problems.add(document, ("max_age",), "must be longer than nothing", hint="such as {hours: 26}")
     semantics, purposes = frozenset(consent.semantics), index.inside("purposes", "purposes")
+    columns = frozenset(consent.columns.model_dump(exclude_none=True, include={"purpose", "channel", "receiver"}))
+    for name, each in consent.semantics.items():
+        index.refer_all(document, ("semantics", name, "per"), each.per, columns, "column")
+        if not each.per:
+            message = "must name what a consent is for"
+            index.problems.add(document, ("semantics", name, "per"), message, hint="else a yes to anything would be a yes to this")
     for channel, needed in consent.channels.items():
         index.refer(document, ("channels", channel, "consent"), needed.consent, semantics, "consent")
     for number, override in enumerate(consent.unknown_overrides):

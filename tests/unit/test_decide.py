@@ -257,3 +257,56 @@ def test_eligibility_reads_the_wall_clock_and_segments_as_of(tmp_path: Path) -> 
     assert "2026-07-02 12:00:00-04:00" in consents
     assert "2020" not in consents
     assert "CAST('2002-01-01' AS DATE)" in people
+
+
+def test_a_consent_of_tomorrow_is_none_today(tmp_path: Path) -> None:
+    """Where the consent's entity does not hide the future, or has another time, the rule asks itself."""
+    asked = "consent.effective_at <= CAST('2026-07-02 12:00:00-04:00' AS TIMESTAMP)"
+    assert decided(edited(tmp_path / "a")).eligibility.sql("spark").count(asked) == 1
+    edits = [
+        ("time: effective_at", "time: recorded_at"),
+        ("time: effective_at", "time: effective_at\nfuture: visible"),
+        ("time: effective_at\n", ""),
+    ]
+    for number, (old, new) in enumerate(edits):
+        text = decided(edited(tmp_path / str(number), ("models/consents.yml", old, new))).eligibility.sql("spark")
+        assert text.count(asked) >= 3, new  # in what is read, in yes, in no
+
+
+def test_a_rule_over_a_to_one_relation_reads_it_at_the_wall_clock(tmp_path: Path) -> None:
+    block = """\
+kind: entity
+name: block
+table: crm.blocks
+key: patient_id
+time: noted
+rows: consent_state
+columns: {patient_id: {type: string, class: identifier.mrn}, noted: {type: date, class: public}, kind: {type: string, class: public}}
+"""
+    project = edited(
+        tmp_path,
+        ("models/patient.yml", "relations:\n", "relations:\n  block: {one: block, via: patient_id}\n"),
+        ("models/adults.yml", "where: {age: {gte: 18}}", "where: {age: {gte: 18}, block.kind: null}"),
+        ("governance/eligibility.yml", "rules:\n", "rules:\n  - {name: blocked, when: {block.kind: {not_null: true}}}\n"),
+        ("governance/purposes.yml", "members: [membership, demographic]", "members: [membership, demographic, consent_state]"),
+        (
+            "governance/baa/mailer.yml",
+            "members: [membership.patient, demographic]",
+            "members: [membership.patient, demographic, consent_state]",
+        ),
+        **{"models/blocks.yml": block},
+    )
+    clock, now = Clock.parse("2020-01-01", project.timezone), Clock.parse(NOW, project.timezone)
+    text = govern(project, "adults_mail", clock=clock, now=now).select.sql("spark")
+    assert "block.noted <= CAST('2020-01-01' AS DATE)" in text  # who is in the segment
+    assert "block_.noted <= CAST('2026-07-02' AS DATE)" in text  # whom the rule keeps out
+    assert "WHEN NOT block_.kind IS NULL THEN 'blocked'" in text
+
+
+def test_two_spellings_of_a_table_add_up(tmp_path: Path) -> None:
+    """A second entity of a table, in other letters, must not lower what being in it says."""
+    columns = "{patient_id: {type: string, class: identifier.mrn}}"
+    other = f"{{kind: entity, name: everyone, table: CLINICAL.patients, key: patient_id, rows: public, columns: {columns}}}"
+    for file in ("models/aa.yml", "models/zz.yml"):  # read before the other, and after
+        members = decided(edited(tmp_path / file[-6:-4], **{file: other})).decision.members
+        assert members == ("demographic.birth_date", "membership.patient", "public")

@@ -107,9 +107,11 @@ def happened(moment: exp.Expr, kind: str, clock: Clock) -> exp.Expr:
 def aged_between(birth: exp.Expr, low: int | None, high: int | None, unit: Literal["years", "months"], day: dt.date) -> exp.Expr:
     """Completed years or months on a day, as bounds on the birth date.
 
-    Who is born on 29 February turns on 1 March. Without a lower bound the person is at least born.
+    Who is born on 29 February turns on 1 March. Who is born later is of negative age, so `lt: 18` holds.
     """
-    tests: list[exp.Expr] = [exp.LTE(this=birth, expression=sql.date_literal(shift(day, unit, -(low or 0))))]
+    tests: list[exp.Expr] = []
+    if low is not None:
+        tests.append(exp.LTE(this=birth, expression=sql.date_literal(shift(day, unit, -low))))
     if high is not None:
         tests.append(exp.GT(this=birth, expression=sql.date_literal(shift(day, unit, -(high + 1)))))
     return sql.every(tests)

@@ -11,8 +11,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
+from cdp.compile import sql
 from cdp.compile.clock import Clock
 from cdp.compile.statement import Query, compile_segment, model_sha256, segment_statement
 from cdp.errors import Refusal, RefusedError, UsageError
@@ -26,7 +28,7 @@ from cdp.project.load import Project
 from cdp.project.terms import ColumnRef, Picked
 from cdp.spec.activation import Destination, Output, Sync
 from cdp.spec.model import ColumnType, Entity
-from cdp.spec.policy import Agreement, DeclassifyEntry, Mask, Purpose
+from cdp.spec.policy import Agreement, Consent, DeclassifyEntry, DeclassifyTarget, Mask, Purpose
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 OURS = frozenset({SUBJECT, RULE})
@@ -109,8 +111,8 @@ class Governor:
         lowered = self._lowered(relation, outputs, sync, now.day)
         told = decide(lowered, receiver(sync, purpose, agreement), self.tree, project.policy.masks)
         refusals += told
-        if any(reason.rule == "membership" for reason in told):
-            refusals += self._declassified(relation, sync, now.day)
+        if told:
+            refusals += self._unfitting(relation, outputs, sync, now.day)
         audience = people.Audience(sync, destination, self._needs(sync, destination, purpose, lowered))
         refusals += self._people(statement.entity, audience, agreement)
         return _Decided(audience, agreement, statement.entity, lowered, tuple(refusals))
@@ -129,32 +131,42 @@ class Governor:
         columns = {}
         for name, facts in relation.columns.items():
             mask = outputs[name].mask
-            columns[name] = lower(self.tree, mask, masks[mask], facts) if mask else facts
-        rows = relation.rows
-        for entry in self._entries(sync):
-            if self._unfit(entry, sync, day) is None:
-                rows = lower_rows(rows, frozenset(entry.from_), entry.to, self.tree) or rows
-        return Relation(columns, rows, relation.keys)
+            masked = lower(self.tree, mask, masks[mask], facts) if mask else facts
+            columns[name] = self._declassified(masked, self._entries(trait=_trait_of(outputs[name])), day)
+        return Relation(columns, self._declassified(relation.rows, self._entries(segment=sync.segment), day), relation.keys)
 
-    def _entries(self, sync: Sync) -> list[DeclassifyEntry]:
-        return [entry for entry in self.project.policy.declassify if entry.of.segment == sync.segment]
+    def _entries(self, *, segment: str | None = None, trait: str | None = None) -> list[DeclassifyEntry]:
+        """The declassifications of what membership of a segment, or the value of a trait, says."""
+        wanted = DeclassifyTarget(segment=segment, trait=trait)
+        return [entry for entry in self.project.policy.declassify if entry.of == wanted]
 
-    def _unfit(self, entry: DeclassifyEntry, sync: Sync, day: dt.date) -> str | None:
-        """Why a declassification does not count for the segment as it stands; None when it does."""
+    def _declassified(self, facts: frozenset[Fact], entries: list[DeclassifyEntry], day: dt.date) -> frozenset[Fact]:
+        for entry in entries:
+            if self._unfit(entry, facts, day) is None:
+                facts = lower_rows(facts, frozenset(entry.from_), entry.to, self.tree) or facts
+        return facts
+
+    def _unfit(self, entry: DeclassifyEntry, facts: frozenset[Fact], day: dt.date) -> str | None:
+        """Why a declassification does not count for its model as it stands; None when it does."""
         if not entry.approved <= day <= entry.expires:
             return f"holds from {entry.approved} to {entry.expires} only"
-        now = model_sha256(self.project, sync.segment)
-        return None if entry.model_sha256 == now else f"approves another version of {sync.segment}: its model_sha256 is now {now}"
+        model, kind = (entry.of.segment, "segment") if entry.of.segment else (str(entry.of.trait), "trait")
+        now = model_sha256(self.project, str(model), cast(Literal["segment", "trait"], kind))
+        if entry.model_sha256 != now:
+            return f"approves another version of {model}: its model_sha256 is now {now}"
+        if lower_rows(facts, frozenset(entry.from_), entry.to, self.tree) is None:
+            told = sorted({fact.cls for fact in facts if not self.tree.is_key(fact.cls)})
+            return f"is from {', '.join(entry.from_)}; {model} tells {', '.join(told)}"
+        return None
 
-    def _declassified(self, relation: Relation, sync: Sync, day: dt.date) -> Iterator[Refusal]:
-        """Why entries for this segment did not lower what membership says."""
-        for entry in self._entries(sync):
-            unfit = self._unfit(entry, sync, day)
-            if unfit is None and lower_rows(relation.rows, frozenset(entry.from_), entry.to, self.tree) is None:
-                told = sorted({f.cls for f in relation.rows if not self.tree.is_key(f.cls)})
-                unfit = f"is from {', '.join(entry.from_)}; the segment tells {', '.join(told)}"
-            if unfit is not None:
-                fix = f"have {entry.owner} look at the segment again and correct governance/declassify.yml"
+    def _unfitting(self, relation: Relation, outputs: Mapping[str, Output], sync: Sync, day: dt.date) -> Iterator[Refusal]:
+        """Why entries for this segment and these traits did not lower what they say."""
+        said = [(entry, relation.rows) for entry in self._entries(segment=sync.segment)]
+        for name, output in outputs.items():
+            said += [(entry, relation.columns[name]) for entry in self._entries(trait=_trait_of(output))]
+        for entry, facts in said:
+            if (unfit := self._unfit(entry, facts, day)) is not None:
+                fix = f"have {entry.owner} look at it again and correct governance/declassify.yml"
                 yield Refusal("declassify", f"entry {entry.name}", "", (), unfit, fix)
 
     # -- which people -----------------------------------------------------------------------------------------------
@@ -181,10 +193,20 @@ class Governor:
         if audience.needs and not people.asks_consent(self.project, rules, audience.sync.purpose):
             fix = "add a rule `when: {consent: missing}` to the eligibility"
             yield Refusal("consent", what, "", (), f"consent {', '.join(audience.needs)} is needed, but no rule asks for it", fix)
+        if audience.needs and policy.consent and not self._consents_for(entity, policy.consent):
+            fix = f"declare the relation between {policy.consent.entity}.{policy.consent.columns.person} and {entity.name}"
+            yield Refusal("consent", what, "", (), f"nothing says that {policy.consent.entity} holds the consent of {entity.name}", fix)
         signed = any("receiver" in semantics[need].per for need in audience.needs if need in semantics)
         if agreement is not None and agreement.type == "authorization" and not signed:
             missing = f"agreement {agreement.name} is no BAA: only people who signed for this receiver may be told (45 CFR 164.508)"
             yield Refusal("authorization", what, "", (), missing, "use a purpose whose consent is an authorization per receiver")
+
+    def _consents_for(self, entity: Entity, consent: Consent) -> bool:
+        """Whether a declared relation leads from the consent's person to this entity: another's keys may look the same."""
+        person, entities = consent.columns.person, self.project.entities
+        there = [r for r in entities[consent.entity].relations.values() if r.one == entity.name and r.via in (person, {entity.key: person})]
+        back = [r for r in entity.relations.values() if r.many == consent.entity and r.via in (person, {person: entity.key})]
+        return bool(there or back)
 
     # -- the result -------------------------------------------------------------------------------------------------
 
@@ -202,6 +224,8 @@ class Governor:
             if spec.mask and is_wire(policy.masks[spec.mask]):
                 wires.append(_wire(name, policy.masks[spec.mask], destination))
             elif spec.mask:
+                if self._type_of(bound[sync.name, name]) == "timestamp":
+                    value = sql.local_day(value, self.project.timezone)  # a mask sees the day that people mean
                 value = apply_mask(spec.mask, policy.masks[spec.mask], value, self._class_of(bound[sync.name, name]), now.day)
             final.column(name, value)
         query = final.query(f"sync {sync.name}")
@@ -240,6 +264,11 @@ class Governor:
         """The declared class of a mapping's column; empty for what is computed."""
         ref = output.column if isinstance(output, Picked) else output
         return self.project.entities[ref.entity].columns[ref.column].cls if isinstance(ref, ColumnRef) else ""
+
+    def _type_of(self, output: object) -> ColumnType | None:
+        """The declared type of a mapping's column; None for what is computed."""
+        ref = output.column if isinstance(output, Picked) else output
+        return ref.type if isinstance(ref, ColumnRef) else None
 
     def _declared(self, table: str) -> dict[str, ColumnType]:
         entities = [entity for entity in self.project.entities.values() if entity.table == table]
@@ -287,13 +316,27 @@ def tables_of(project: Project) -> dict[str, TableFacts]:
 
 
 def codes_of(project: Project) -> dict[str, frozenset[str]]:
-    """Every literal of a reviewed value set and the classes that comparing with it gives away."""
+    """Every code whose value sets are all reviewed, and the classes that comparing with it gives away.
+
+    Codes are told apart by their text alone; so a code that also stands in a value set that nobody reviewed, be it of
+    another code system, counts as not reviewed.
+    """
     codes: dict[str, frozenset[str]] = {}
-    for name, review in project.policy.reviews.items():
+    unreviewed: set[str] = set()
+    for name, value_set in project.value_sets.items():
+        review = project.policy.reviews.get(name)
+        if review is None:
+            unreviewed.update(value_set.codes)
+            continue
         classes = frozenset() if review.cls == "none" else frozenset({review.cls})
-        for code in project.value_sets[name].codes:
+        for code in value_set.codes:
             codes[code] = codes.get(code, frozenset()) | classes
-    return codes
+    return {code: classes for code, classes in codes.items() if code not in unreviewed}
+
+
+def _trait_of(output: Output) -> str | None:
+    """The trait that a mapping names, alone or with a field."""
+    return output.of.partition(".")[0] if output.of else None
 
 
 def _classes(facts: frozenset[Fact]) -> tuple[str, ...]:
@@ -347,8 +390,9 @@ def _place(destination: Destination, agreement: Agreement) -> Iterator[Refusal]:
     url = urlsplit(destination.base_url)
     if url.hostname in LOOPBACK:
         return  # the wire lets it through in a sandbox environment only
-    if url.hostname not in agreement.hosts:
-        missing = f"host {url.hostname} is not in agreement {agreement.name} ({', '.join(agreement.hosts) or 'no hosts'})"
+    host = url.hostname if url.port in (None, 443) else f"{url.hostname}:{url.port}"
+    if host not in agreement.hosts:
+        missing = f"host {host} is not in agreement {agreement.name} ({', '.join(agreement.hosts) or 'no hosts'})"
         yield Refusal("host", what, "", (), missing, "correct base_url, or have the agreement cover the host")
     if url.scheme != "https":
         yield Refusal("host", what, "", (), f"{url.scheme or 'no scheme'} is not encrypted", "use https")

@@ -100,7 +100,7 @@ def consent_missing(statement: Statement, audience: Audience, now: Clock) -> exp
 
 
 def _missing(statement: Statement, consent: Consent, name: str, audience: Audience, now: Clock) -> exp.Expr:
-    """One kind of consent. The latest effective record wins; a tie of yes and no is no; an undated no is no."""
+    """One kind of consent. The latest effective record wins; a tie of yes and no is no; a no without a day or a purpose is no."""
     semantics = consent.semantics[name]
     granted, denied, undated = _latest(statement, consent, name, semantics, audience, now)
     newer = sql.some([sql.is_null(denied), exp.GT(this=granted, expression=denied)])
@@ -133,20 +133,20 @@ def _latest(
     stands_for = {"purpose": (columns.purpose, audience.sync.purpose), "channel": (columns.channel, audience.destination.channel)}
     if columns.receiver:
         stands_for["receiver"] = (columns.receiver, audience.receiver)
-    about = sql.every(
-        [
-            *(sql.equal(of(stands_for[word][0]), sql.string(stands_for[word][1])) for word in semantics.per),
-            *_in_effect(statement.project.entities[consent.entity], columns.effective, of(columns.effective), now),
-        ]
-    )
-    scan.keep(("consent", name), about)
+    asked = [(of(stands_for[word][0]), sql.string(stands_for[word][1])) for word in semantics.per]
+    exactly = [sql.equal(column, word) for column, word in asked]
+    # A refusal that leaves open what it is for is one of everything.
+    at_all = [sql.some([sql.is_null(column), test]) for (column, _), test in zip(asked, exactly, strict=True)]
+    in_effect = _in_effect(statement.project.entities[consent.entity], columns.effective, of(columns.effective), now)
+    concerned = sql.every([*at_all, *in_effect])
+    scan.keep(("consent", name), concerned)
     yes: list[exp.Expr] = [exp.In(this=of(columns.status), expressions=[sql.string(word) for word in consent.granted])]
     if columns.expires:
         kind = statement.project.entities[consent.entity].columns[columns.expires].type
         bound = sql.date_literal(now.day) if kind == "date" else sql.timestamp_literal(now.instant)
         yes.append(sql.some([sql.is_null(of(columns.expires)), exp.GT(this=of(columns.expires), expression=bound)]))
-    granted = sql.every([about, *yes])
-    denied = sql.every([about, sql.negation(sql.every(yes))])
+    granted = sql.every([*exactly, *in_effect, *yes])
+    denied = sql.every([concerned, sql.negation(sql.every(yes))])
     undated = sql.every([denied, sql.is_null(of(columns.effective))])
 
     def last(test: exp.Expr) -> exp.Expr:

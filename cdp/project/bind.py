@@ -187,6 +187,8 @@ def _rules(binder: Binder) -> dict[tuple[str, str], Condition | ConsentMissing]:
             term = _rule(binder, rule.when, binder.project.entities.get(name), at)
             if term is not None:
                 bound[name, rule.name] = term
+            if rule.unknown and not (term is None or isinstance(term, ConsentMissing) or _plain(term)):
+                at.wrong("`unknown: keep_out` needs a test of the person's own columns", hint="a measure or path is never unknown")
     return bound
 
 

@@ -242,6 +242,41 @@ def test_declassification_fits_one_version_of_one_model(tmp_path: Path) -> None:
     assert any(r.rule == "declassify" and "model_sha256 is now" in r.missing for r in changed)
 
 
+def test_a_refusal_that_names_no_purpose_or_channel_is_one_of_all(tmp_path: Path) -> None:
+    text = decided(edited(tmp_path)).eligibility.sql("spark")
+    assert "consent.purpose IS NULL OR consent.purpose = 'care_coordination'" in text
+    granted = text.split(" AS opt_in_granted")[0]
+    assert "IS NULL OR consent.purpose" not in granted.split("MAX(")[-1]
+
+
+def test_consent_is_that_of_the_entity_only_where_a_relation_says_so(tmp_path: Path) -> None:
+    cut = [("models/patient.yml", "relations:\n  consents: {many: consent, via: patient_id}\n", "")]
+    cut += [("models/consents.yml", "relations:\n  patient: {one: patient, via: patient_id}\n", "")]
+    found = refusals(edited(tmp_path, *cut))
+    assert [reason.missing for reason in found] == ["nothing says that consent holds the consent of patient"]
+
+
+def test_a_code_in_a_set_that_nobody_reviewed_does_not_narrow(tmp_path: Path) -> None:
+    more = CONDITIONS + "---\n{kind: value_set, name: others, system: LOINC, codes: [44054006]}\n"
+    project = with_conditions(tmp_path, DIABETES, GRANT_CLINICAL, AGREE_CLINICAL, **{"models/conditions.yml": more})
+    assert ("membership", "sensitive.sud") in {(reason.rule, reason.cls) for reason in refusals(project)}
+
+
+def test_a_trait_is_declassified_in_its_exact_form(tmp_path: Path) -> None:
+    trait = "---\n{kind: trait, name: conditions_seen, entity: patient, count: conditions}\n"
+    files = {"models/conditions.yml": CONDITIONS + trait}
+    mapped = ("syncs/adults_mail.yml", "first_name: given_name", "first_name: conditions_seen")
+    sha = model_sha256(with_conditions(tmp_path, "{age: {gte: 18}}", **files), "conditions_seen", "trait")
+    entry = (
+        DECLASSIFY.format(sha=sha).replace("segment: adults", "trait: conditions_seen").replace("to: demographic.state", "to: name.given")
+    )
+    passing = with_conditions(tmp_path, "{age: {gte: 18}}", mapped, **files, **{"governance/declassify.yml": entry})
+    assert decided(passing).decision.columns["first_name"] == ("name.given",)
+    stale = {"governance/declassify.yml": entry.replace(sha, "0" * 64)}
+    found = refusals(with_conditions(tmp_path, "{age: {gte: 18}}", mapped, **files, **stale))
+    assert {reason.rule for reason in found} == {"value", "declassify"}
+
+
 def test_fingerprint_follows_the_policy_not_the_files(tmp_path: Path) -> None:
     first = decided(edited(tmp_path)).fingerprint
     assert decided(edited(tmp_path, ("governance/masks.yml", "kind: masks", "# a comment\nkind: masks"))).fingerprint == first

@@ -73,4 +73,4 @@ def disclosures(
     columns = ("at (UTC)", "destination", "op", "agreement", "purpose", "what")
     fields = ("destination", "op", "agreement", "purpose")
     rows = [[moment(row["at"]), *(row[field] for field in fields), ", ".join(row["columns"])] for row in found]
-    return session.out.table(columns, rows, empty="nothing was told about this person")
+    return session.out.table(columns, rows, empty="nothing is on record under this key")

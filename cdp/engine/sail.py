@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,17 +24,26 @@ def _server() -> tuple[Any, int]:
     os.environ.setdefault("RUST_LOG", "off")
     from pysail.spark import SparkConnectServer
 
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     server = SparkConnectServer()
     server.start(background=True)
-    return server, server.listening_address[1]
+    port = server.listening_address[1]
+    if threading.current_thread() is threading.main_thread():
+        # The server would end at a signal, before a run could record what is in flight: signals are ours.
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return server, port
 
 
 def connect(*, lakehouse: Path | None, catalog: str | None, settings: dict[str, str]) -> SailEngine:
     """Start the server if need be and open a session on it."""
     from pyspark.sql import SparkSession
+    from pyspark.sql.connect.client.retries import DefaultPolicy
 
     builder = SparkSession.builder.remote(f"sc://127.0.0.1:{_server()[1]}")
     session = builder.create()
+    # A signal ends the server in this process; who then waits for it, as the client would for minutes, waits in vain.
+    session.client.set_retry_policies([DefaultPolicy(max_retries=2, initial_backoff=50, max_backoff=200)])
     for name, value in settings.items():
         session.conf.set(name, value)
     return SailEngine(session, lakehouse=lakehouse, catalog=catalog)

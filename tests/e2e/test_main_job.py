@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -194,14 +195,37 @@ def test_a_destination_that_is_down_loses_nothing(cdp: Cdp, project: Path, port:
         assert again["delivered"] == run.json[0]["retryable"] == len(held(channel))
 
 
-def test_killed_in_the_middle_and_run_again(cdp: Cdp, channel: Sandbox, project: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_cleanly(channel: Sandbox, project: Path, number: signal.Signals) -> None:
+    in_small_batches(project)
+    channel.fault(CHANNEL, "slow", seconds=0.3, times=6)
+    child = spawn("sync", SYNC, "--json", cwd=project)
+    wait_for(channel, 3)
+    child.send_signal(number)
+    out, err = child.communicate(timeout=30)
+    (run,) = json.loads(out)
+    assert (child.returncode, run["status"]) == (1, "stopped")
+    assert run["delivered"] == len(held(channel)) > 0  # what was in flight is finished and on record
+    assert "Traceback" not in err
+
+
+def in_small_batches(project: Path) -> None:
     destination = project / "destinations" / "outreach_email.yml"
     destination.write_text(destination.read_text().replace("batch: 50", "batch: 2").replace("concurrency: 4", "concurrency: 1"))
+
+
+def wait_for(channel: Sandbox, requests: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(channel.requests(CHANNEL)) < requests:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_killed_in_the_middle_and_run_again(cdp: Cdp, channel: Sandbox, project: Path) -> None:
+    in_small_batches(project)
     channel.fault(CHANNEL, "slow", seconds=0.4, times=4)
     child = spawn("sync", SYNC, cwd=project)
-    deadline = time.monotonic() + 60
-    while len(channel.requests(CHANNEL)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(channel, 3)
     child.send_signal(signal.SIGKILL)
     child.communicate(timeout=30)
     assert len(held(channel)) > 0

@@ -9,9 +9,11 @@ import typer
 from cdp.cli.command import command
 from cdp.cli.names import unknown
 from cdp.cli.session import Session
-from cdp.errors import UsageError
+from cdp.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
+    from sqlglot import exp
+
     from cdp.project.load import Project
 
 Kind = Literal["segment", "trait", "sync"]
@@ -26,18 +28,30 @@ def compile(
 ) -> None:
     """Print the SQL of a segment, trait or sync as it will run. Touches no data.
 
-    A sync is shown before governance: `cdp validate` says whether it may leave.
+    A sync is shown governed: masked, and with the rule that leaves each person out. One that is refused is shown as it
+    was written, with a note.
     """
     from cdp import compile as compiler
 
     found = _kind(session.project, name, kind)
-    compilers = {"segment": compiler.compile_segment, "trait": compiler.compile_trait, "sync": compiler.compile_sync}
-    query = compilers[found](session.project, name, session.clock)
-    sql = query.select.sql(dialect, pretty=True)
+    sql = _select(session, name, found).sql(dialect, pretty=True)
     if session.out.as_json:
         session.out.json({"name": name, "kind": found, "sql": sql, "model_sha256": compiler.model_sha256(session.project, name, found)})
     else:
         session.out.sql(sql)
+
+
+def _select(session: Session, name: str, kind: Kind) -> exp.Select:
+    from cdp import compile as compiler
+    from cdp.governance.decide import govern
+
+    if kind == "sync":
+        try:
+            return govern(session.project, name, clock=session.clock, now=session.now).select
+        except RefusedError:
+            session.out.note(f"{name} is refused and will not run; this is what it asks for. `cdp validate {name}` says why")
+    compilers = {"segment": compiler.compile_segment, "trait": compiler.compile_trait, "sync": compiler.compile_sync}
+    return compilers[kind](session.project, name, session.clock).select
 
 
 def _kind(project: Project, name: str, wanted: Kind | None) -> Kind:

@@ -253,6 +253,16 @@ def test_compile_as_json_has_the_fingerprint_that_declassification_names(cdp, pr
     assert again["model_sha256"] == facts["model_sha256"]
 
 
+def test_a_sync_is_printed_as_it_will_run_or_with_a_note(cdp, project: Path, tmp_path: Path) -> None:
+    code, out, err = cdp("compile", "adults_mail")
+    assert (code, err) == (0, "")
+    assert "THEN 'no_consent'" in out
+    code, out, err = cdp("compile", "adults_mail", "--project", str(refused(tmp_path)))
+    assert code == 0
+    assert "no_consent" not in out
+    assert "adults_mail is refused and will not run" in err
+
+
 def test_a_name_of_two_kinds_needs_to_say_which(cdp, tmp_path: Path) -> None:
     root = str(minimal(tmp_path, **{"syncs/adults_mail.yml": SYNC.replace("adults_mail", "adults")}))
     code, _, err = cdp("compile", "adults", "--project", root)

@@ -48,15 +48,15 @@ def test_a_missing_lakehouse_is_named_with_the_fix(cdp: Cdp, project: Path, word
     assert "cdp sample" in found["error"]["fix"]
 
 
-def test_every_notebook_runs_as_it_stands(cdp: Cdp, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_notebook_runs_as_it_stands(cdp: Cdp, project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cdp("sync", SYNC)
-    shown = {path.stem: _run(path, capsys) for path in (project / "notebooks").glob("*.py")}
+    shown = {path.stem: _run(path, capfd) for path in (project / "notebooks").glob("*.py")}
     assert "deliver it: cdp apply" in shown.pop("look_before_you_plan")
     assert "nothing was sent yet" not in shown["explore_runs"]
     assert SYNC in shown.pop("explore_runs")
     assert not shown
 
 
-def _run(notebook: Path, capsys: pytest.CaptureFixture[str]) -> str:
+def _run(notebook: Path, capfd: pytest.CaptureFixture[str]) -> str:
     runpy.run_path(str(notebook), run_name="__main__")
-    return capsys.readouterr().out
+    return capfd.readouterr().out

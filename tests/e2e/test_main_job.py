@@ -66,8 +66,9 @@ def test_all_syncs_of_the_example_run_and_one_that_fails_does_not_stop_the_other
     assert all_runs.code == 1
     status = {run["sync"]: run["status"] for run in all_runs.json}
     assert status.pop("aaa_refused") == "refused"
-    assert set(status.values()) == {"succeeded"}
+    assert set(status.values()) <= {"succeeded", "nothing"}  # measures of the calendar year may be empty in January
     assert len(status) >= 5
+    assert {status[name] for name in (SYNC, "diabetes_registry", "flu_reminder_sms")} == {"succeeded"}
     assert list((project / "out" / "registry").glob("*.manifest.json"))
 
 

@@ -61,7 +61,7 @@ def test_nothing_but_payloads_holds_a_value(cdp: Cdp, marked: Path, port: int, l
             ("compile", "a1c_overdue"),
         ):
             said.append(cdp(*words))
-        assert MARKER in str(channel.rows("care_management"))  # the marker does go where it is meant to go
+        assert MARKER in str(channel.rows("outreach_email"))  # the marker does go where it is meant to go
     for run in cdp("runs", "--json").json:
         said.append(cdp("runs", run["run"], "--json"))
         said.append(cdp("runs", run["run"]))

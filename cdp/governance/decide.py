@@ -12,15 +12,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
-from urllib.parse import urlsplit
 
 from cdp.compile import sql
 from cdp.compile.clock import Clock
 from cdp.compile.statement import Query, compile_segment, model_sha256, segment_statement
 from cdp.errors import Refusal, RefusedError, UsageError
 from cdp.governance import eligibility as people
+from cdp.governance.agreements import contract
 from cdp.governance.classes import ClassTree
-from cdp.governance.masks import apply_mask, is_wire, lower
+from cdp.governance.masks import MECHANISMS, apply_mask, has_mechanism, is_wire, lower
 from cdp.governance.query import _SEAL, RULE, SUBJECT, Decision, GovernedQuery, WireMask
 from cdp.governance.receivers import Grant, Receiver, decide, lower_rows
 from cdp.governance.taint import Analyst, ColumnFacts, Fact, Relation, TableFacts, Unsupported
@@ -29,9 +29,6 @@ from cdp.project.terms import ColumnRef, Picked
 from cdp.spec.activation import Destination, Output, Sync
 from cdp.spec.model import ColumnType, Entity
 from cdp.spec.policy import Agreement, Consent, DeclassifyEntry, DeclassifyTarget, Mask, Purpose
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-OURS = frozenset({SUBJECT, RULE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ class Governor:
             statement.column(field_name, statement.output(project.bound.outputs[name, field_name]))
         query = statement.query(f"sync {name}")
 
-        refusals = [*contract(sync, destination, purpose, agreement, now.day)]
+        refusals = [*contract(sync, destination, purpose, agreement, now.day), *self._unknown_masks(outputs)]
         relation = self._relation(query, f"sync {name}")
         lowered = self._lowered(relation, outputs, sync, now.day)
         told = decide(lowered, receiver(sync, purpose, agreement), self.tree, project.policy.masks)
@@ -134,6 +131,13 @@ class Governor:
             masked = lower(self.tree, mask, masks[mask], facts) if mask else facts
             columns[name] = self._declassified(masked, self._entries(trait=_trait_of(outputs[name])), day)
         return Relation(columns, self._declassified(relation.rows, self._entries(segment=sync.segment), day), relation.keys)
+
+    def _unknown_masks(self, outputs: Mapping[str, Output]) -> Iterator[Refusal]:
+        """Masks of masks.yml that nothing here can compute."""
+        for field_name, output in outputs.items():
+            if output.mask and not has_mechanism(output.mask, self.project.policy.masks[output.mask]):
+                fix = f"use one that can be: {', '.join(sorted(MECHANISMS))}"
+                yield Refusal("mask", field_name, "", (), f"mask {output.mask} cannot be computed", fix)
 
     def _entries(self, *, segment: str | None = None, trait: str | None = None) -> list[DeclassifyEntry]:
         """The declassifications of what membership of a segment, or the value of a trait, says."""
@@ -352,55 +356,6 @@ def receiver(sync: Sync, purpose: Purpose, agreement: Agreement | None) -> Recei
     if agreement is not None:
         grants.append(Grant(f"agreement {agreement.name}", frozenset(agreement.classes), frozenset(agreement.members)))
     return Receiver(sync.destination, tuple(grants))
-
-
-def contract(sync: Sync, destination: Destination, purpose: Purpose, agreement: Agreement | None, today: dt.date) -> Iterator[Refusal]:
-    """What does not depend on the data: the agreement, its dates, purposes and hosts, the channel, who pays."""
-    what = f"destination {destination.name}"
-    if destination.channel not in purpose.channels:
-        missing = f"purpose {sync.purpose} is not told over {destination.channel} (it is over {', '.join(purpose.channels)})"
-        yield Refusal("channel", what, "", (), missing, "use another purpose or destination")
-    if sync.funded_by not in purpose.funded_by:
-        missing = f"paid by {sync.funded_by!r}, purpose {sync.purpose} may be paid by: {', '.join(purpose.funded_by)}"
-        fix = "what a third party pays for is marketing: 45 CFR 164.501, 164.508(a)(3)"
-        yield Refusal("funding", f"sync {sync.name}", "", (), missing, fix)
-    if agreement is None:
-        missing = "no agreement covers it: being a patient is itself protected (45 CFR 160.103, 164.502(e))"
-        yield Refusal("agreement", what, "", (), missing, "sign one, declare it under governance/baa/ and name it in `baa:`")
-        return
-    signed = f"agreement {agreement.name}"
-    if today < agreement.effective:
-        yield Refusal("agreement", signed, "", (), f"not in force before {agreement.effective}", "wait, or correct `effective`")
-    if today > agreement.expires:
-        yield Refusal("agreement", signed, "", (), f"ended on {agreement.expires}", "renew it and correct `expires`")
-    if sync.purpose not in agreement.purposes:
-        missing = f"does not cover purpose {sync.purpose} (it covers {', '.join(agreement.purposes)})"
-        yield Refusal("agreement", signed, "", (), missing, "have the agreement cover the purpose, or use another")
-    yield from _place(destination, agreement)
-
-
-def _place(destination: Destination, agreement: Agreement) -> Iterator[Refusal]:
-    """Where rows would go: the host or folder must be the agreement's. The wire checks it again."""
-    what = f"destination {destination.name}"
-    if destination.file is not None and not any(_under(destination.file.folder, allowed) for allowed in agreement.folders):
-        missing = f"folder {destination.file.folder} is not in agreement {agreement.name} ({', '.join(agreement.folders) or 'no folders'})"
-        yield Refusal("folder", what, "", (), missing, "a folder is a receiver: name it under `folders:` of the agreement")
-    if destination.base_url is None:
-        return
-    url = urlsplit(destination.base_url)
-    if url.hostname in LOOPBACK:
-        return  # the wire lets it through in a sandbox environment only
-    host = url.hostname if url.port in (None, 443) else f"{url.hostname}:{url.port}"
-    if host not in agreement.hosts:
-        missing = f"host {host} is not in agreement {agreement.name} ({', '.join(agreement.hosts) or 'no hosts'})"
-        yield Refusal("host", what, "", (), missing, "correct base_url, or have the agreement cover the host")
-    if url.scheme != "https":
-        yield Refusal("host", what, "", (), f"{url.scheme or 'no scheme'} is not encrypted", "use https")
-
-
-def _under(folder: str, allowed: str) -> bool:
-    inside, root = folder.rstrip("/").split("/"), allowed.rstrip("/").split("/")
-    return ".." not in inside and inside[: len(root)] == root
 
 
 def _wire(column: str, mask: Mask, destination: Destination) -> WireMask:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cdp.errors import Refusal
 from cdp.governance.classes import PUBLIC, ClassTree
-from cdp.governance.masks import lower
+from cdp.governance.masks import has_mechanism, lower
 from cdp.governance.taint import Fact, Relation
 from cdp.spec.policy import Mask
 
@@ -109,7 +109,11 @@ def _because(facts: Iterable[Fact], cls: str) -> tuple[str, ...]:
 
 def _value_fix(column: str, facts: frozenset[Fact], cls: str, grant: Grant, tree: ClassTree, masks: Mapping[str, Mask]) -> str:
     """The smallest change: a mask whose outcome the grant covers; else leaving the column out, or a wider grant."""
-    fitting = [name for name, mask in masks.items() if all(tree.covers(grant.values, fact.cls) for fact in lower(tree, name, mask, facts))]
+    fitting = [
+        name
+        for name, mask in masks.items()
+        if has_mechanism(name, mask) and all(tree.covers(grant.values, fact.cls) for fact in lower(tree, name, mask, facts))
+    ]
     wider = f"leave it out, or let {grant.by} list {cls}"
     return f"mask {column} with one of: {', '.join(fitting)}; or {wider}" if fitting else wider
 

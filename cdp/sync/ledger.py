@@ -124,10 +124,6 @@ class Control:
         """The columns of a control table, in its order."""
         return tuple(_TABLES[name])
 
-    def has(self, name: str) -> bool:
-        """Whether a control table was ever made."""
-        return name in self._made or self.engine.exists(f"{self.schema}.{name}")
-
     def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append a few rows given as dicts; columns that are not given are null."""
         import pyarrow as pa

@@ -99,6 +99,7 @@ def test_no_governed_query_is_made_around_the_gate(tmp_path: Path) -> None:
         GovernedQuery(**fields)
 
 
+SHA256 = ("governance/masks.yml", "masks:\n", "masks:\n  sha256: {of: contact, gives: contact.email}\n")
 OTHER = (
     "governance/purposes.yml",
     "  care_coordination:\n",
@@ -131,6 +132,11 @@ REFUSED: dict[str, tuple[list[Edit], str, str]] = {
         [("syncs/adults_mail.yml", "first_name: given_name", "born: {of: state, mask: year}")],
         "value",
         "demographic.state",
+    ),
+    "mask_that_nothing_computes": (
+        [SHA256, ("syncs/adults_mail.yml", "email: email", "email: {of: email, mask: sha256}")],
+        "mask",
+        "mask sha256 cannot be computed",
     ),
     "masked_to_what_is_not_granted": (
         [("syncs/adults_mail.yml", "first_name: given_name", "born: {of: birth_date, mask: year}")],

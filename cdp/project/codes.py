@@ -9,7 +9,7 @@ from typing import Final
 
 from cdp.project.problems import Problems
 from cdp.project.source import Document, read_text
-from cdp.spec.model import ValueSet
+from cdp.spec.model import Codes, ValueSet
 
 MAX_BYTES: Final = 20_000_000  # a million codes
 MAX_PROBLEMS: Final = 20  # of one file, before the rest of it is left unread
@@ -21,7 +21,7 @@ def filled(value_set: ValueSet, document: Document, root: Path, problems: Proble
         problems.add(document, (), "a value set has either `codes` or a `file`, and codes in it")
         return None
     if not value_set.file:
-        return value_set
+        return _complete(value_set, value_set.codes)
     beside = (root / document.file).parent / value_set.file
     path = beside.resolve()
     if not path.is_relative_to(root):
@@ -30,8 +30,12 @@ def filled(value_set: ValueSet, document: Document, root: Path, problems: Proble
         problems.add(document, ("file",), f"{value_set.file}: no such file", hint="the path starts at this file's folder")
     else:
         found = _codes(path, path.relative_to(root).as_posix(), problems)
-        return None if found is None else value_set.model_copy(update={"codes": found})
+        return None if found is None else _complete(value_set, found)
     return None
+
+
+def _complete(value_set: ValueSet, codes: tuple[str, ...]) -> ValueSet:
+    return value_set.model_copy(update={"codes": codes, "members": (Codes(system=value_set.system, codes=codes),)})
 
 
 def _codes(path: Path, file: str, problems: Problems) -> tuple[str, ...] | None:

@@ -80,7 +80,7 @@ def measure(binder: Binder, verb: str, tree: dict[str, Any], entity: Entity, at:
     if len(binder.problems) != before:
         return None
     name: Verb = "exists" if verb in ("has", "lacks") else cast(Verb, verb)
-    return Measure(name, link, where, window, tree.get("by") == "day", ties, of, label(tree) or str(tree[verb]))
+    return Measure(name, link, where, window, tree.get("by") == "day", ties, of, label=label(tree) or str(tree[verb]))
 
 
 def label(tree: dict[str, Any]) -> str:

@@ -2,6 +2,10 @@
 
 A condition is true or false of one row, never unknown. Terms are values: two equal measures are one measure,
 which is how a related table is scanned once however many conditions ask of it.
+
+Rows stand inside of each other: `where` of a measure speaks of a related row, and a measure in there of a row related to
+that one. `up` counts outwards from the row at hand: 0 is that row itself, 1 the row that asked the measure whose row it
+is. So a term means the same wherever it stands, and equal terms stay equal whatever the author called the rows.
 """
 
 from __future__ import annotations
@@ -17,8 +21,9 @@ from cdp.spec.model import ColumnType
 
 Value = str | int | Decimal | bool | dt.date | dt.datetime
 Unit = Literal["days", "weeks", "months", "years"]
-Verb = Literal["exists", "count", "sum", "avg", "min", "max", "latest", "earliest"]
-Comparison = Literal["eq", "ne", "gt", "gte", "lt", "lte", "starts_with", "ends_with", "contains"]
+Verb = Literal["exists", "count", "sum", "avg", "min", "max", "latest", "earliest", "most_frequent", "list", "days_covered"]
+Comparison = Literal["eq", "ne", "gt", "gte", "lt", "lte", "starts_with", "ends_with", "contains", "matches"]
+Cover = Literal["share", "days", "of_days", "first_fill", "fill_days", "until", "longest_gap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +37,44 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class ColumnRef:
-    """A column of the row itself, or of the row that `hops` over to-one relations lead to."""
+    """A column of the row `up` rows outwards, or of the row that `hops` over to-one relations lead to from there.
+
+    `field` is the path inside of a struct; `type` is that of the value, of an `array` that of its elements.
+    """
 
     hops: tuple[Link, ...]
     entity: str
     column: str
     type: ColumnType
+    up: int = 0
+    field: tuple[str, ...] = ()
+    array: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DayOf:
+    """The local calendar day of a timestamp (`date.day`)."""
+
+    column: ColumnRef
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A number in one unit: the column times the factor of the units that its unit column names; null for any other unit."""
+
+    column: ColumnRef
+    unit: ColumnRef
+    factors: tuple[tuple[tuple[str, ...], Decimal], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A calendar day that depends on as_of: an anchor, then shifts in order.
+    """A calendar day: an anchor, then shifts in order.
 
-    The anchor is `as_of`, a date, or (period, "start" | "end").
+    The anchor is `as_of`, a date, (period, "start" | "end"), or a column, whose local day it is: of no value, no day.
     """
 
-    anchor: Literal["as_of"] | dt.date | tuple[str, Literal["start", "end"]]
+    anchor: Literal["as_of"] | dt.date | tuple[str, Literal["start", "end"]] | ColumnRef
     shifts: tuple[tuple[Unit, int], ...] = ()
 
     def plus(self, unit: Unit, count: int) -> Day:
@@ -57,10 +84,14 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A closed span of calendar days; None is open."""
+    """A closed span of calendar days; None is open. A window with a day that a row has no value for holds nothing.
+
+    `ongoing`: `last` is the end of an interval, so no value there means that it still goes on.
+    """
 
     first: Day | None
     last: Day | None
+    ongoing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +104,11 @@ class Ties:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A value computed from the related rows of one row.
+    """A value computed from the rows related to one row: the row `up` rows outwards, or where `hops` lead from there.
 
-    Order: the related entity's own `where`, then `where`, then the window, then the pick, then `of`.
+    Order: the related entity's own `where`, then `where`, then the window, then `distinct` or `spaced`, then the pick,
+    then `of`. In all of these the related row is the row at hand, and the row that the measure is written on is 1 outwards,
+    whatever `up` says of where the related rows are looked for.
     """
 
     verb: Verb
@@ -84,7 +117,14 @@ class Measure:
     window: Window | None = None
     by_day: bool = False
     ties: Ties | None = None
-    of: ColumnRef | None = None
+    of: Of | None = None
+    up: int = 0
+    hops: tuple[Link, ...] = ()
+    distinct: Literal["day"] | ColumnRef | None = None
+    spaced: int | None = None  # days
+    limit: int | None = None
+    supply: ColumnRef | None = None
+    same: ColumnRef | None = None
     label: str = field(default="", compare=False)  # for people who read the SQL
 
 
@@ -96,7 +136,52 @@ class Picked:
     column: ColumnRef
 
 
-Operand = ColumnRef | Measure | Picked
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """One of the values that `days_covered` yields."""
+
+    measure: Measure
+    value: Cover
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many of the conditions hold."""
+
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The value of the first branch whose condition holds; `otherwise` where none does."""
+
+    branches: tuple[tuple[Condition, Value | None], ...]
+    otherwise: Value | None
+    type: ColumnType
+
+
+@dataclass(frozen=True, slots=True)
+class SqlValue:
+    """The value that the SELECT of a trait gives for the row's key; null where it has no row."""
+
+    trait: str
+    type: ColumnType
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """An SQL expression; each of its columns stands for the operand of that name. `as_of` is the day of the clock."""
+
+    tree: exp.Expr
+    operands: tuple[tuple[str, Operand], ...]
+    type: ColumnType | None = None
+
+    def __hash__(self) -> int:
+        return hash(self.operands)
+
+
+Operand = ColumnRef | DayOf | Converted | Measure | Picked | Covered | Tally | Chosen | SqlValue | Formula
+Of = ColumnRef | DayOf | Converted | Formula
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +207,17 @@ class Negation:
 
 @dataclass(frozen=True, slots=True)
 class InSegment:
-    """The row is in another segment of its entity."""
+    """The row is in another segment of its entity; `given` are the values of a template's parameters, as written."""
 
     name: str
+    given: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InSql:
+    """The SELECT of a segment returns the row's key."""
+
+    segment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +229,43 @@ class Compare:
     value: Value
     type: ColumnType
     units: tuple[str, ...] = ()
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CompareTo:
+    """`operand op other`; false where either is null."""
+
+    operand: Operand
+    op: Comparison
+    other: Operand
+    type: ColumnType
 
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The operand is one of the literals, and its code system (if it has one) one of `systems`."""
+    """The operand is one of the literals, and its code system (if it has one) one of `systems`.
+
+    `named` is the value set, for people who read it.
+    """
 
     operand: Operand
     values: tuple[Value, ...]
     type: ColumnType
     systems: tuple[str, ...] = ()
+    ignore_case: bool = False
+    named: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """An array (a column or a `list`) holds at least one of the literals, or `all` of them."""
+
+    operand: ColumnRef | Measure
+    values: tuple[Value, ...]
+    type: ColumnType
+    all: bool
+    named: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +285,45 @@ class InWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class AtTime:
+    """A timestamp's local time of day lies in [start, end), in minutes from midnight; the span may pass midnight."""
+
+    operand: Operand
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnWeekday:
+    """The local calendar day is one of these days of the week, 1 for Monday to 7 for Sunday."""
+
+    operand: Operand
+    days: tuple[int, ...]
+    type: ColumnType
+
+
+@dataclass(frozen=True, slots=True)
+class Anniversary:
+    """Some year's return of the day lies in the window; 29 February returns on 1 March where there is none."""
+
+    operand: Operand
+    window: Window
+    type: ColumnType
+
+
+@dataclass(frozen=True, slots=True)
 class Exists:
     """The measure found a row."""
 
     measure: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Satisfies:
+    """There is a row that `latest` or `earliest` picks, and the condition holds of it: it is the row at hand in there."""
+
+    measure: Measure
+    of: Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +342,25 @@ class ConsentMissing:
     """What the sync's purpose and channel ask for is not on record. It is a rule of its own."""
 
 
-Condition = Every | Some | Negation | InSegment | Compare | OneOf | IsNull | InWindow | Exists | AgeBetween
+Condition = (
+    Every
+    | Some
+    | Negation
+    | InSegment
+    | InSql
+    | Compare
+    | CompareTo
+    | OneOf
+    | Holds
+    | IsNull
+    | InWindow
+    | AtTime
+    | OnWeekday
+    | Anniversary
+    | Exists
+    | Satisfies
+    | AgeBetween
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +370,36 @@ class Constant:
     value: str
 
 
+Output = Operand | Constant
+
+
 @dataclass(frozen=True, slots=True)
-class Formula:
-    """An SQL expression; each of its columns stands for the operand of that name."""
+class Aggregate:
+    """A column of a derived entity: an aggregate over the rows of a group that pass `where`."""
+
+    verb: Literal["count", "sum", "avg", "min", "max"]
+    where: Condition | None
+    of: ColumnRef | Converted | None
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A derived entity: the rows of `source` that pass `where`, grouped. In the conditions the row at hand is one of `source`."""
+
+    source: str
+    where: Condition | None
+    group: tuple[tuple[str, ColumnRef | DayOf], ...]
+    columns: tuple[tuple[str, Aggregate], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SqlModel:
+    """A checked SELECT; its tables are entities, segments and traits by name."""
 
     tree: exp.Expr
-    operands: tuple[tuple[str, Operand], ...]
+    entities: tuple[str, ...]
+    segments: tuple[str, ...]
+    traits: tuple[str, ...]
 
     def __hash__(self) -> int:
-        return hash(self.operands)
-
-
-Output = Operand | Constant | Formula
+        return id(self.tree)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
@@ -76,6 +77,8 @@ class Sync(Kind):
     funded_by: str = "none"
     key: dict[str, OutputField] = Field(min_length=1)
     mappings: dict[str, OutputField] = {}
+    one_per: str | None = Field(None, description="of those who share this value one is told; who has none is told too")
+    prefer: tuple[str, ...] = Field((), description="of one_per, who: columns and traits, each with `asc` (default) or `desc`")
     guards: Guards = Guards()
     schedule: str | None = None
     description: str = ""
@@ -179,9 +182,12 @@ class Period(Spec):
 
 
 class UnitSpec(Spec):
-    """A unit of measure and what other feeds call it."""
+    """A unit of measure: what other feeds call it, and how it becomes another unit."""
 
     same_as: Names = ()
+    to: str | None = Field(None, description="the unit that a value becomes when it is multiplied by `times`")
+    times: Decimal | None = None
+    of: str | None = Field(None, description="the value set of the codes for which this holds; none: for all")
 
 
 class ProjectConfig(Kind):

@@ -1,0 +1,140 @@
+"""A condition as a tree that people can read, with a verdict on each node.
+
+The verdicts are columns of one statement, compiled as the segment itself is: a verdict is the segment's own SQL, not a
+second opinion. Conditions inside of measures speak of related rows and are no nodes here; `evidence.py` shows those rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Literal
+
+from sqlglot import exp
+
+from cdp.compile import sql
+from cdp.compile.clock import Clock
+from cdp.compile.statement import Statement
+from cdp.project.load import Project
+from cdp.project.terms import Compare, Condition, Every, InSegment, Negation, Satisfies, Some, Tally
+
+Kind = Literal["all", "any", "not", "n_of", "segment", "test"]
+Verdicts = Mapping[tuple[int, ...], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A condition in its place.
+
+    Attributes:
+        path: the positions that lead here from the root, whose path is empty.
+        label: the condition in words; of what joins others, the joining word.
+        term: the condition itself; it stands on the same row as the root.
+        kind: how its children make it; a `test` has no children that decide it, but may have some that explain it.
+    """
+
+    path: tuple[int, ...]
+    label: str
+    term: Condition
+    kind: Kind
+
+    @property
+    def depth(self) -> int:
+        """How far below the root it stands."""
+        return len(self.path)
+
+
+def nodes(term: Condition, project: Project) -> tuple[Node, ...]:
+    """Every node of a condition, each before its children, those of segments that it uses included."""
+    return tuple(_walk(term, project, ()))
+
+
+def children(term: Condition, project: Project) -> tuple[Condition, ...]:
+    """The conditions of the same row that a condition is made of."""
+    match term:
+        case Every(of) | Some(of) | Compare(operand=Tally(of)):
+            return of
+        case Negation(of):
+            return (of,)
+        case InSegment():
+            meant = project.bound.segment(term)
+            return meant.of if isinstance(meant, Every) else (meant,)
+        case Satisfies(measure, Every(of)):
+            return tuple(Satisfies(measure, part) for part in of)
+    return ()
+
+
+def kind_of(term: Condition) -> Kind:
+    """How a condition's children make it."""
+    match term:
+        case Every():
+            return "all"
+        case Some():
+            return "any"
+        case Negation():
+            return "not"
+        case InSegment():
+            return "segment"
+        case Compare(operand=Tally()):
+            return "n_of"
+    return "test"
+
+
+def ask(statement: Statement, asked: Iterable[Node], clock: Clock) -> None:
+    """Add the verdict on each node to a statement, as a boolean column that is never null."""
+    for node in asked:
+        statement.column(column(node.path), verdict(statement, node.term, clock))
+
+
+def verdict(statement: Statement, term: Condition, clock: Clock) -> exp.Expr:
+    """A condition as a value that is true or false, read from the scans that decide membership."""
+    return sql.coalesce(statement.test(term, clock, ""), sql.FALSE)
+
+
+def column(path: tuple[int, ...]) -> str:
+    """The name of a node's column."""
+    return "_".join(["verdict", *map(str, path)])
+
+
+def read(asked: Iterable[Node], row: Mapping[str, object]) -> Verdicts:
+    """The verdicts of a row that a statement of `ask` returned."""
+    return {node.path: bool(row[column(node.path)]) for node in asked}
+
+
+def lines(asked: Sequence[Node], verdicts: Verdicts, *, tell: Mapping[tuple[int, ...], Sequence[str]] | None = None) -> list[str]:
+    """The tree as lines of text: a mark, the condition, and below it what there is to tell of it.
+
+    Args:
+        asked: as `nodes` gives them.
+        verdicts: by path.
+        tell: by path, lines that belong to the node.
+    """
+    text = []
+    for node in asked:
+        indent = "  " * node.depth
+        text.append(f"{indent}{MARKS[verdicts[node.path]]} {node.label}")
+        text += [f"{indent}    {line}" for line in (tell or {}).get(node.path, ())]
+    return text
+
+
+MARKS = {True: "✓", False: "✗"}
+
+
+def _walk(term: Condition, project: Project, path: tuple[int, ...]) -> Iterable[Node]:
+    kind = kind_of(term)
+    yield Node(path, WORDS.get(kind) or describe(term, project), term, kind)
+    for number, child in enumerate(children(term, project)):
+        yield from _walk(child, project, (*path, number))
+
+
+WORDS = {"all": "all of", "any": "any of", "not": "not"}
+
+
+def describe(term: object, project: Project) -> str:
+    """A condition in words, until the project's own description of terms is there."""
+    if isinstance(term, InSegment):
+        return f"segment {term.name}"
+    if not is_dataclass(term):
+        return f"{term}"
+    said = [describe(value, project) for field in fields(term) if (value := getattr(term, field.name)) not in (None, (), "", 0, False)]
+    return f"{type(term).__name__}({', '.join(said)})"

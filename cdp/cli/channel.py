@@ -48,7 +48,7 @@ def target(query: GovernedQuery, environment: Environment, root: Path) -> Target
         folders=tuple(root / folder for folder in agreement.folders),
         plaintext_loopback=environment.sandbox,
     )
-    return Target(placed(query.destination, environment), egress, run="", root=root)
+    return Target(placed(query.destination, environment), egress, run="", root=root, sync=query.sync.name)
 
 
 @contextmanager

@@ -90,6 +90,7 @@ class Target:
     run: str
     root: Path  # the project's folder; relative folders start here
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sync: str = ""  # its name, for a path that keeps a list for each sync
 
 
 class Connector(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 
@@ -42,12 +43,17 @@ def urls(target: Target, declared: HttpOptions, who: str) -> dict[WireOp, httpx.
         if request is None:
             continue
         try:
-            found[op] = httpx.URL(f"{base}/{request.path.lstrip('/')}")
+            found[op] = httpx.URL(f"{base}/{_path(request.path, target.sync).lstrip('/')}")
         except (httpx.InvalidURL, ValueError):
             fix = "write base_url: https://host and path: /path"
             raise DeliveryError(f"{who}: base_url and http.{op}.path make no URL", fix=fix) from None
         check_url(found[op], target.egress, who)
     return found
+
+
+def _path(template: str, sync: str) -> str:
+    """The path with the sync's name in it, or with what stands for the name where the receiver may not read it."""
+    return template.replace("{sync}", sync).replace("{sync_id}", hashlib.sha256(sync.encode()).hexdigest()[:12])
 
 
 def headers(target: Target, declared: HttpOptions, who: str) -> dict[bytes, bytes]:

@@ -32,6 +32,12 @@ class Call:
         return "remove" if self.method == "DELETE" or last in ("remove", "delete") else "upsert"
 
     @property
+    def list(self) -> str:
+        """Which of a channel's lists it is about: what stands after `/lists/` in the path; else the channel's only one."""
+        parts = self.path.split("?", 1)[0].split("/")
+        return parts[parts.index("lists") + 1] if "lists" in parts[:-1] else ""
+
+    @property
     def digest(self) -> str:
         """What the idempotency key stands for."""
         return hashlib.sha256(b"\0".join((self.method.encode(), self.path.encode(), self.body))).hexdigest()
@@ -97,7 +103,7 @@ def _no_constant(name: str) -> Any:
 
 
 class Channel:
-    """Holds rows by key. `handle` may be called from many threads.
+    """Holds rows by list and key. `handle` may be called from many threads.
 
     Args:
         name: the first part of the path.
@@ -108,7 +114,7 @@ class Channel:
         self.name = name
         self.key: tuple[str, ...] = ()
         self.max_rows: int | None = None
-        self.rows: dict[tuple[str, ...], Row] = {}
+        self.rows: dict[tuple[str, tuple[str, ...]], Row] = {}
         self.requests: list[dict[str, Any]] = []
         self.duplicates = 0
         self.faults = Faults()
@@ -131,7 +137,7 @@ class Channel:
             raise ValueError("max_rows must be a whole number from 1")
         with self._lock:
             if tuple(key) != self.key:
-                self.rows = {tuple(_text(row.get(name)) for name in key): row for row in self.rows.values()}
+                self.rows = {(where, tuple(_text(row.get(name)) for name in key)): row for (where, _), row in self.rows.items()}
             self.key, self.max_rows = tuple(key), most
 
     def stage(self, faults: Sequence[Fault]) -> None:
@@ -187,17 +193,18 @@ class Channel:
         codes |= {place: "missing_key" for place, key in enumerate(keys) if key is None}
         errors = [{"key": _as_sent(rows[place], self.key), "index": place, "code": code} for place, code in sorted(codes.items())]
         answer = reply(200, {"accepted": len(rows) - len(errors), "errors": errors})
-        self.apply(call.op, rows, keys, codes)
+        self.apply(call, rows, keys, codes)
         self._record(self, call, sorted(codes), answer.body)
         # An answer is kept when something was done. A request that changed nothing may be tried again.
         if call.idempotency_key and len(errors) < len(rows):
             self.answers[call.idempotency_key] = (call.digest, answer.body)
         return answer
 
-    def apply(self, op: str, rows: Sequence[Row], keys: Sequence[tuple[str, ...] | None], left_out: Mapping[int, str]) -> None:
+    def apply(self, call: Call, rows: Sequence[Row], keys: Sequence[tuple[str, ...] | None], left_out: Mapping[int, str]) -> None:
         """Put or take away the rows that are not left out."""
-        taken = {key: row for place, (key, row) in enumerate(zip(keys, rows, strict=True)) if key is not None and place not in left_out}
-        if op == "upsert":
+        there = enumerate(zip(keys, rows, strict=True))
+        taken = {(call.list, key): row for place, (key, row) in there if key is not None and place not in left_out}
+        if call.op == "upsert":
             self.rows.update(taken)
         else:
             for key in taken:
@@ -216,7 +223,7 @@ class Channel:
     def replay(self, call: Call, digest: str, left_out: Sequence[int], answer: bytes) -> None:
         """Do again what a journal says was done."""
         rows = parse_rows(call.body)
-        self.apply(call.op, rows, self._keys(rows), dict.fromkeys(left_out, ""))
+        self.apply(call, rows, self._keys(rows), dict.fromkeys(left_out, ""))
         if call.idempotency_key and len(left_out) < len(rows):
             self.answers[call.idempotency_key] = (digest, answer)
 

@@ -101,11 +101,20 @@ class Request(Spec):
     """How the `http` connector sends one kind of change."""
 
     method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST"
-    path: str = Field(description="appended to base_url; holds no value of a row")
+    path: str = Field(
+        description="appended to base_url; {sync} stands for the sync's name, {sync_id} for an opaque id of it; holds no value of a row"
+    )
     batch: int = Field(500, ge=1, le=10_000, description="rows a request")
     body: Literal["array", "ndjson"] | dict[str, str] = Field(
         "array", description="`array`, `ndjson`, or {list: NAME}: an object with the rows under NAME"
     )
+
+    @field_validator("path")
+    @classmethod
+    def _words(cls, value: str) -> str:
+        if unknown := set(re.findall(r"\{[^{}]*\}", value)) - {"{sync}", "{sync_id}"}:
+            raise ValueError(f"holds {', '.join(sorted(unknown))}; valid: {{sync}}, {{sync_id}}; a path never holds a value of a row")
+        return value
 
 
 class RowErrors(Spec):

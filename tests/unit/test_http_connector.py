@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from email.utils import format_datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from cdp.connectors.base import Batch, Egress, Receipts, Target
 from cdp.connectors.bodies import finite, json_rows
@@ -177,6 +179,26 @@ def test_the_environment_cannot_redirect_traffic(sandbox: Sandbox, monkeypatch: 
         monkeypatch.setenv(name, "http://127.0.0.1:9")
         monkeypatch.setenv(name.lower(), "http://127.0.0.1:9")
     assert outcome(send(make_target(sandbox.url), batch(["p1"]))[0]) == {("delivered", None)}
+
+
+def test_a_path_may_name_the_sync_so_that_each_has_a_list_of_its_own(sandbox: Sandbox) -> None:
+    members = {"path": "/calls/lists/{sync}/members"}
+    hidden = {"path": "/mail/lists/{sync_id}/members"}
+    for name in ("recall", "rebook"):
+        target = make_target(sandbox.url, upsert=members, remove={**members, "method": "DELETE"})
+        send(replace(target, sync=name), batch(["p1"], [name]))  # a change of another sync is another change
+    send(replace(target, sync="recall"), batch(["p1"], op="remove"))
+    send(replace(make_target(sandbox.url, upsert=hidden), sync="a1c_reminder"), batch(["p1"]))
+    assert [seen["path"] for seen in sandbox.requests("calls")] == [
+        f"/calls/lists/{name}/members" for name in ("recall", "rebook", "recall")
+    ]
+    assert [row["first_name"] for row in sandbox.rows("calls")] == ["rebook"]  # taken off one list, still on the other
+    assert [seen["path"] for seen in sandbox.requests("mail")] == ["/mail/lists/15127d92291f/members"]
+
+
+def test_a_path_names_the_sync_and_nothing_else() -> None:
+    with pytest.raises(ValidationError, match=r"holds \{email\}; valid: \{sync\}, \{sync_id\}"):
+        make_target("https://x.example", upsert={"path": "/lists/{sync}/{email}"})
 
 
 def test_no_more_requests_at_a_time_than_declared(sandbox: Sandbox) -> None:

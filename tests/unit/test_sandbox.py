@@ -87,6 +87,15 @@ def test_channels_do_not_mix(sandbox: Sandbox, client: httpx.Client) -> None:
     assert client.get("/_sandbox").json()["channels"]["sms"] == {"rows": 1, "requests": 1, "duplicates": 0, "faults": 0}
 
 
+def test_lists_do_not_mix(sandbox: Sandbox, client: httpx.Client) -> None:
+    for name in ("a", "b"):
+        client.put(f"/calls/v1/lists/{name}/members", json=rows("p1", why=name))
+    assert sandbox.rows("calls") == [*rows("p1", why="a"), *rows("p1", why="b")]
+    client.request("DELETE", "/calls/v1/lists/a/members", json=rows("p1"))
+    client.post("/calls/v1/lists/c/members/remove", json=rows("p1"))
+    assert sandbox.rows("calls") == rows("p1", why="b")
+
+
 def test_the_first_field_is_the_key_where_there_is_no_external_id(sandbox: Sandbox, client: httpx.Client) -> None:
     client.post("/ads", json=[{"hash": "a", "n": 1}, {"hash": "a", "n": 2}, {"n": 3}])
     assert sandbox.rows("ads") == [{"hash": "a", "n": 2}]

@@ -77,7 +77,7 @@ def _declare(
     model = _model(document, problems)
     if model is None:
         return
-    at = _identity(document)
+    at = identity(document)
     if at is not None and at in sources:
         _twice(document, at, sources[at], problems)
     spec = validate(document, model, problems) if document.sound else None
@@ -105,8 +105,8 @@ def _model(document: Document, problems: Problems) -> type[Kind] | None:
     return model
 
 
-def _identity(document: Document) -> tuple[str, str] | None:
-    """(kind, name); None where the name is missing, which validation reports."""
+def identity(document: Document) -> tuple[str, str] | None:
+    """(kind, name) of a document; None where the name is missing, which validation reports."""
     kind = str(document.tree["kind"])
     if kind in ONCE:
         return kind, kind

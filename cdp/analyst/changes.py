@@ -1,0 +1,110 @@
+"""What was written anew since a git revision, and what depends on it: documents compared as trees, not as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cdp.analyst.lineage import Part, dependents, parts, uses
+from cdp.analyst.revisions import Revision, revision
+from cdp.project.files import files
+from cdp.project.load import identity
+from cdp.project.problems import Problems
+from cdp.project.project import Project
+from cdp.project.source import Document, read
+from cdp.spec.base import Text, Tree
+
+Names = Mapping[str, frozenset[str]]  # by kind
+_BESIDE = ("file", "hierarchy")  # keys of a value set that name a file beside it
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """What a change touches, by kind: segment, trait, value_set, entity, sync, destination; of the policy eligibility,
+    classes, consent, declassify, baa, mask, purpose and review (of a value set); project (a key of conf/cdp.yml).
+
+    Attributes:
+        changed: written anew, or in other words; comments and layout do not count.
+        removed: what there was and is no more.
+        dependent: what means, or is governed by, something that has changed.
+    """
+
+    changed: Names
+    removed: Names
+    dependent: Names
+
+    def names(self, kind: str) -> frozenset[str]:
+        """What is to be looked at again, of one kind."""
+        return self.changed.get(kind, frozenset()) | self.dependent.get(kind, frozenset())
+
+
+def affected(project: Project, ref: str) -> Affected:
+    """What has changed in a project since a git revision, and what depends on it.
+
+    The revision need not be a valid project: what cannot be read there counts as changed.
+
+    Args:
+        project: as it stands in the working tree; what is not committed counts.
+        ref: a commit, branch or tag.
+
+    Raises:
+        UsageError: there is no git, no repository, no such revision, or no project in it.
+    """
+    with revision(project.root, ref) as then:
+        return compared(then, project)
+
+
+def compared(then: Revision, project: Project) -> Affected:
+    """`affected`, of a revision that is open."""
+    before, after = documents(then.root), project.sources
+    old, new = _parts(before), _parts(after)
+    changed = {part for part, tree in new.items() if part not in old or _frozen(tree) != _frozen(old[part])}
+    changed |= {part for part in new if part in before and part in after and _other_files(before[part], then.root, after[part], project.root)}
+    removed = old.keys() - new.keys()
+    return Affected(_by_kind(changed), _by_kind(removed), _by_kind(dependents(uses(project), changed | removed) - removed))
+
+
+def documents(root: Path) -> dict[Part, Document]:
+    """The documents of a project that can be read, whatever is wrong with the others."""
+    found: dict[Part, Document] = {}
+    ignored = Problems()
+    for path in files(root, ignored):
+        for document in read(path, root, ignored):
+            if document.sound and isinstance(document.tree.get("kind"), str) and (at := identity(document)) is not None:
+                found.setdefault(at, document)
+    return found
+
+
+def _parts(sources: Mapping[Part, Document]) -> dict[Part, Tree]:
+    return {part: tree for at, document in sources.items() for part, tree in parts(at, document).items()}
+
+
+def _frozen(tree: Tree) -> object:
+    """A tree to compare: the order of keys counts, as it orders the SQL and so changes its fingerprint; quotes count
+    only where they tell a text from a parameter.
+    """
+    if isinstance(tree, dict):
+        return dict, tuple((key, _frozen(value)) for key, value in tree.items())
+    if isinstance(tree, list):
+        return list, tuple(_frozen(value) for value in tree)
+    return tree, isinstance(tree, Text) and tree.quoted and tree.startswith("$")
+
+
+def _other_files(before: Document, then: Path, after: Document, now: Path) -> bool:
+    """Whether a file that a value set names holds something else."""
+    for key in _BESIDE:
+        name = after.tree.get(key)
+        if after.tree.get("kind") == "value_set" and isinstance(name, str):
+            if _lines((then / before.file).parent / name, then) != _lines((now / after.file).parent / name, now):
+                return True
+    return False
+
+
+def _lines(path: Path, root: Path) -> list[bytes] | None:
+    resolved = path.resolve()
+    return resolved.read_bytes().splitlines() if resolved.is_relative_to(root) and resolved.is_file() else None
+
+
+def _by_kind(found: set[Part] | frozenset[Part]) -> dict[str, frozenset[str]]:
+    return {kind: frozenset(name for each, name in found if each == kind) for kind in sorted({kind for kind, _ in found})}

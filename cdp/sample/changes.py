@@ -146,6 +146,7 @@ class _Day:
             "value": f"cast(5.5 + {value} / 10 AS decimal(18, 6))",
             "unit": "'%'",
             "value_text": "cast(NULL AS string)",
+            "value_code": "cast(NULL AS string)",
         }
         self._insert(OBSERVATIONS.table, OBSERVATIONS.columns, values, f"{_VIEW} AS r WHERE r.role = 'result'", "r")
 

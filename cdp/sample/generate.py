@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cdp.errors import UsageError
 from cdp.sample import people
-from cdp.sample.load import ZONE, LoadReport, newest, refuse_existing, report, stage, typed, unstage, write, write_consents
+from cdp.sample.load import ZONE, LoadReport, newest, refuse_existing, report, stage, typed, unstage, write, write_consents, write_hospital
 from cdp.sample.tables import ENCOUNTERS, EVENTS, OBSERVATIONS, PATIENTS, Source
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def generate(engine: Engine, patients: int, seed: int, shift_to: dt.date | None 
     write(engine, PATIENTS.table, PATIENTS.schema, _people(extract, crowd))
     for table in EVENTS:
         write(engine, table.table, table.schema, _events(table, extract.view(table), crowd))
+    write_hospital(engine, today, timezone)
     write_consents(engine, today)
     unstage(engine)
     extract.forget()

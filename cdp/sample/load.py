@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 from sqlglot import exp
 
 from cdp.errors import DataError
-from cdp.sample import people, raw
-from cdp.sample.tables import CONSENTS, EVENTS, EVERY_TABLE, PATIENTS, QUARANTINE, SOURCES, Source, day
+from cdp.sample import hospital, people, raw
+from cdp.sample.tables import CONSENTS, EVENTS, EVERY_TABLE, MADE, PATIENTS, QUARANTINE, SOURCES, Source, day
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,8 +31,8 @@ class LoadReport:
 
     Attributes:
         rows: rows written, by table.
-        quarantined: rows set aside, by the table they were meant for. For a table made of a file,
-            `rows` and `quarantined` add up to the rows of the file.
+        quarantined: rows set aside, by the table they were meant for. For a table made of a file, `rows` and
+            `quarantined` add up to the rows of the file and the events that `hospital.py` adds (keys with `adt-`).
         shifted_days: the days by which every date was moved.
     """
 
@@ -61,6 +61,7 @@ def load(engine: Engine, source: Path | None = None, *, shift_to: dt.date | None
     for table in SOURCES:
         write(engine, table.table, table.schema, typed(engine, table, shift, timezone))
     _quarantine(engine)
+    write_hospital(engine, shift_to or last or dt.date.today(), timezone)
     write_consents(engine, shift_to or dt.datetime.now(ZoneInfo(timezone)).date())
     unstage(engine)
     return report(engine, shift)
@@ -97,11 +98,24 @@ def newest(engine: Engine, timezone: str) -> dt.date | None:
 def write(engine: Engine, table: str, columns: Mapping[str, str], query: str) -> None:
     """Make a table of a query's rows. Its types are said, not inferred: the engines differ about which columns may be null."""
     engine.create(table, columns)
+    add(engine, table, columns, query)
+
+
+def add(engine: Engine, table: str, columns: Iterable[str], query: str) -> None:
+    """Put a query's rows into a table."""
     engine.execute(f"INSERT INTO {table} ({_listed(columns)}) SELECT {_listed(columns)} FROM ({query})", what=table)
 
 
-def _listed(columns: Mapping[str, str]) -> str:
+def _listed(columns: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in columns)
+
+
+def write_hospital(engine: Engine, today: dt.date, timezone: str) -> None:
+    """Make up what Synthea does not know, around the patients that are there and the day `today`."""
+    for made in hospital.tables(today, timezone):
+        write(engine, made.table, made.schema, made.query)
+    for more in hospital.additions(today, timezone):
+        add(engine, more.table, more.columns, more.query)
 
 
 def write_consents(engine: Engine, today: dt.date) -> None:
@@ -168,7 +182,7 @@ def _broken_rows(table: Source, file: raw.RawFile) -> pa.Table:
 
 def report(engine: Engine, shift: int) -> LoadReport:
     """Count what the tables and the quarantine hold."""
-    tables = (*(source.table for source in SOURCES), CONSENTS)
+    tables = (*(source.table for source in SOURCES), *MADE, CONSENTS)
     each = " UNION ALL ".join(f"SELECT '{table}' AS name, count(*) AS n FROM {table}" for table in tables)
     rows = {row["name"]: row["n"] for row in engine.query(each).to_pylist()}
     counts = engine.query(f"SELECT table_name, count(*) AS n FROM {QUARANTINE} GROUP BY table_name").to_pylist()

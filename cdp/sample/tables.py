@@ -137,7 +137,9 @@ PATIENTS = Source(
         "email": _text(people.email("id", "given", "family", people.dice("id", "'number'", sides=10_000))),
         "phone": _text(people.phone("id")),
         "preferred_language": _text(people.language("id")),
-        "household_id": _text("substr(sha2(concat_ws('|', line, zip), 256), 1, 16)"),
+        "household_id": _text("substr(sha2(zip, 256), 1, 16)"),  # Synthea gives everybody a street of their own
+        "pcp_id": _text(people.clinician("id")),
+        "tags": Column("array<string>", people.tags("id")),
         "address_line": _text("line"),
         "city": _text("city"),
         "state": _text("state"),
@@ -150,6 +152,11 @@ PATIENTS = Source(
 # The codes of Synthea's encounters whose kind is known; FHIR calls it the encounter's class (v3-ActCode).
 _CLASS = """CASE WHEN code = '50849002' THEN 'EMER'
     WHEN code IN ('183452005', '183460006', '183478001', '183495009', '305408004', '32485007') THEN 'IMP' ELSE 'AMB' END"""
+
+# Where somebody went from a stay; Synthea does not say. SNOMED CT: home with hospice care, a nursing home, home.
+_LEFT = people.dice("encounter", "'disposition'", sides=20)
+_DISPOSITION = f"""CASE WHEN {_CLASS} = 'IMP' AND stop IS NOT NULL THEN CASE {_LEFT}
+    WHEN 0 THEN '428361000124107' WHEN 1 THEN '306694006' ELSE '306689006' END END"""
 
 ENCOUNTERS = Source(
     "encounters",
@@ -164,6 +171,7 @@ ENCOUNTERS = Source(
         "start": _moment("start"),
         "end": _moment("stop"),
         "class": _text(_CLASS),
+        "disposition": _text(_DISPOSITION),
         "type": _text("code"),
         "type_system": _text("system"),
         "status": _text("status"),
@@ -188,6 +196,7 @@ OBSERVATIONS = _coded(
         "value": Column("decimal(18, 6)", f"CASE WHEN unit IS NOT NULL THEN {_number('value')} END"),
         "unit": _text("unit"),
         "value_text": _text("CASE WHEN unit IS NULL THEN value END"),
+        "value_code": _text("cast(NULL AS string)"),  # Synthea's answers are words
     },
     dates=("date",),
     raw=("value", "unit"),
@@ -211,11 +220,15 @@ PRESCRIPTIONS = _coded(
     dates=("start", "stop"),
 )
 
+# Synthea's children get every dose on its day. Here a family postpones or declines one in nine of the early series.
+_NINTH = people.dice("row_id", "'given'", sides=9)
+_GIVEN = f"CASE WHEN code IN ('20', '10', '08', '03', '21') AND {_NINTH} = 0 THEN 'not-done' ELSE status END"
+
 IMMUNIZATIONS = _coded(
     "immunizations",
     "clinical.immunizations",
     "immunization_id",
-    {"date": _day("start")},
+    {"date": _day("start"), "status": _text(_GIVEN)},
     dates=("start",),
 )
 
@@ -223,4 +236,15 @@ EVENTS = (ENCOUNTERS, CONDITIONS, OBSERVATIONS, PROCEDURES, PRESCRIPTIONS, IMMUN
 SOURCES = (PATIENTS, *EVENTS)  # patients first: events name them
 CONSENTS = "crm.consents"
 QUARANTINE = "clinical.quarantine"
-EVERY_TABLE = (*(source.table for source in SOURCES), CONSENTS, QUARANTINE)
+MADE = (  # see `hospital.py`
+    "plan.clinicians",
+    "plan.coverages",
+    "scheduling.appointments",
+    "pharmacy.drugs",
+    "pharmacy.fills",
+    "crm.contacts",
+    "clinical.pregnancies",
+    "devices.uploads",
+    "devices.step_days",
+)
+EVERY_TABLE = (*(source.table for source in SOURCES), *MADE, CONSENTS, QUARANTINE)

@@ -54,6 +54,8 @@ def revision(root: Path, ref: str) -> Iterator[Revision]:
     Raises:
         UsageError: there is no git, no repository, no such revision, or no project in it.
     """
+    if shutil.which("git") is None:
+        raise UsageError("git is not installed, or not on the PATH", fix="install git")
     within = prefix(root)
     if within is None:
         raise UsageError(f"{root} is not in a git repository", fix="`git init`, commit, and compare with a commit")
@@ -67,11 +69,13 @@ def revision(root: Path, ref: str) -> Iterator[Revision]:
 
 
 def prefix(root: Path) -> str | None:
-    """Where the project stands in its repository, as `clinic/`; empty at the top, None without a repository.
+    """Where the project stands in its repository, as `clinic/`; empty at the top, None without git or a repository.
 
     Raises:
-        UsageError: git is missing, or does not trust the repository.
+        UsageError: git does not trust the repository.
     """
+    if shutil.which("git") is None:
+        return None
     done = _git(root, "rev-parse", "--show-prefix")
     if done.returncode == 0:
         return os.fsdecode(done.stdout).rstrip("\n")
@@ -132,7 +136,4 @@ def _read(root: Path, *words: str, stdin: bytes = b"") -> bytes:
 
 def _git(root: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     environment = {name: value for name, value in os.environ.items() if name not in _INHERITED} | {"LC_ALL": "C"}
-    try:
-        return subprocess.run(["git", "-C", str(root), *words], input=stdin, capture_output=True, check=False, env=environment)
-    except FileNotFoundError:
-        raise UsageError("git is not installed, or not on the PATH", fix="install git") from None
+    return subprocess.run(["git", "-C", str(root), *words], input=stdin, capture_output=True, check=False, env=environment)

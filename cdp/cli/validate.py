@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cdp.cli import formats
 from cdp.cli.command import command
+from cdp.cli.formats import Format
 from cdp.cli.names import known
 from cdp.cli.session import Session
 from cdp.errors import Problem, ProjectError, Refusal
@@ -18,15 +20,22 @@ if TYPE_CHECKING:
     from cdp.project.load import Project
 
 
-@command("cdp validate", "cdp validate a1c_reminder_email", "cdp validate --json | jq .refusals")
+@command("cdp validate", "cdp validate a1c_reminder_email", "cdp validate --changed-since main", "cdp validate --format sarif > cdp.sarif")
 def validate(
     session: Session,
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Segments, traits and syncs; default: all.")] = None,
+    changed_since: Annotated[
+        str | None, typer.Option(metavar="REF", help="Only what changed since this git revision, and what depends on it.")
+    ] = None,
+    format: Annotated[
+        Format | None, typer.Option(help="`github`: annotations of a pull request; `sarif`: for code scanning. Default: text.")
+    ] = None,
 ) -> None:
     """Check, compile and govern everything; touch no data.
 
     Every file and reference is checked, every segment and trait compiled, every sync governed. All problems of the files
-    are shown at once, and without any all refusals; each of them makes the exit code 1.
+    are shown at once, and without any all refusals; each of them makes the exit code 1. Warnings do not. With
+    --changed-since the files are all checked too, but only what a change can have touched is compiled and governed.
     """
     with session.out.progress("reading the project") as say:
         try:
@@ -35,15 +44,44 @@ def validate(
             found = Findings(problems=error.problems)
         else:
             _ = session.environment  # a name that --env cannot mean is an error here too
-            say("compiling and governing")
             known("segment, trait or sync", names or (), {*project.segments, *project.traits, *project.syncs})
-            found = check(project, names, clock=session.clock, now=session.now)
-    if session.out.as_json:
-        session.out.json(found.as_json())
-    else:
-        session.out.text(str(found))
+            chosen = Chosen.of(project, names, changed_since)
+            say("compiling and governing")
+            found = check(project, chosen, clock=session.clock, now=session.now)
+    _show(session, found, format or ("json" if session.out.as_json else "text"))
     if not found.ok:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The names to look at, by kind."""
+
+    segments: tuple[str, ...]
+    traits: tuple[str, ...]
+    syncs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, project: Project, names: Collection[str] | None = None, changed_since: str | None = None) -> Chosen:
+        """What has one of the names (None or none: all) and, where a git revision is given, may mean something else than then."""
+        from cdp.analyst.changes import affected
+
+        touched = affected(project, changed_since) if changed_since is not None else None
+
+        def kept(kind: str, declared: Collection[str]) -> tuple[str, ...]:
+            among = touched.names(kind) if touched is not None else declared
+            return tuple(name for name in declared if name in among and (not names or name in names))
+
+        return cls(kept("segment", project.segments), kept("trait", project.traits), kept("sync", project.syncs))
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One reason why a sync is refused, and where the sync is declared: file, line, column."""
+
+    sync: str
+    refusal: Refusal
+    place: tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +92,37 @@ class Findings:
     traits: int = 0
     syncs: int = 0
     problems: tuple[Problem, ...] = ()
-    refusals: tuple[tuple[str, Refusal], ...] = ()  # with the name of the sync
+    refusals: tuple[Refused, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether nothing is wrong; a warning is not."""
         return not self.problems and not self.refusals
 
-    def __str__(self) -> str:
-        refused = {sync: [str(reason) for name, reason in self.refusals if name == sync] for sync, _ in self.refusals}
-        lines = [str(problem) for problem in self.problems]
-        for sync, reasons in refused.items():
-            lines += [f"sync {sync} is refused:", *(f"  {reason}" for reason in reasons)]
+    @property
+    def summary(self) -> str:
+        """What was looked at and what came of it, in one line."""
         checked = f"{_count(self.segments, 'segment')}, {_count(self.traits, 'trait')} and {_count(self.syncs, 'sync')} checked"
-        wrong = f"{_count(len(self.problems), 'problem')}, {_count(len(refused), 'refused sync')}"
-        return "\n".join([*lines, f"{checked}: {'all well' if self.ok else wrong}"])
+        refused = len({reason.sync for reason in self.refusals})
+        wrong = f"{_count(len(self.problems), 'problem')}, {_count(refused, 'refused sync')}"
+        warned = f", {_count(len(self.warnings), 'warning')}" if self.warnings else ""
+        return f"{checked}: {'all well' if self.ok else wrong}{warned}"
+
+    @property
+    def notes(self) -> list[formats.Note]:
+        """Everything that is wrong or may be, each at its place."""
+        told = [formats.of_problem(problem) for problem in (*self.problems, *self.warnings)]
+        return told + [formats.of_refusal(reason.sync, reason.refusal, reason.place) for reason in self.refusals]
+
+    def __str__(self) -> str:
+        refused: dict[str, list[str]] = {}
+        for reason in self.refusals:
+            refused.setdefault(reason.sync, []).append(f"  {reason.refusal}")
+        lines = [str(problem) for problem in (*self.problems, *self.warnings)]
+        for sync, reasons in refused.items():
+            lines += [f"sync {sync} is refused:", *reasons]
+        return "\n".join([*lines, self.summary])
 
     def as_json(self) -> dict[str, Any]:
         """The findings as a JSON object with stable keys."""
@@ -77,16 +131,17 @@ class Findings:
             "traits": self.traits,
             "syncs": self.syncs,
             "problems": [problem.as_json() for problem in self.problems],
-            "refusals": [{"sync": sync, **refusal.as_json()} for sync, refusal in self.refusals],
+            "warnings": [problem.as_json() for problem in self.warnings],
+            "refusals": [{"sync": reason.sync, **reason.refusal.as_json()} for reason in self.refusals],
         }
 
 
-def check(project: Project, names: Collection[str] | None, *, clock: Clock, now: Clock) -> Findings:
-    """Compile and govern what has one of the names, or everything, and collect all that is wrong.
+def check(project: Project, chosen: Chosen, *, clock: Clock, now: Clock) -> Findings:
+    """Compile and govern what was chosen, and collect all that is wrong.
 
     Args:
         project: as loaded.
-        names: of segments, traits and syncs; None or none for all.
+        chosen: segments, traits and syncs.
         clock: the moment that segments are computed for.
         now: the wall clock, for agreements.
     """
@@ -94,24 +149,43 @@ def check(project: Project, names: Collection[str] | None, *, clock: Clock, now:
     from cdp.governance.decide import Governor
     from cdp.project import collector
 
-    chosen = [[name for name in kind if not names or name in names] for kind in (project.segments, project.traits, project.syncs)]
-    segments, traits, syncs = chosen
     with collector.paused():
-        for name in sorted({*segments} - _inside(project, segments, syncs)):
-            compile_segment(project, name, clock)
-        for name in traits:
+        for name in sorted({*chosen.segments} - _inside(project, chosen)):
+            if not project.segments[name].params:  # a template means something only where it is filled in
+                compile_segment(project, name, clock)
+        for name in chosen.traits:
             compile_trait(project, name, clock)
         governor = Governor.of(project)
-        refusals = tuple((name, reason) for name in syncs for reason in governor.check(name, clock=clock, now=now))
-    return Findings(len(segments), len(traits), len(syncs), refusals=refusals)
+        refused = [(name, reason) for name in chosen.syncs for reason in governor.check(name, clock=clock, now=now)]
+    counts = (len(chosen.segments), len(chosen.traits), len(chosen.syncs))
+    refusals = tuple(Refused(name, reason, _place(project, name)) for name, reason in refused)
+    return Findings(*counts, refusals=refusals, warnings=getattr(project, "warnings", ()))
 
 
-def _inside(project: Project, segments: Collection[str], syncs: Collection[str]) -> set[str]:
+def _place(project: Project, sync: str) -> tuple[str, int, int]:
+    document = project.sources["sync", sync]
+    return (document.file, *document.position(("name",)))
+
+
+def _inside(project: Project, chosen: Chosen) -> set[str]:
     """The segments that are compiled inside of one of these segments or syncs."""
     from cdp.project.bind import segments_of
 
-    nested = {inner for name in segments for inner in segments_of(project.bound.segments[name])}
-    return nested | {project.syncs[name].segment for name in syncs}
+    nested = {inner for name in chosen.segments for inner in segments_of(project.bound.segments.get(name))}
+    return nested | {project.syncs[name].segment for name in chosen.syncs}
+
+
+def _show(session: Session, found: Findings, format: Format) -> None:
+    if format == "text":
+        return session.out.text(str(found))
+    if format == "json":
+        return session.out.json(found.as_json())
+    from cdp.analyst.revisions import prefix
+
+    base = formats.base(session.root, prefix(session.root))
+    if format == "sarif":
+        return session.out.json(formats.sarif(found.notes, base))
+    return session.out.text("\n".join(filter(None, [formats.github(found.notes, base), found.summary])))
 
 
 def _count(number: int, noun: str) -> str:

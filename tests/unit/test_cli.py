@@ -181,7 +181,7 @@ def test_an_unknown_environment_is_refused_even_where_no_data_is_touched(cdp, pr
 
 def test_a_project_in_order(cdp, project: Path) -> None:
     code, out, err = cdp("validate", "--json")
-    assert json.loads(out) == {"segments": 1, "traits": 0, "syncs": 1, "problems": [], "refusals": []}
+    assert json.loads(out) == {"segments": 1, "traits": 0, "syncs": 1, "problems": [], "warnings": [], "refusals": []}
     assert (code, err) == (0, "")
     assert cdp("validate") == (0, "1 segment, 0 traits and 1 sync checked: all well\n", "")
 

@@ -1,0 +1,216 @@
+"""How a population narrows from everyone to the members of a segment: what is counted, as one statement.
+
+Everything that is counted is a crowd: the rows for which a set of conditions all hold. Equal sets are one crowd and one number,
+wherever they stand in the output: the size of a segment, a step of its funnel, the overlap of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from sqlglot import exp
+
+from cdp.analyst.cells import Form, Table, crowds
+from cdp.compile import sql
+from cdp.compile.statement import Statement
+from cdp.project.load import Project
+from cdp.project.terms import Condition, Every, InSegment, Some
+
+Crowd = frozenset[Condition]
+
+EVERYONE: Crowd = frozenset()
+BRANCH, ALONE, CUMULATIVE, OVERLAP, SIZE, POPULATION = range(1, 7)  # what is hidden first when something has to be
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One part of a conjunction: the rows that pass it, and those that pass it and all parts before; of an `any`, its branches."""
+
+    term: Condition
+    alone: Crowd
+    cumulative: Crowd
+    branches: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """A segment's condition as steps."""
+
+    segment: str
+    steps: tuple[Step, ...]
+
+    @property
+    def members(self) -> Crowd:
+        """The crowd that passes every step."""
+        return self.steps[-1].cumulative if self.steps else EVERYONE
+
+    def crowds(self) -> Iterator[tuple[Crowd, int]]:
+        """Every crowd of it, with the rank of its number."""
+        for step in self.steps:
+            yield from ((step.alone, ALONE), (step.cumulative, CUMULATIVE))
+            yield from ((crowd, BRANCH) for branch in step.branches for crowd in (branch.alone, branch.cumulative))
+        yield self.members, SIZE
+
+
+def funnel(name: str, project: Project) -> Funnel:
+    """The funnel of a segment. Segments that it uses are steps by their names."""
+    steps: list[Step] = []
+    passed = EVERYONE
+    for term in parts(project.bound.segments[name]):
+        alone = crowd(term, project)
+        passed |= alone
+        steps.append(Step(term, alone, passed, _branches(term, project)))
+    return Funnel(name, tuple(steps))
+
+
+def parts(term: Condition) -> tuple[Condition, ...]:
+    """The conditions that a conjunction is made of."""
+    return tuple(inner for part in term.of for inner in parts(part)) if isinstance(term, Every) else (term,)
+
+
+def crowd(term: Condition, project: Project) -> Crowd:
+    """The conditions that must hold for a row to pass: of a segment that is used, its own."""
+    if isinstance(term, Every):
+        return frozenset().union(*(crowd(part, project) for part in term.of))
+    if isinstance(term, InSegment):
+        return crowd(project.bound.segment(term), project)
+    return frozenset({term.of[0]} if isinstance(term, Some) and len(term.of) == 1 else {term})
+
+
+def _branches(term: Condition, project: Project) -> tuple[Step, ...]:
+    """Each branch of an `any`; cumulative is who passes it or one before."""
+    if not isinstance(term, Some):
+        return ()
+    return tuple(Step(each, crowd(each, project), crowd(Some(term.of[: n + 1]), project)) for n, each in enumerate(term.of))
+
+
+PEOPLE = "people"  # the alias of the rows that are counted
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """True numbers, which are not shown as they stand: of crowds, and of their members by each value of each breakdown."""
+
+    crowds: Mapping[Crowd, int]
+    groups: tuple[tuple[tuple[str | None, Mapping[Crowd, int]], ...], ...]
+
+
+@dataclass(slots=True)
+class Census:
+    """The one statement that counts crowds: inside a boolean column for each condition, outside one count for each crowd.
+
+    With values to break down by, every count is also taken for each value of each of them, in the same pass.
+    """
+
+    statement: Statement
+    _tests: dict[Condition, exp.Expr] = field(default_factory=dict)
+    _crowds: dict[Crowd, exp.Expr] = field(default_factory=lambda: {EVERYONE: sql.TRUE})
+    _groups: int = 0
+
+    def count(self, funnel: Funnel) -> None:
+        """Count everyone who passes a step of the funnel, all up to a step, or a branch of a step."""
+        passed: list[exp.Expr] = []
+        for step in funnel.steps:
+            passed.append(self._passes(step.term))
+            self._crowds[step.alone] = passed[-1]
+            self._crowds[step.cumulative] = sql.every(passed)
+            either: list[exp.Expr] = []
+            for branch in step.branches:
+                either.append(self._passes(branch.term))
+                self._crowds[branch.alone] = either[-1]
+                self._crowds[branch.cumulative] = sql.some(either)
+
+    def common(self, funnels: Sequence[Funnel]) -> Crowd:
+        """Count who is in all of these segments, each of them counted already."""
+        crowd: Crowd = EVERYONE.union(*(funnel.members for funnel in funnels))
+        self._crowds[crowd] = sql.every(self._crowds[funnel.members] for funnel in funnels)
+        return crowd
+
+    def by(self, value: exp.Expr) -> None:
+        """Count by a text of each person, too."""
+        self.statement.column(_group(self._groups), value)
+        self._groups += 1
+
+    def _passes(self, term: Condition) -> exp.Expr:
+        """Whether a row passes a condition, as a column that the outer SELECT reads."""
+        if term not in self._tests:
+            name = f"passes_{len(self._tests) + 1}"
+            self.statement.column(name, self.statement.test(term, self.statement.clock, ""))
+            self._tests[term] = sql.column(PEOPLE, name)
+        return self._tests[term]
+
+    def select(self) -> exp.Select:
+        """The statement."""
+        inner = self.statement.query("census").select
+        with_, groups = inner.args.get("with_"), [sql.column(PEOPLE, _group(n)) for n in range(self._groups)]
+        inner.set("with_", None)
+        counts = [exp.CountIf(this=test) for test in self._crowds.values()]
+        columns: list[exp.Expr] = [sql.alias(count, _counted(n)) for n, count in enumerate(counts)]
+        if groups:
+            columns += [sql.alias(exp.Anonymous(this="grouping_id"), GROUPED), *groups]
+        sets = exp.GroupingSets(expressions=[exp.Tuple(), *(exp.Paren(this=group) for group in groups)])
+        return exp.Select(
+            with_=with_,
+            expressions=columns,
+            from_=exp.From(this=exp.Subquery(this=inner, alias=exp.TableAlias(this=sql.identifier(PEOPLE)))),
+            group=exp.Group(expressions=[sets]) if groups else None,
+        )
+
+    def read(self, rows: Iterable[Mapping[str, object]]) -> Counts:
+        """The numbers of the statement's rows."""
+        crowds: Mapping[Crowd, int] = {}
+        groups: list[list[tuple[str | None, Mapping[Crowd, int]]]] = [[] for _ in range(self._groups)]
+        for row in rows:
+            found = {crowd: int(str(row[_counted(n)])) for n, crowd in enumerate(self._crowds)}
+            number = self._which(row)
+            if number is None:
+                crowds = found
+            else:
+                value = row[_group(number)]
+                groups[number].append((None if value is None else str(value), found))
+        return Counts(crowds, tuple(tuple(group) for group in groups))
+
+    def _which(self, row: Mapping[str, object]) -> int | None:
+        """The breakdown that a row belongs to: GROUPING_ID has a bit for each value that the row is not of, the first the highest."""
+        over = {(1 << self._groups) - 1 - (1 << (self._groups - 1 - n)): n for n in range(self._groups)}
+        return over.get(int(str(row[GROUPED]))) if self._groups else None
+
+
+GROUPED = "grouped"
+
+
+def _group(number: int) -> str:
+    return f"by_{number + 1}"
+
+
+def _counted(number: int) -> str:
+    return f"crowd_{number}"
+
+
+# -- what may be shown of the numbers ------------------------------------------------------------------------------------
+
+
+def table(funnels: Sequence[Funnel], common: Iterable[Crowd], counts: Mapping[Crowd, int], small: int) -> Table:
+    """The numbers of all funnels and overlaps, and all combinations of them that count people."""
+    made = Table(small)
+    ranked = [(EVERYONE, POPULATION), *((crowd, OVERLAP) for crowd in common), *(each for one in funnels for each in one.crowds())]
+    for crowd, rank in ranked:
+        made.cell(crowd, counts[crowd], rank)
+    inside: dict[Crowd, Form] = {crowd: {crowd: 1} for crowd, _ in ranked}
+    for form in chain(crowds(inside), *(crowds(outside) for outside in _outside(funnels))):
+        made.form(form)
+    return made
+
+
+def _outside(funnels: Iterable[Funnel]) -> Iterator[dict[frozenset[Crowd], Form]]:
+    """Of each `any`, who passes none of its branches up to each: sets whose conditions all hold, so what is true of such is true here."""
+    for step in (step for each in funnels for step in each.steps if step.branches):
+        sets: dict[frozenset[Crowd], Form] = {frozenset(): {EVERYONE: 1}}
+        before: frozenset[Crowd] = frozenset()
+        for branch in step.branches:
+            before |= {branch.alone}
+            sets[frozenset({branch.alone})] = {EVERYONE: 1, branch.alone: -1}
+            sets[before] = {EVERYONE: 1, branch.cumulative: -1}
+        yield sets

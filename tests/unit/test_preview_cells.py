@@ -1,0 +1,155 @@
+"""Small cells: what is shown is tried against every other world that would look the same."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdp.analyst.cells import Shown, Table
+from cdp.analyst.funnel import Funnel, funnel, table
+from cdp.project.load import Project, load
+from cdp.project.terms import Compare, Condition, Every, InSegment, Some
+from tests.projects import minimal
+
+PATIENT = """\
+kind: entity
+name: patient
+table: clinical.patients
+key: patient_id
+rows: membership.patient
+columns:
+  patient_id: {type: string, class: identifier.mrn}
+  death_date: {type: date, class: demographic.death_date}
+  given_name: {type: string, class: name.given}
+  email: {type: string, class: contact.email}
+  a: {type: boolean, class: demographic.state}
+  b: {type: boolean, class: demographic.state}
+  c: {type: boolean, class: demographic.state}
+  d: {type: boolean, class: demographic.state}
+relations:
+  consents: {many: consent, via: patient_id}
+"""
+SHAPES = {
+    "one": "{a: true}",
+    "two": "[{a: true}, {b: true}]",
+    "three": "[{a: true}, {b: true}, {c: true}]",
+    "four": "[{a: true}, {b: true}, {c: true}, {d: true}]",
+    "either": "{any: [{a: true}, {b: true}]}",
+    "either_of_three": "{any: [{a: true}, {b: true}, {c: true}]}",
+    "and_either": "[{a: true}, {any: [{b: true}, {c: true}]}]",
+    "inner": "[{segment: two}, {c: true}]",
+}
+SEGMENT = "{{kind: segment, name: {name}, entity: patient, owner: a@example.org, purpose: care_coordination, where: {where}}}"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    shapes = {**SHAPES, "adults": "{a: true}"}
+    segments = "\n---\n".join(SEGMENT.format(name=name, where=where) for name, where in shapes.items())
+    files = {"models/patient.yml": PATIENT, "models/adults.yml": segments}
+    return load(minimal(tmp_path_factory.mktemp("cells"), **files))
+
+
+Person = tuple[bool, ...]  # who has which of a, b, c, d
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is asked: funnels, their overlaps, a breakdown of the first by its last letter."""
+
+    project: Project
+    funnels: tuple[Funnel, ...]
+    values: int = 0
+
+    def crowds(self) -> dict[Hashable, frozenset[Condition]]:
+        found = {crowd: crowd for each in self.funnels for crowd, _ in each.crowds()}
+        for some in (pair for n in range(2, len(self.funnels) + 1) for pair in itertools.combinations(self.funnels, n)):
+            found[frozenset().union(*(each.members for each in some))] = frozenset().union(*(each.members for each in some))
+        return {**found, frozenset(): frozenset()}
+
+    def table(self, people: Counter[tuple[Person, int]], small: int) -> Table:
+        counts = {crowd: sum(n for (who, _), n in people.items() if self.holds(crowd, who)) for crowd in self.crowds().values()}
+        common = [crowd for crowd in counts if crowd and crowd not in {each for one in self.funnels for each, _ in one.crowds()}]
+        made = table(self.funnels, common, counts, small)
+        if self.values:
+            members = self.funnels[0].members
+            for value in range(self.values):
+                inside = sum(n for (who, which), n in people.items() if which == value and self.holds(members, who))
+                made.cell(("by", value), inside)
+            made.whole(members, [("by", value) for value in range(self.values)])
+        return made
+
+    def holds(self, crowd: frozenset[Condition], who: Person) -> bool:
+        return all(self._true(term, who) for term in crowd)
+
+    def _true(self, term: Condition, who: Person) -> bool:
+        match term:
+            case Every(of):
+                return all(self._true(each, who) for each in of)
+            case Some(of):
+                return any(self._true(each, who) for each in of)
+            case InSegment():
+                return self._true(self.project.bound.segment(term), who)
+            case Compare(operand=operand):
+                return who["abcd".index(operand.column)]
+        raise AssertionError(term)
+
+    def numbers(self, people: Counter[tuple[Person, int]]) -> Mapping[Hashable, int]:
+        return self.table(people, 1).values
+
+
+def _looks_the_same(shown: Mapping[Hashable, Shown], numbers: Mapping[Hashable, int]) -> bool:
+    return all(span.low <= numbers[cell] and (span.high is None or numbers[cell] <= span.high) for cell, span in shown.items())
+
+
+def _worlds(kinds: int, most: int) -> Iterator[tuple[int, ...]]:
+    """Every way in which up to `most` people are of these kinds."""
+    if not kinds:
+        yield ()
+        return
+    for first in range(most + 1):
+        for rest in _worlds(kinds - 1, most - first):
+            yield (first, *rest)
+
+
+@pytest.mark.parametrize(
+    ("segments", "letters", "values", "most"),
+    [
+        (["one"], 1, 3, 8),
+        (["two"], 2, 0, 11),
+        (["two"], 2, 2, 8),
+        (["three"], 3, 0, 6),
+        (["either"], 2, 0, 11),
+        (["either"], 2, 2, 6),
+        (["and_either"], 3, 0, 6),
+        (["one", "two"], 2, 0, 11),
+        (["inner", "two"], 3, 0, 6),
+    ],
+)
+def test_no_group_of_a_few_people_follows_in_any_small_world(
+    project: Project, segments: list[str], letters: int, values: int, most: int
+) -> None:
+    """All worlds of up to `most` people, the threshold at 3: whatever group of people a reader may think of, nobody can tell that it is 1 or 2."""
+    output = Output(project, tuple(funnel(name, project) for name in segments), values)
+    who = [(*letter, *[False] * (4 - letters)) for letter in itertools.product((True, False), repeat=letters)]
+    members = output.funnels[0].members
+    kinds = [(each, value) for each in who for value in (range(max(values, 1)) if output.holds(members, each) else [0])]
+    worlds = list(_worlds(len(kinds), most))
+    numbers = [output.numbers(Counter(dict(zip(kinds, world, strict=True)))) for world in worlds]
+    groups = [n for n in range(1, 1 << len(kinds))]
+    for world, own in zip(worlds, numbers, strict=True):
+        if sum(world) > most - 3 or not any(1 <= n < 3 for n in world):
+            continue  # those with fewer people have all of their neighbours among the worlds
+        shown = output.table(Counter(dict(zip(kinds, world, strict=True))), 3).shown()
+        alike = [other for other, theirs in zip(worlds, numbers, strict=True) if _looks_the_same(shown, theirs)]
+        assert world in alike
+        for group in groups:
+            sizes = {sum(n for bit, n in enumerate(other) if group >> bit & 1) for other in alike}
+            assert len(sizes) > 1 or next(iter(sizes)) not in (1, 2), (world, group, {str(k): str(v) for k, v in shown.items()}, own)

@@ -1,36 +1,53 @@
-"""Conditions -> SQL. Every function is Term -> Expr; an unknown comparison counts as false, `not` is the exact complement."""
+"""Terms -> SQL. Every function is Term -> Expr; an unknown comparison counts as false, `not` is the exact complement."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast, get_args
 
 from sqlglot import exp
 
-from cdp.compile import sql
+from cdp.compile import arrays, covered, models, related, sql
 from cdp.compile.clock import Clock
-from cdp.compile.scans import Row
-from cdp.compile.windows import aged_between, happened, in_window, resolve
+from cdp.compile.reach import Term, inside
+from cdp.compile.rows import Asked, PickedRow, Row
+from cdp.compile.scans import SelectRow
+from cdp.compile.windows import Calendar, Span, happened
 from cdp.project.terms import (
     AgeBetween,
+    Anniversary,
+    AtTime,
+    Chosen,
     ColumnRef,
     Compare,
+    CompareTo,
     Condition,
+    Converted,
+    Covered,
+    DayOf,
     Every,
     Exists,
+    Formula,
+    Holds,
     InSegment,
+    InSql,
     InWindow,
     IsNull,
     Measure,
     Negation,
     OneOf,
+    OnWeekday,
     Operand,
     Picked,
+    Satisfies,
     Some,
+    SqlValue,
+    Tally,
     Value,
 )
+from cdp.project.types import type_of
 from cdp.spec.model import ColumnType, Entity, Interval
 
 if TYPE_CHECKING:
@@ -44,6 +61,9 @@ COMPARISONS: dict[str, type[exp.Binary]] = {
     "lt": exp.LT,
     "lte": exp.LTE,
 }
+TEXTS = {"starts_with": exp.StartsWith, "ends_with": exp.EndsWith, "contains": exp.Contains, "matches": exp.RegexpLike}
+CONDITIONS = get_args(Condition)
+AGGREGATES: dict[str, type[exp.Expr]] = {"sum": exp.Sum, "avg": exp.Avg, "min": exp.Min, "max": exp.Max}
 
 
 @dataclass(slots=True)
@@ -51,10 +71,14 @@ class Compiler:
     """What one statement collects while it is built: its CTEs, the tables it reads, the keys it relies on."""
 
     project: Project
-    ctes: dict[str, exp.Select] = field(default_factory=dict)
+    ctes: dict[str, exp.Query] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
     lookups: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
+    exceptions: dict[str, str] = field(default_factory=dict)  # CTEs that read a table apart, and why
+    models: dict[object, str] = field(default_factory=dict)  # CTEs that stand for entities, segments and traits
     _names: set[str] = field(default_factory=set)
+
+    # -- tables -----------------------------------------------------------------------------------------------------
 
     @property
     def periods(self) -> frozenset[str]:
@@ -65,10 +89,17 @@ class Compiler:
         """A declared entity."""
         return self.project.entities[name]
 
-    def table(self, entity: Entity, alias: str) -> exp.Table:
-        """An entity's table under an alias; remembered as read."""
+    def table(self, entity: Entity, alias: str, clock: Clock) -> exp.Table:
+        """An entity's rows under an alias: its table, remembered as read, or the CTE that makes them."""
+        if not entity.table:
+            return sql.table(models.rows_of(self, entity, clock), alias)
         self.tables.add(entity.table)
         return sql.table(entity.table, alias)
+
+    def always_there(self, name: str) -> bool:
+        """Whether every row of an entity's table exists, whenever it is asked."""
+        entity = self.entity(name)
+        return bool(entity.table) and entity.time is None and self.project.bound.entities.get(name) is None
 
     def unique(self, name: str, taken: Collection[str] = ()) -> str:
         """A name for a CTE that no other CTE, no entity (the alias of a row) and none of the taken names has."""
@@ -83,113 +114,307 @@ class Compiler:
         """Whether a CTE has this name."""
         return name in self._names
 
-    def existence(self, row: Row, clock: Clock) -> list[exp.Expr]:
+    def define(self, name: str, body: exp.Query) -> None:
+        """Add a CTE; those that it reads have been added before."""
+        self.ctes[name] = body
+
+    def select(
+        self, row: SelectRow, clock: Clock, outputs: Sequence[exp.Expr], tests: Sequence[exp.Expr], group: Sequence[exp.Expr] = ()
+    ) -> exp.Select:
+        """A SELECT over a row of an entity, whose tests and outputs are compiled."""
+        joins = row.sources()
+        return exp.Select(
+            expressions=list(outputs),
+            from_=exp.From(this=self.table(row.entity, row.alias, clock)),
+            joins=joins or None,
+            where=exp.Where(this=sql.every(tests)) if tests else None,
+            group=exp.Group(expressions=list(group)) if group else None,
+        )
+
+    def existence(self, row: SelectRow, clock: Clock) -> list[exp.Expr]:
         """Which rows of an entity exist at all: its own `where`, and nothing later than the clock."""
+        if row.entity.from_:
+            return []  # its rows are made of rows that exist
         parts = []
         own = self.project.bound.entities.get(row.entity.name)
         if own is not None:
-            parts.append(self.condition(own, row, clock, ""))
+            parts.append(self.condition(own, row, Asked(clock)))
         time = row.entity.time
         if time is not None and row.entity.future == "hidden":
             name = time.start if isinstance(time, Interval) else time
             parts.append(happened(sql.column(row.alias, name), row.entity.columns[name].type, clock))
         return parts
 
-    # -- terms ------------------------------------------------------------------------------------------------------
+    def calendar(self, row: Row, asked: Asked) -> Calendar:
+        """What turns days into dates on a row."""
+        return Calendar(asked.clock, self.periods, lambda operand: self.value(operand, row, asked))
 
-    def condition(self, term: Condition, row: Row, clock: Clock, role: str) -> exp.Expr:
-        """A condition on a row."""
+    # -- conditions -------------------------------------------------------------------------------------------------
+
+    def expression(self, term: Term, row: Row, asked: Asked) -> exp.Expr:
+        """A condition or an operand."""
+        if isinstance(term, CONDITIONS):
+            return self.condition(cast(Condition, term), row, asked)
+        return self.value(cast(Operand, term), row, asked)
+
+    def condition(self, term: Condition, row: Row, asked: Asked) -> exp.Expr:
+        """A condition on a row: true, or false, or null, which means false."""
         match term:
             case Every(of):
-                return sql.every([self.condition(part, row, clock, role) for part in of])
+                return sql.every([self.condition(part, row, asked) for part in of])
             case Some(of):
-                return sql.some([self.condition(part, row, clock, role) for part in of])
+                return sql.some([self.condition(part, row, asked) for part in of])
             case Negation(of):
-                return sql.negation(self.condition(of, row, clock, role))
-            case InSegment(name):
-                return row.segment(name, clock, role)
+                return sql.negation(self.condition(of, row, asked))
+        carried = row.carried(term, asked)
+        return carried if carried is not None else self._test(term, row, asked)
+
+    def _test(self, term: Condition, row: Row, asked: Asked) -> exp.Expr:
+        match term:
+            case InSegment():
+                return cast(SelectRow, row).segment(term, asked)
+            case InSql(name):
+                return models.member(self, name, cast(SelectRow, row), asked)
             case Exists(measure):
-                return row.found(measure, clock, role)
+                return self._found(measure, row, asked)
+            case Satisfies(measure, of):
+                there = self._found(measure, row, asked)
+                return sql.every([there, self.condition(of, self.picked_row(measure, row, asked), asked)])
             case IsNull(operand):
-                return sql.is_null(self.value(operand, row, clock, role))
-            case Compare():
-                return self._compare(term, row, clock, role)
-            case OneOf():
-                return self._one_of(term, row, clock, role)
+                return sql.is_null(self.value(operand, row, asked))
             case InWindow(operand, window, kind):
-                return in_window(self.value(operand, row, clock, role), None, kind, window, clock, self.periods)
+                return self.calendar(row, asked).holds(Span(operand, None, kind), window)
             case AgeBetween(birth, low, high, unit, at):
-                return aged_between(row.column(birth, clock), low, high, unit, resolve(at, clock, self.periods))
+                return self.calendar(row, asked).aged_between(self.value(birth, row, asked), low, high, unit, at)
+            case Anniversary(operand, window, kind):
+                calendar = self.calendar(row, asked)
+                return calendar.returns(calendar.local_day(operand, kind), window)
+            case Compare():
+                return self._compare(term, row, asked)
+            case CompareTo():
+                return self._compare_to(term, row, asked)
+            case OneOf():
+                return self._one_of(term, row, asked)
+            case Holds():
+                return self._holds(term, row, asked)
+            case AtTime(operand, start, end):
+                return _at_time(sql.local_time(self.value(operand, row, asked), asked.clock.zone), start, end)
+            case OnWeekday(operand, days, kind):
+                day = exp.DayOfWeek(this=self.calendar(row, asked).local_day(operand, kind))
+                return sql.one_of(day, [sql.number(iso % 7 + 1) for iso in days])
+        raise AssertionError(f"{type(term).__name__} is compiled by `condition`")
 
-    def value(self, operand: Operand, row: Row, clock: Clock, role: str) -> exp.Expr:
+    def _found(self, measure: Measure, row: Row, asked: Asked) -> exp.Expr:
+        """Whether a measure has a row."""
+        if inside(measure):
+            return related.found(self, measure, row, asked)
+        if measure.up:
+            return self.condition(Exists(replace(measure, up=0)), row.out(measure.up), asked)
+        return cast(SelectRow, row).scan(measure.link, asked, measure.hops).found(measure)
+
+    # -- values -----------------------------------------------------------------------------------------------------
+
+    def value(self, operand: Operand, row: Row, asked: Asked) -> exp.Expr:
         """An operand's value on a row."""
+        if isinstance(operand, ColumnRef):
+            return row.out(operand.up).column(replace(operand, up=0) if operand.up else operand, asked)
+        if isinstance(operand, DayOf) and operand.column.up:
+            return self.value(DayOf(replace(operand.column, up=0)), row.out(operand.column.up), asked)
+        carried = row.carried(operand, asked)
+        if carried is not None:
+            return carried
         match operand:
-            case ColumnRef():
-                return row.column(operand, clock)
+            case DayOf(column):
+                value = self.value(column, row, asked)
+                return sql.local_day(value, asked.clock.zone) if column.type == "timestamp" else value
+            case Converted():
+                return self._converted(operand, row, asked)
             case Measure():
-                return row.measure(operand, clock, role)
+                return self._measured(operand, row, asked)
             case Picked(measure, column):
-                return row.picked(measure, column, clock, role)
+                return self.value(column, self.picked_row(measure, row, asked), asked)
+            case Covered(measure, name):
+                return covered.value(self, measure, name, row, asked)
+            case Tally(of):
+                return _sum([sql.chosen([(self.condition(part, row, asked), sql.number(1))], sql.number(0)) for part in of])
+            case Chosen(branches, otherwise, _):
+                tests = [(self.condition(when, row, asked), _literal_or_null(then, asked)) for when, then in branches]
+                return sql.chosen(tests, _literal_or_null(otherwise, asked) if otherwise is not None else None)
+            case SqlValue(trait):
+                return models.trait_value(self, trait, cast(SelectRow, row), asked)
+            case Formula():
+                return self._formula(operand, row, asked)
 
-    def _sibling(self, operand: Operand, name: str, row: Row, clock: Clock, role: str) -> exp.Expr:
+    def picked_row(self, measure: Measure, row: Row, asked: Asked) -> Row:
+        """The row that a measure picks, as a place where its columns have values."""
+        origin = row.out(measure.up)
+        if inside(measure) or not isinstance(origin, SelectRow):
+            return related.picked(self, measure, row, asked)
+        scan = origin.scan(measure.link, asked, measure.hops)
+        return PickedRow(self, self.entity(measure.link.entity), row, row.depth, scan, measure)
+
+    def _measured(self, measure: Measure, row: Row, asked: Asked) -> exp.Expr:
+        """A measure's value: null when it found nothing, except that a count of nothing is 0."""
+        if inside(measure):
+            return related.measured(self, measure, row, asked)
+        if measure.up:
+            return self.value(replace(measure, up=0), row.out(measure.up), asked)
+        if measure.verb in ("latest", "earliest"):
+            assert measure.of is not None, "a whole row has no value"
+            return self.value(measure.of, self.picked_row(measure, row, asked), asked)
+        scan = cast(SelectRow, row).scan(measure.link, asked, measure.hops)
+        if measure.verb == "count" and measure.spaced is not None:
+            return arrays.spaced(scan.gathered(measure, "days", scan.day(), exp.ArrayUniqueAgg), measure.spaced)
+        if measure.verb == "count":
+            return sql.coalesce(scan.counted(measure), sql.number(0))
+        if measure.verb == "most_frequent":
+            assert measure.of is not None, "the binder asks for `of`"
+            return arrays.mode(scan.gathered(measure, "values", scan.value(measure.of)))
+        if measure.verb == "list":
+            return arrays.listed(scan.gathered(measure, "list", arrays.item(self, scan, measure)), measure)
+        return scan.aggregated(measure, AGGREGATES[measure.verb])
+
+    def _converted(self, operand: Converted, row: Row, asked: Asked) -> exp.Expr:
+        value, unit = self.value(operand.column, row, asked), self.value(operand.unit, row, asked)
+        branches = []
+        for names, factor in operand.factors:
+            scaled = value if factor == 1 else exp.Mul(this=value, expression=sql.number(factor))
+            branches.append((sql.one_of(unit, [sql.string(name) for name in names]), scaled))
+        return sql.chosen(branches)
+
+    def _formula(self, term: Formula, row: Row, asked: Asked) -> exp.Expr:
+        operands = dict(term.operands)
+
+        def replaced(node: exp.Expr) -> exp.Expr:
+            if isinstance(node, exp.Column):
+                path = ".".join(part.name for part in node.parts)
+                if path in operands:
+                    return sql.grouped(self.value(operands[path], row, asked))
+                assert path == "as_of", "the binder resolves every name"
+                return sql.date_literal(asked.clock.day)
+            if isinstance(node, exp.Anonymous) and node.name.lower() in ("days_between", "weeks_between"):
+                return _between(node.name.lower(), *(self._as_day(part, operands, row, asked) for part in node.expressions))
+            return node
+
+        return term.tree.copy().transform(replaced)
+
+    def _as_day(self, node: exp.Expr, operands: dict[str, Operand], row: Row, asked: Asked) -> exp.Expr:
+        """An argument that is a day: of a timestamp its local one."""
+        path = ".".join(part.name for part in node.parts) if isinstance(node, exp.Column) else ""
+        operand = operands.get(path)
+        if operand is None or type_of(operand) != "timestamp":
+            return node
+        return self.calendar(row, asked).local_day(operand, "timestamp")
+
+    # -- comparisons ------------------------------------------------------------------------------------------------
+
+    def _sibling(self, operand: Operand, name: str, row: Row, asked: Asked) -> exp.Expr:
         """Another column of the row that the operand's value comes from: its unit or code system."""
         match operand:
-            case ColumnRef(hops, entity, _, _):
-                return row.column(ColumnRef(hops, entity, name, "string"), clock)
+            case ColumnRef():
+                return self.value(replace(operand, column=name, type="string"), row, asked)
             case Picked(measure, column):
-                return row.picked(measure, ColumnRef(column.hops, column.entity, name, "string"), clock, role)
+                return self.value(Picked(measure, replace(column, column=name, type="string")), row, asked)
             case _:
                 raise AssertionError("an aggregate keeps to one unit by its own filter")
 
-    def _compare(self, term: Compare, row: Row, clock: Clock, role: str) -> exp.Expr:
-        value = self.value(term.operand, row, clock, role)
-        test = _comparison(term, value, clock)
+    def _compare(self, term: Compare, row: Row, asked: Asked) -> exp.Expr:
+        value = self.value(term.operand, row, asked)
+        test = _comparison(term, value, asked)
         if not term.units:
             return test
         column = _column(term.operand)
         unit = self.entity(column.entity).columns[column.column].unit
         assert unit is not None, "the binder asks for a unit column"
-        return sql.every([_one_of(self._sibling(term.operand, unit, row, clock, role), term.units, clock), test])
+        return sql.every([_one_of(self._sibling(term.operand, unit, row, asked), term.units, asked), test])
 
-    def _one_of(self, term: OneOf, row: Row, clock: Clock, role: str) -> exp.Expr:
-        value = self.value(term.operand, row, clock, role)
-        found = _one_of(_comparable(value, term.type, term.values[0], clock) if term.values else value, term.values, clock)
+    def _compare_to(self, term: CompareTo, row: Row, asked: Asked) -> exp.Expr:
+        kinds = (term.type, type_of(term.other))
+        sides = [self.value(term.operand, row, asked), self.value(term.other, row, asked)]
+        if "date" in kinds and "timestamp" in kinds:  # they meet as local days
+            operands = (term.operand, term.other)
+            sides = [self.calendar(row, asked).local_day(side, str(kind)) for side, kind in zip(operands, kinds, strict=True)]
+        return COMPARISONS[term.op](this=sides[0], expression=sides[1])
+
+    def _one_of(self, term: OneOf, row: Row, asked: Asked) -> exp.Expr:
+        value = self.value(term.operand, row, asked)
+        values = term.values
+        if term.ignore_case:
+            value, values = exp.Lower(this=value), tuple(str(v).lower() for v in values)
+        found = _one_of(_comparable(value, term.type, values[0], asked) if values else value, values, asked)
         if not term.systems:
             return found
         column = _column(term.operand)
         system = self.entity(column.entity).columns[column.column].system
         assert system is not None, "the binder gives systems only where a system column is declared"
-        return sql.every([found, _one_of(self._sibling(term.operand, system, row, clock, role), term.systems, clock)])
+        return sql.every([found, _one_of(self._sibling(term.operand, system, row, asked), term.systems, asked)])
+
+    def _holds(self, term: Holds, row: Row, asked: Asked) -> exp.Expr:
+        array = self.value(term.operand, row, asked)
+        literals = [_literal(value, asked) for value in term.values]
+        if term.all:
+            return sql.every([exp.ArrayContains(this=array, expression=literal) for literal in literals])
+        element = f"element_{row.depth + 1}"
+        return sql.any_of(array, element, sql.one_of(sql.identifier(element), literals))
 
 
 def _column(operand: Operand) -> ColumnRef:
     """The column of an operand that has a unit or a code system."""
-    assert not isinstance(operand, Measure), "the binder puts units and systems on columns only"
-    return operand if isinstance(operand, ColumnRef) else operand.column
+    column = operand.column if isinstance(operand, Picked) else operand
+    assert isinstance(column, ColumnRef), "the binder puts units and systems on columns only"
+    return column
 
 
-def _one_of(value: exp.Expr, values: tuple[Value, ...], clock: Clock) -> exp.Expr:
+def _one_of(value: exp.Expr, values: tuple[Value, ...], asked: Asked) -> exp.Expr:
     if isinstance(value, exp.Column) and all(isinstance(v, str) for v in values):
         return sql.in_texts(value.table, value.name, cast("tuple[str, ...]", values))
-    return sql.one_of(value, [_literal(v, clock) for v in values])
+    return sql.one_of(value, [_literal(v, asked) for v in values])
 
 
-def _comparison(term: Compare, value: exp.Expr, clock: Clock) -> exp.Expr:
-    literal = _literal(term.value, clock)
+def _comparison(term: Compare, value: exp.Expr, asked: Asked) -> exp.Expr:
+    literal = _literal(term.value, asked)
+    if term.ignore_case:
+        value, literal = exp.Lower(this=value), sql.string(str(term.value).lower())
     if term.op in COMPARISONS:
-        return COMPARISONS[term.op](this=_comparable(value, term.type, term.value, clock), expression=literal)
-    name = {"starts_with": exp.StartsWith, "ends_with": exp.EndsWith, "contains": exp.Contains}[term.op]
-    return name(this=value, expression=literal)
+        return COMPARISONS[term.op](this=_comparable(value, term.type, term.value, asked), expression=literal)
+    return TEXTS[term.op](this=value, expression=literal)
 
 
-def _literal(value: Value, clock: Clock) -> exp.Expr:
+def _literal(value: Value, asked: Asked) -> exp.Expr:
     """A typed literal; a timestamp without an offset is local time."""
     if isinstance(value, dt.datetime) and value.tzinfo is None:
-        value = value.replace(tzinfo=clock.instant.tzinfo)
+        value = value.replace(tzinfo=asked.clock.instant.tzinfo)
     return sql.literal(value)
 
 
-def _comparable(value: exp.Expr, kind: ColumnType, literal: object, clock: Clock) -> exp.Expr:
+def _literal_or_null(value: Value | None, asked: Asked) -> exp.Expr:
+    return exp.Null() if value is None else _literal(value, asked)
+
+
+def _comparable(value: exp.Expr, kind: ColumnType, literal: object, asked: Asked) -> exp.Expr:
     """A timestamp meets a day as its own local calendar day."""
     is_day = isinstance(literal, dt.date) and not isinstance(literal, dt.datetime)
-    return sql.local_day(value, clock.zone) if kind == "timestamp" and is_day else value
+    return sql.local_day(value, asked.clock.zone) if kind == "timestamp" and is_day else value
+
+
+def _at_time(local: exp.Expr, start: int, end: int) -> exp.Expr:
+    """Minutes since midnight in [start, end), which may pass midnight."""
+    minutes = exp.Add(this=exp.Mul(this=exp.Hour(this=local), expression=sql.number(60)), expression=exp.Minute(this=local))
+    tests = [exp.GTE(this=minutes, expression=sql.number(start)), exp.LT(this=minutes, expression=sql.number(end))]
+    return sql.every(tests) if start < end else sql.some(tests)
+
+
+def _between(name: str, first: exp.Expr, last: exp.Expr) -> exp.Expr:
+    """Days, or completed weeks, from one day to another."""
+    days = exp.DateDiff(this=last, expression=first)
+    if name == "days_between":
+        return days
+    weeks = exp.Floor(this=exp.Div(this=days, expression=sql.number(7)))
+    return exp.Cast(this=weeks, to=sql.INTEGER)
+
+
+def _sum(parts: Sequence[exp.Expr]) -> exp.Expr:
+    total = parts[0]
+    for part in parts[1:]:
+        total = exp.Add(this=total, expression=part)
+    return total

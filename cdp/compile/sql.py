@@ -19,6 +19,9 @@ from cdp.project.terms import Value
 DATE = exp.DataType(this=exp.DataType.Type.DATE)
 TIMESTAMP = exp.DataType(this=exp.DataType.Type.TIMESTAMPTZ)
 TEXT = exp.DataType(this=exp.DataType.Type.TEXT)
+INTEGER = exp.DataType(this=exp.DataType.Type.INT)
+DOUBLE = exp.DataType(this=exp.DataType.Type.DOUBLE)
+DAYS = exp.DataType(this=exp.DataType.Type.ARRAY, expressions=[DATE], nested=True)
 TRUE, FALSE = exp.Boolean(this=True), exp.Boolean(this=False)
 shared = lru_cache(maxsize=1 << 16)
 
@@ -77,10 +80,19 @@ def timestamp_literal(moment: dt.datetime) -> exp.Expr:
     return exp.Cast(this=string(moment.isoformat(sep=" ")), to=TIMESTAMP)
 
 
+def local_time(moment: exp.Expr, zone: str) -> exp.Expr:
+    """A timestamp whose clock shows the time of a time zone; sessions are in UTC."""
+    return exp.Anonymous(this="from_utc_timestamp", expressions=[moment, string(zone)])
+
+
 def local_day(moment: exp.Expr, zone: str) -> exp.Expr:
-    """The calendar day of a timestamp in a time zone; sessions are in UTC."""
-    shifted = exp.Anonymous(this="from_utc_timestamp", expressions=[moment, string(zone)])
-    return exp.Cast(this=shifted, to=DATE)
+    """The calendar day of a timestamp in a time zone."""
+    return exp.Cast(this=local_time(moment, zone), to=DATE)
+
+
+def grouped(value: exp.Expr) -> exp.Expr:
+    """A value that may stand inside of an expression."""
+    return value if isinstance(value, (exp.Column, exp.Literal, exp.Func)) else exp.Paren(this=value)
 
 
 def literal(value: Value) -> exp.Expr:
@@ -166,6 +178,59 @@ def negation(test: exp.Expr) -> exp.Expr:
 def _counts(test: exp.Expr) -> bool:
     """A comparison of a coalesced value with a literal is never unknown."""
     return isinstance(test, exp.Binary) and isinstance(test.this, exp.Coalesce) and isinstance(test.expression, exp.Literal)
+
+
+# -- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def field(value: exp.Expr, name: str) -> exp.Dot:
+    """`value.name`, of a struct."""
+    return exp.Dot(this=value, expression=identifier(name))
+
+
+def struct(**fields: exp.Expr) -> exp.Struct:
+    """`STRUCT(value AS name, ...)`."""
+    return exp.Struct(expressions=[exp.PropertyEQ(this=identifier(name), expression=value) for name, value in fields.items()])
+
+
+def function(variables: Sequence[str], body: exp.Expr) -> exp.Lambda:
+    """`x -> body`."""
+    return exp.Lambda(this=body, expressions=[identifier(name) for name in variables])
+
+
+def any_of(array: exp.Expr, variable: str, test: exp.Expr) -> exp.Exists:
+    """`EXISTS(array, x -> test)`."""
+    return exp.Exists(this=array, expression=function([variable], test))
+
+
+def kept(array: exp.Expr, variable: str, test: exp.Expr) -> exp.Expr:
+    """`FILTER(array, x -> test)`; the array itself where everything passes."""
+    return array if is_true(test) else exp.ArrayFilter(this=array, expression=function([variable], test))
+
+
+def mapped(array: exp.Expr, variable: str, value: exp.Expr) -> exp.Expr:
+    """`TRANSFORM(array, x -> value)`."""
+    return exp.Transform(this=array, expression=function([variable], value))
+
+
+def folded(array: exp.Expr, start: exp.Expr, variables: tuple[str, str], value: exp.Expr) -> exp.Expr:
+    """`AGGREGATE(array, start, (so_far, x) -> value)`."""
+    return exp.Reduce(this=array, initial=start, merge=function(variables, value))
+
+
+def size(array: exp.Expr) -> exp.Expr:
+    """The number of elements; of no array 0, where engines say -1, NULL or 0."""
+    return exp.If(this=is_null(array), true=number(0), false=exp.ArraySize(this=array))
+
+
+def chosen(branches: Iterable[tuple[exp.Expr, exp.Expr]], default: exp.Expr | None = None) -> exp.Case:
+    """`CASE WHEN test THEN value ... ELSE default END`."""
+    return exp.Case(ifs=[exp.If(this=test, true=value) for test, value in branches], default=default)
+
+
+def where(aggregate: exp.Expr, test: exp.Expr) -> exp.Expr:
+    """`aggregate FILTER (WHERE test)`."""
+    return aggregate if is_true(test) else exp.Filter(this=aggregate, expression=exp.Where(this=test))
 
 
 def is_true(node: exp.Expr) -> bool:

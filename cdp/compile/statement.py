@@ -15,10 +15,11 @@ from sqlglot import exp
 from cdp.compile import sql
 from cdp.compile.clock import Clock
 from cdp.compile.conditions import Compiler
-from cdp.compile.scans import Row
+from cdp.compile.rows import Asked
+from cdp.compile.scans import SelectRow
 from cdp.errors import UsageError
 from cdp.project.load import Project
-from cdp.project.terms import ColumnRef, Condition, Constant, Formula, Output
+from cdp.project.terms import ColumnRef, Condition, Constant, Measure, Operand, Output, Picked
 from cdp.spec.model import Entity
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Query:
             a copy.
         tables: every `schema.table` it reads.
         lookups: (table, columns) that to-one relations rely on to be unique.
+        exceptions: why a related table is read more than once: each a line for people.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Query:
     select: exp.Select
     tables: tuple[str, ...]
     lookups: tuple[tuple[str, tuple[str, ...]], ...]
+    exceptions: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -52,18 +55,18 @@ class Statement:
     entity: Entity
     clock: Clock
     compiler: Compiler = field(init=False)
-    row: Row = field(init=False)
+    row: SelectRow = field(init=False)
     _where: list[exp.Expr] = field(default_factory=list)
     _columns: dict[str, exp.Expr] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.compiler = Compiler(self.project)
-        self.row = Row(self.compiler, self.entity, self.entity.name)
+        self.row = SelectRow.of(self.compiler, self.entity, self.entity.name)
         self._where = self.compiler.existence(self.row, self.clock)
 
     def where(self, term: Condition) -> None:
         """Keep only rows for which the condition is true."""
-        self._where.append(self.compiler.condition(term, self.row, self.clock, ""))
+        self._where.append(self.compiler.condition(term, self.row, Asked(self.clock)))
 
     def keep(self, test: exp.Expr) -> None:
         """Keep only rows for which a finished test is true."""
@@ -71,7 +74,7 @@ class Statement:
 
     def test(self, term: Condition, clock: Clock, role: str) -> exp.Expr:
         """A condition as a value, at a clock of its own."""
-        return self.compiler.condition(term, self.row, clock, role)
+        return self.compiler.condition(term, self.row, Asked(clock, role))
 
     def column(self, name: str, value: exp.Expr) -> None:
         """Add an output column."""
@@ -81,15 +84,7 @@ class Statement:
         """The value of a mapping: an operand, a constant or an expression."""
         if isinstance(term, Constant):
             return sql.string(term.value)
-        if not isinstance(term, Formula):
-            return self.compiler.value(term, self.row, self.clock, role)
-        values = {name: self.compiler.value(operand, self.row, self.clock, role) for name, operand in term.operands}
-
-        def replaced(node: exp.Expr) -> exp.Expr:
-            path = ".".join(part.name for part in node.parts) if isinstance(node, exp.Column) else None
-            return exp.Paren(this=values[path]) if path is not None else node
-
-        return term.tree.copy().transform(replaced)
+        return self.compiler.value(term, self.row, Asked(self.clock, role))
 
     def key(self) -> exp.Expr:
         """The entity's key."""
@@ -97,17 +92,12 @@ class Statement:
 
     def query(self, name: str) -> Query:
         """The finished query; its CTEs come innermost first."""
-        joins = self.row.sources()
+        outputs = [sql.alias(value, column) for column, value in self._columns.items()]
+        select = self.compiler.select(self.row, self.clock, outputs, self._where)
         ctes = [exp.CTE(this=body, alias=exp.TableAlias(this=sql.identifier(cte))) for cte, body in self.compiler.ctes.items()]
-        select = exp.Select(
-            with_=exp.With(expressions=ctes) if ctes else None,
-            expressions=[sql.alias(value, column) for column, value in self._columns.items()],
-            from_=exp.From(this=self.compiler.table(self.entity, self.entity.name)),
-            joins=joins or None,
-            where=exp.Where(this=sql.every(self._where)) if self._where else None,
-        )
+        select.set("with_", exp.With(expressions=ctes) if ctes else None)
         tables, lookups = tuple(sorted(self.compiler.tables)), tuple(sorted(self.compiler.lookups))
-        return Query(name, self.entity, select, tables, lookups)
+        return Query(name, self.entity, select, tables, lookups, tuple(self.compiler.exceptions.values()))
 
 
 def compile_segment(project: Project, name: str, clock: Clock) -> Query:
@@ -117,6 +107,9 @@ def compile_segment(project: Project, name: str, clock: Clock) -> Query:
         UsageError: no segment has this name.
     """
     segment = _known("segment", name, project.segments)
+    if segment.params:
+        filled = f"{{segment: {name}, with: {{{', '.join(f'{param}: ...' for param in segment.params)}}}}}"
+        raise UsageError(f"segment {name} is a template", fix=f"compile a segment that fills it in: {filled}")
     statement = Statement(project, project.entities[segment.entity], clock)
     statement.where(project.bound.segments[name])
     statement.column(statement.entity.key, statement.key())
@@ -130,17 +123,21 @@ def compile_trait(project: Project, name: str, clock: Clock) -> Query:
         UsageError: no trait has this name.
     """
     trait = _known("trait", name, project.traits)
-    measure = project.bound.traits[name]
     statement = Statement(project, project.entities[trait.entity], clock)
     statement.column(statement.entity.key, statement.key())
-    if measure.verb in ("latest", "earliest") and measure.of is None:
-        scan = statement.row.scan(measure.link, clock, SAID)
-        target = project.entities[measure.link.entity]
-        for column, spec in target.columns.items():
-            statement.column(f"{name}_{column}", scan.picked(measure, ColumnRef((), target.name, column, spec.type)))
-    else:
-        statement.column(name, statement.output(measure))
+    for label, term in trait_values(project, name).items():
+        statement.column(label, statement.output(term))
     return statement.query(name)
+
+
+def trait_values(project: Project, name: str) -> dict[str, Operand]:
+    """What there is to see of a trait: its value, or of a row that it picks each column."""
+    term = project.bound.traits[name]
+    if not isinstance(term, Measure) or term.verb not in ("latest", "earliest") or term.of is not None:
+        return {name: term}
+    target = project.entities[term.link.entity]
+    columns = target.columns.items()
+    return {f"{name}_{column}": Picked(term, ColumnRef((), target.name, column, spec.type)) for column, spec in columns}
 
 
 def compile_sync(project: Project, name: str, clock: Clock) -> Query:

@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from cdp.compile import sql
 from cdp.compile.clock import Clock
+from cdp.compile.rows import Asked
 from cdp.compile.statement import Query, Statement
 from cdp.compile.windows import happened
 from cdp.governance.query import RULE, SUBJECT, Freshness
@@ -125,7 +126,7 @@ def _latest(
     """When consent was last given, when last refused, and whether it was refused at an unknown time."""
     columns = consent.columns
     link = Link(consent.entity, consent.entity, ((columns.person, statement.entity.key),))
-    scan = statement.row.scan(link, now, ROLE)
+    scan = statement.row.scan(link, Asked(now, ROLE))
 
     def of(column: str) -> exp.Expr:
         return sql.column(scan.row.alias, column)

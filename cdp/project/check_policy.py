@@ -8,7 +8,7 @@ from typing import Final
 from cdp.project.index import CLASS, Index
 from cdp.project.project import Policy, Project
 from cdp.project.source import Document, short
-from cdp.spec.policy import Agreement, Consent, DataClass, DeclassifyEntry, Eligibility, Mask, Purpose
+from cdp.spec.policy import Agreement, Consent, DataClass, DeclassifyEntry, Eligibility, Mask, Purpose, Role
 
 HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -36,6 +36,9 @@ def check(project: Project, index: Index) -> None:
     _declassifications(policy, index)
     for name, agreement in policy.agreements.items():
         _agreement(agreement, index.sources["baa", name], index)
+    for name, role in policy.roles.items():
+        _role(name, role, index)
+    _people(policy, index)
 
 
 # -- classes, masks, purposes -----------------------------------------------------------------------------------------
@@ -186,3 +189,25 @@ def _agreement(agreement: Agreement, document: Document, index: Index) -> None:
             problems.add(document, ("paths", number), f"path {short(prefix)} does not begin with /")
     if agreement.document_sha256 is not None and not SHA256.fullmatch(agreement.document_sha256):
         problems.add(document, ("document_sha256",), "is not a SHA-256: 64 digits 0-9 and a-f")
+
+
+# -- who may look -----------------------------------------------------------------------------------------------------
+
+
+def _role(name: str, role: Role, index: Index) -> None:
+    document, path, grants = index.sources["roles", "roles"], ("roles", name), index.grants()
+    index.named(document, path, name, "role", key=True)
+    for key, classes in (("use", role.use), ("see", role.see)):
+        index.refer_all(document, (*path, key), classes, grants and grants | {"*"}, "class")
+
+
+def _people(policy: Policy, index: Index) -> None:
+    first: dict[str, int] = {}
+    for number, person in enumerate(policy.people):
+        document, path = index.sources["roles", "roles"], ("people", number)
+        index.refer_all(document, (*path, "roles"), person.roles, frozenset(policy.roles), "role")
+        if first.setdefault(person.id, number) != number:
+            line, _ = document.position(("people", first[person.id], "id"))
+            index.problems.add(
+                document, (*path, "id"), f"{person.id} stands in line {line} already", hint="list all roles of one person there"
+            )

@@ -18,11 +18,11 @@ from cdp.project.source import Document, read, short
 from cdp.spec.activation import Destination, ProjectConfig, Sync
 from cdp.spec.base import Kind
 from cdp.spec.model import Entity, Segment, Trait, ValueSet
-from cdp.spec.policy import Agreement, Classes, Consent, Declassify, Eligibility, Masks, Purposes, ValueSetReviews
+from cdp.spec.policy import Agreement, Classes, Consent, Declassify, Eligibility, Masks, Purposes, Roles, ValueSetReviews
 
 __all__ = ["Policy", "Project", "find_root", "load"]
 
-ONCE: Final = frozenset({"project", "classes", "masks", "purposes", "consent", "declassify", "value_sets"})
+ONCE: Final = frozenset({"project", "classes", "masks", "purposes", "consent", "declassify", "value_sets", "roles"})
 
 K = TypeVar("K", bound=Kind)
 Specs = Mapping[tuple[str, str], Kind]
@@ -144,7 +144,7 @@ def _assemble(root: Path, specs: Specs, sources: Mapping[tuple[str, str], Docume
 
 def _policy(specs: Specs) -> Policy:
     classes, masks, purposes = _one(specs, Classes), _one(specs, Masks), _one(specs, Purposes)
-    reviews, declassify = _one(specs, ValueSetReviews), _one(specs, Declassify)
+    reviews, declassify, roles = _one(specs, ValueSetReviews), _one(specs, Declassify), _one(specs, Roles)
     return Policy(
         classes=classes.classes if classes else {},
         masks=masks.masks if masks else {},
@@ -154,6 +154,8 @@ def _policy(specs: Specs) -> Policy:
         reviews=reviews.value_sets if reviews else {},
         declassify=declassify.entries if declassify else (),
         agreements=_all(specs, Agreement),
+        roles=roles.roles if roles else {},
+        people=roles.people if roles else (),
     )
 
 

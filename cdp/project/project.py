@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from cdp.project.bound import NOTHING, Bound
 from cdp.project.source import Document
 from cdp.spec.activation import Destination, Environment, ProjectConfig, Sync
 from cdp.spec.model import Entity, Segment, Trait, ValueSet
-from cdp.spec.policy import Agreement, Consent, DataClass, DeclassifyEntry, Eligibility, Mask, Purpose, ValueSetReview
+from cdp.spec.policy import Agreement, Consent, DataClass, DeclassifyEntry, Eligibility, Mask, Person, Purpose, Role, ValueSetReview
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Policy:
     reviews: Mapping[str, ValueSetReview]
     declassify: tuple[DeclassifyEntry, ...]
     agreements: Mapping[str, Agreement]
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    people: tuple[Person, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

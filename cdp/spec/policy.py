@@ -225,3 +225,29 @@ class Agreement(Kind):
     members: Names
     document: str | None = None
     document_sha256: str | None = None
+
+
+class Role(Spec):
+    """What people in a role may know of single people. Counts may be explored by all, small cells suppressed."""
+
+    use: Names = Field((), description="the classes that being in a segment may tell when single members of it are shown")
+    see: Names = Field((), description="the classes of values that are shown")
+    small_cells: int = Field(11, ge=2, description="how many people a cell must have to be shown")
+    exact_counts: bool = Field(False, description="counts are shown as they are")
+
+
+class Person(Spec):
+    """Somebody who uses the command line, and in which roles."""
+
+    id: str = Field(pattern=r"^uid:[0-9]+$", description="the number that the operating system knows them by, such as uid:1001")
+    email: str | None = None
+    roles: Names
+
+
+class Roles(Kind):
+    """governance/roles.yml: who may look at what. Without people every role is anybody's."""
+
+    folder: ClassVar[str] = "governance"
+    kind: Literal["roles"] = "roles"
+    roles: dict[str, Role]
+    people: tuple[Person, ...] = ()

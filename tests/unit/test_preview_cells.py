@@ -6,11 +6,8 @@ import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cdp.analyst.cells import Shown, Table
 from cdp.analyst.funnel import Funnel, funnel, table
@@ -136,14 +133,14 @@ def _worlds(kinds: int, most: int) -> Iterator[tuple[int, ...]]:
 def test_no_group_of_a_few_people_follows_in_any_small_world(
     project: Project, segments: list[str], letters: int, values: int, most: int
 ) -> None:
-    """All worlds of up to `most` people, the threshold at 3: whatever group of people a reader may think of, nobody can tell that it is 1 or 2."""
+    """Every world of up to `most` people, the threshold at 3: of no group that a reader may think of follows that it is 1 or 2."""
     output = Output(project, tuple(funnel(name, project) for name in segments), values)
     who = [(*letter, *[False] * (4 - letters)) for letter in itertools.product((True, False), repeat=letters)]
     members = output.funnels[0].members
     kinds = [(each, value) for each in who for value in (range(max(values, 1)) if output.holds(members, each) else [0])]
     worlds = list(_worlds(len(kinds), most))
     numbers = [output.numbers(Counter(dict(zip(kinds, world, strict=True)))) for world in worlds]
-    groups = [n for n in range(1, 1 << len(kinds))]
+    groups = list(range(1, 1 << len(kinds)))
     for world, own in zip(worlds, numbers, strict=True):
         if sum(world) > most - 3 or not any(1 <= n < 3 for n in world):
             continue  # those with fewer people have all of their neighbours among the worlds

@@ -18,6 +18,7 @@ from cdp.compile.clock import Clock
 from cdp.compile.statement import Query, compile_segment, model_sha256, segment_statement
 from cdp.errors import Refusal, RefusedError, UsageError
 from cdp.governance import eligibility as people
+from cdp.governance import one_each
 from cdp.governance.agreements import contract
 from cdp.governance.classes import ClassTree
 from cdp.governance.masks import MECHANISMS, apply_mask, has_mechanism, is_wire, lower
@@ -101,10 +102,11 @@ class Governor:
         outputs = {**sync.key, **sync.mappings}
         for field_name in outputs:
             statement.column(field_name, statement.output(project.bound.outputs[name, field_name]))
+        deciding = one_each.columns(statement, project, name)
         query = statement.query(f"sync {name}")
 
         refusals = [*contract(sync, destination, purpose, agreement, now.day), *self._unknown_masks(outputs)]
-        relation = self._relation(query, f"sync {name}")
+        relation = _telling(self._relation(query, f"sync {name}"), deciding)
         lowered = self._lowered(relation, outputs, sync, now.day)
         told = decide(lowered, receiver(sync, purpose, agreement), self.tree, project.policy.masks)
         refusals += told
@@ -232,7 +234,12 @@ class Governor:
                     value = sql.local_day(value, self.project.timezone)  # a mask sees the day that people mean
                 value = apply_mask(spec.mask, policy.masks[spec.mask], value, self._class_of(bound[sync.name, name]), now.day)
             final.column(name, value)
+        outputs = (*sync.key, *sync.mappings)
+        deciding = one_each.columns(final, self.project, sync.name)
         query = final.query(f"sync {sync.name}")
+        preferences = [descending for _, descending in self.project.bound.prefer.get(sync.name, ())]
+        select = one_each.first_of_each(query.select, outputs, preferences) if deciding else query.select
+        asked = [rule.name for rule in people.applicable(rules, sync.purpose)]
         kept_out = people.kept_out(self.project, rules, audience, now)
         consent = policy.consent if audience.needs else None
         tables = tuple(sorted({*query.tables, *kept_out.tables}))
@@ -248,12 +255,12 @@ class Governor:
             destination=destination,
             agreement=agreement,
             entity=decided.entity,
-            select=query.select,
+            select=select,
             eligibility=kept_out.select,
             keys=tuple(sync.key),
             values=tuple(sync.mappings),
             wire_masks=tuple(wires),
-            rules=tuple(rule.name for rule in people.applicable(rules, sync.purpose)),
+            rules=(*asked, *([one_each.ONE_PER] if deciding else [])),
             tables=tables,
             declared={table: self._declared(table) for table in tables},
             lookups=query.lookups,
@@ -330,12 +337,19 @@ def codes_of(project: Project) -> dict[str, frozenset[str]]:
     for name, value_set in project.value_sets.items():
         review = project.policy.reviews.get(name)
         if review is None:
-            unreviewed.update(value_set.codes)
+            unreviewed |= value_set.all_codes
             continue
         classes = frozenset() if review.cls == "none" else frozenset({review.cls})
-        for code in value_set.codes:
+        for code in value_set.all_codes:
             codes[code] = codes.get(code, frozenset()) | classes
     return {code: classes for code, classes in codes.items() if code not in unreviewed}
+
+
+def _telling(relation: Relation, deciding: tuple[str, ...]) -> Relation:
+    """A relation whose rows also tell what the deciding columns hold, which do not leave themselves."""
+    facts = frozenset().union(*(relation.columns[name] for name in deciding)) if deciding else frozenset()
+    columns = {name: held for name, held in relation.columns.items() if name not in deciding}
+    return Relation(columns, relation.rows | facts, relation.keys)
 
 
 def _trait_of(output: Output) -> str | None:

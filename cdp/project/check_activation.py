@@ -10,9 +10,10 @@ from cdp.project.index import Index
 from cdp.project.problems import Path
 from cdp.project.project import Project
 from cdp.project.source import Document, short
-from cdp.spec.activation import Destination, Environment, Output, ProjectConfig, Sync
+from cdp.spec.activation import Destination, Environment, Output, ProjectConfig, Sync, UnitSpec
 
 FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+PATH: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
 CRON: Final = re.compile(r"(?:[0-9A-Za-z*/,-]+ ){4}[0-9A-Za-z*/,-]+")
 CREDENTIALS: Final = re.compile(r"authorization|cookie|api-?key|token|secret|password", re.IGNORECASE)
 BUILT_IN: Final = ("http", "file")  # the connectors whose options are models of their own, under their own name
@@ -38,6 +39,7 @@ def _sync(sync: Sync, document: Document, index: Index) -> None:
     index.refer(document, ("purpose",), sync.purpose, index.inside("purposes", "purposes"), "purpose")
     if sync.schedule is not None and not CRON.fullmatch(sync.schedule):
         index.problems.add(document, ("schedule",), f"{short(sync.schedule)} is not a cron schedule", hint='such as "0 7 * * *"')
+    _preference(sync, document, index)
     taken: dict[str, str] = {}
     for part, outputs in (("key", sync.key), ("mappings", sync.mappings)):
         for name, output in outputs.items():
@@ -48,6 +50,20 @@ def _sync(sync: Sync, document: Document, index: Index) -> None:
                 index.problems.add(document, path, f"field name {short(name)} cannot be a column", hint=hint, key=True)
             elif (first := taken.setdefault(name.lower(), name)) is not name:  # the engines do not tell upper from lower case
                 index.problems.add(document, path, f"field {name!r} is there already, as {first!r}", hint="rename one", key=True)
+
+
+def _preference(sync: Sync, document: Document, index: Index) -> None:
+    """`one_per: NAME`, `prefer: [NAME, NAME desc]`; what the names stand for is told when they are bound."""
+    if sync.one_per is not None and not PATH.fullmatch(sync.one_per):
+        index.problems.add(document, ("one_per",), "must name a column or trait", hint="such as household_id")
+    first: dict[str, int] = {}
+    for number, text in enumerate(sync.prefer):
+        path = ("prefer", number)
+        name, *order = text.split() or [""]
+        if not PATH.fullmatch(name) or len(order) > 1 or (order and order[0] not in ("asc", "desc")):
+            index.problems.add(document, path, f"{short(text)} is not a column or trait with `asc` or `desc`", hint="such as `age desc`")
+        elif first.setdefault(name, number) != number:
+            index.problems.add(document, path, f"{short(name)} stands there already", hint="what comes first decides")
 
 
 def _output(output: Output, path: Path, document: Document, index: Index) -> None:
@@ -114,8 +130,24 @@ def _config(config: ProjectConfig, document: Document, index: Index) -> None:
         index.named(document, ("periods", name), name, "period", key=True, reserved=True)
     for name, environment in config.environments.items():
         _environment(environment, ("environments", name), document, index)
+    for name, unit in config.units.items():
+        _unit(name, unit, ("units", name), document, index)
     _one_meaning(config.code_systems, "code_systems", document, index)
     _one_meaning({name: unit.same_as for name, unit in config.units.items()}, "units", document, index)
+
+
+def _unit(name: str, unit: UnitSpec, path: Path, document: Document, index: Index) -> None:
+    problems = index.problems
+    given = [key for key in ("to", "times") if getattr(unit, key) is not None]
+    if len(given) == 1:
+        problems.add(document, path, f"`{given[0]}` alone converts nothing", hint="such as {times: 18.016, to: mg/dL}", key=True)
+    if unit.of is not None and not given:
+        problems.add(document, (*path, "of"), "`of` says for which codes a value is converted", hint="add `times` and `to`", key=True)
+    index.refer(document, (*path, "of"), unit.of, index.names("value_set"), "value set")
+    if unit.times is not None and unit.times <= 0:
+        problems.add(document, (*path, "times"), "must be greater than 0")
+    if unit.to is not None and (unit.to in (name, *unit.same_as) or not unit.to.strip()):
+        problems.add(document, (*path, "to"), f"{short(unit.to)} is not another unit")
 
 
 def _environment(environment: Environment, path: tuple[str, ...], document: Document, index: Index) -> None:

@@ -11,6 +11,7 @@ from cdp.project.files import CONFIG
 from cdp.project.problems import Path, Problems
 from cdp.project.source import Document, short
 from cdp.spec.base import Tree
+from cdp.spec.model import MeasureSpec
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
 CLASS: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
@@ -19,13 +20,13 @@ CLASS: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 NEEDED: Final = {"project": CONFIG, "classes": "governance/classes.yml", "purposes": "governance/purposes.yml"}
 
 # Words of the language: a column, relation or trait of such a name could not be told from them.
-# fmt: off
-RESERVED: Final = frozenset([
-    "has", "lacks", "count", "sum", "avg", "min", "max", "latest", "earliest", "most_frequent", "list", "days_covered",
-    "all", "any", "not", "n_of", "segment", "with", "where", "within", "upcoming", "older_than", "during", "before", "after",
-    "since", "until", "is", "of", "by", "ties", "as", "age", "as_of",
-])
-# fmt: on
+RESERVED: Final = frozenset(
+    {
+        *(field.alias or name for name, field in MeasureSpec.model_fields.items()),  # the verbs, and what stands beside them
+        *("all", "any", "not", "n_of", "segment", "with", "is"),
+        *("age", "as_of", "today", "tomorrow", "yesterday"),
+    }
+)
 
 
 @dataclass(slots=True)
@@ -65,6 +66,14 @@ class Index:
         """Every class and every parent of one: what a rule may name."""
         classes = self.inside("classes", "classes")
         return classes and frozenset(name[:end] for name in classes for end in _ends(name))
+
+    def units(self) -> frozenset[str] | None:
+        """The units of measure: those that conf/cdp.yml names, and those that they are converted to."""
+        names = self.inside("project", "units")
+        if not names:
+            return names
+        specs = self.sources["project", "project"].tree["units"].values()
+        return names | {to for spec in specs if isinstance(spec, dict) and isinstance(to := spec.get("to"), str)}
 
     # -- checks that many kinds share ---------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cdp.project import check_activation, check_models, check_policy, codes, collector
+from cdp.project import check_activation, check_entities, check_models, check_policy, codes, collector, forms
 from cdp.project.bind import bind
 from cdp.project.files import CONFIG, files, find_root
 from cdp.project.index import NEEDED, Index
@@ -42,13 +42,14 @@ def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
     with collector.paused():
         project = _read(root.resolve(), problems)
         index = Index(project.sources, problems)
+        check_entities.check(project, index)
         check_models.check(project, index)
         check_policy.check(project, index)
         check_activation.check(project, index, frozenset(connectors) if connectors is not None else None)
         # Periods, units and code systems stand in the configuration: without it every use of one would look like a mistake.
-        bound = bind(project, problems) if project.config.name else project.bound
+        project = replace(project, bound=bind(project, problems) if project.config.name else project.bound)
     problems.raise_if_any()
-    return replace(project, bound=bound)
+    return project
 
 
 def _read(root: Path, problems: Problems) -> Project:
@@ -56,11 +57,11 @@ def _read(root: Path, problems: Problems) -> Project:
     specs: dict[tuple[str, str], Kind] = {}
     for path in files(root, problems):
         for document in read(path, root, problems):
-            _declare(document, root, sources, specs, problems)
+            _declare(document, sources, specs, problems)
     for kind, file in NEEDED.items():
         if (kind, kind) not in sources:
             problems.add(file, (), f"no document says `kind: {kind}`", hint=f"write it to {file}")
-    return _assemble(root, specs, sources)
+    return _assemble(root, specs, sources, problems)
 
 
 # -- documents --------------------------------------------------------------------------------------------------------
@@ -68,7 +69,6 @@ def _read(root: Path, problems: Problems) -> Project:
 
 def _declare(
     document: Document,
-    root: Path,
     sources: dict[tuple[str, str], Document],
     specs: dict[tuple[str, str], Kind],
     problems: Problems,
@@ -80,9 +80,11 @@ def _declare(
     at = identity(document)
     if at is not None and at in sources:
         _twice(document, at, sources[at], problems)
-    spec = validate(document, model, problems) if document.sound else None
-    if isinstance(spec, ValueSet):
-        spec = codes.filled(spec, document, root, problems)
+    spec = None
+    if document.sound:
+        fits = forms.fits(document, problems)
+        spec = validate(document, model, problems)
+        spec = spec if fits else None
     if at is not None and sources.setdefault(at, document) is document and spec is not None:
         specs[at] = spec
 
@@ -125,14 +127,14 @@ def _twice(document: Document, at: tuple[str, str], first: Document, problems: P
 # -- the project ------------------------------------------------------------------------------------------------------
 
 
-def _assemble(root: Path, specs: Specs, sources: Mapping[tuple[str, str], Document]) -> Project:
+def _assemble(root: Path, specs: Specs, sources: Mapping[tuple[str, str], Document], problems: Problems) -> Project:
     config = _one(specs, ProjectConfig)
     return Project(
         root=root,
         # Without a valid configuration the load fails; the empty one only lets the checks go on.
         config=config or ProjectConfig(name="", timezone="UTC", environments={}),
         entities=_all(specs, Entity),
-        value_sets=_all(specs, ValueSet),
+        value_sets=codes.filled(_all(specs, ValueSet), root, config, Index(sources, problems)),
         traits=_all(specs, Trait),
         segments=_all(specs, Segment),
         syncs=_all(specs, Sync),

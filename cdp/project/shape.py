@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from cdp.project.problems import Problems
 from cdp.project.source import Document, short
 from cdp.spec.activation import Secret
-from cdp.spec.base import Kind, Tree
+from cdp.spec.base import Spec, Tree
 
 # What a field asks for, by the part of pydantic's error type that says so.
 _SCALARS: Final = {
@@ -21,6 +21,8 @@ _SCALARS: Final = {
     "int_parsing": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
+    "decimal_type": "a number",
+    "decimal_parsing": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -28,9 +30,10 @@ _SCALARS: Final = {
 _CONTAINERS: Final = {"dict_type": "a mapping", "model_type": "a mapping", "tuple_type": "a list", "list_type": "a list"}
 
 Path = tuple[str | int, ...]
+S = TypeVar("S", bound=Spec)
 
 
-def validate(document: Document, model: type[Kind], problems: Problems) -> Kind | None:
+def validate(document: Document, model: type[S], problems: Problems) -> S | None:
     """The document as its model, or None where it has another shape; each mistake goes to `problems`."""
     try:
         return model.model_validate(document.tree, by_alias=True, by_name=False)
@@ -69,13 +72,13 @@ def _trace(tree: Tree, detail: ErrorDetails) -> tuple[Path, Path | None]:
 
 
 def _report(
-    document: Document, model: type[Kind], path: Path, detail: ErrorDetails, problems: Problems, others: Sequence[ErrorDetails] = ()
+    document: Document, model: type[Spec], path: Path, detail: ErrorDetails, problems: Problems, others: Sequence[ErrorDetails] = ()
 ) -> None:
     kind, value = detail["type"], _at(document.tree, path)
     parent = _model_at(model, path[:-1] if kind == "extra_forbidden" else path)
     if kind == "missing":
         name = str(detail["loc"][-1])
-        problems.add(document, path, f"missing key {name!r}", hint=_described(parent, name))
+        problems.add(document, path, f"missing key {name!r}", hint=described(parent, name))
     elif kind == "extra_forbidden":
         key = str(path[-1])
         problems.add(document, path, f"unknown key {short(key)}", value=key, valid=_keys(parent), key=True)
@@ -167,6 +170,7 @@ def _keys(model: type[BaseModel] | None) -> list[str]:
     return [field.alias or name for name, field in fields.items()]
 
 
-def _described(model: type[BaseModel] | None, key: str) -> str:
+def described(model: type[BaseModel] | None, key: str) -> str:
+    """What a field of a model is for."""
     fields: Mapping[str, Any] = model.model_fields if model else {}
     return next((f.description or "" for n, f in fields.items() if key in (n, f.alias)), "")

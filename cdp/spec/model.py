@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from cdp.spec.base import Kind, Spec, Tree
 
@@ -22,15 +22,15 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]  # one name or a li
 class Column(Spec):
     """A column: its type, its class, and what a value of it may say besides (`may_hold`).
 
-    A table's column needs `type` and `class`. A column of a derived entity (`from`) is one aggregate over the rows of its
-    group instead: `{min: value, where: {code: 8480-6}}`; its type follows from that.
+    A column of a table or an `sql` needs `class`, and `type` or (a struct) `fields`. A column of a derived entity (`from`) is
+    one aggregate over the rows of its group instead: `{min: value, where: {code: 8480-6}}`; its type follows from that.
     """
 
-    type: ColumnType = Field("string", description="of an array: the type of its elements")
+    type: ColumnType = Field("string", description="the type of a value; of an array, of its elements")
     cls: str = Field("", alias="class", description="the class of governance/classes.yml")
     may_hold: Names = ()
     array: bool = Field(False, description="the column holds a list of values of this type")
-    fields: dict[str, ColumnType] = Field({}, description="of a struct: its fields, named by a path: address.city")
+    fields: dict[str, ColumnType] = Field({}, description="of a struct: its fields, each with its type; named by a path: address.city")
     role: Literal["birth_date", "death_date"] | None = None
     system: str | None = Field(None, description="of a code: the column that holds its code system, or the system's name")
     strip: str | None = Field(None, description='of a code: what some feeds leave out of it, such as "." in ICD-10-CM')
@@ -73,7 +73,7 @@ class Entity(Kind):
     from_: str | None = Field(None, alias="from", description="a derived entity: the entity whose rows are grouped")
     group_by: dict[str, str] = Field({}, description="of a derived entity: its key columns, by the path they come from")
     sql: str | None = Field(None, description="one SELECT over other entities, segments and traits by name")
-    key: str = Field("", description="the column that tells the rows apart; a derived entity has those of group_by")
+    key: str = Field("", description="the column that tells the rows apart; of a derived entity those of group_by do")
     time: str | Interval | None = None
     where: Tree = None
     future: Literal["visible", "hidden"] = "hidden"
@@ -93,7 +93,7 @@ class Codes(Spec):
 class ValueSet(Kind):
     """A named set of codes: listed here, in a CSV, in a FHIR R4 ValueSet, made of other value sets, or a branch of a hierarchy.
 
-    `members` holds what all of these come to; the loader fills it in.
+    All of these add up; `members` is what they come to.
     """
 
     folder: ClassVar[str] = "models"
@@ -107,7 +107,18 @@ class ValueSet(Kind):
     descendants_of: Names = Field((), description="codes that are members together with all that stands below them in `hierarchy`")
     hierarchy: str | None = Field(None, description="beside this file: a CSV of edges with the columns `child` and `parent`")
     description: str = ""
-    members: tuple[Codes, ...] = Field((), exclude=True, repr=False)
+    _members: tuple[Codes, ...] = PrivateAttr(())
+
+    @property
+    def members(self) -> tuple[Codes, ...]:
+        """What the set comes to, each system once and by its name in conf/cdp.yml; the loader finds it out."""
+        return self._members
+
+    def holding(self, members: tuple[Codes, ...]) -> ValueSet:
+        """The same value set with its members."""
+        found = self.model_copy()
+        found._members = members
+        return found
 
     @property
     def all_codes(self) -> frozenset[str]:
@@ -175,7 +186,7 @@ class Trait(Kind, MeasureSpec):
     case: tuple[Case, ...] = ()
     expr: str | None = Field(None, description="an SQL expression over columns and traits by name")
     sql: str | None = Field(None, description="one SELECT of the entity's key and a column with the trait's name")
-    type: ColumnType | None = Field(None, description="of `expr` and `sql`: the type of the value")
+    type: ColumnType | None = Field(None, description="of an `expr` or `sql`: the type of the value")
     description: str = ""
     owner: str | None = None
 

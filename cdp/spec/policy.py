@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cdp.spec.activation import Secret
 from cdp.spec.base import Day, Kind, Spec, Tree
@@ -187,14 +187,21 @@ class Declassify(Kind):
 class Reviewed(Spec):
     """Who reviewed something, and when."""
 
-    by: str
+    by: str = Field(description="the person or office who answers for it")
     on: Day
+
+    @field_validator("by")
+    @classmethod
+    def _somebody(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must say who reviewed it")
+        return value
 
 
 class ValueSetReview(Spec):
-    """What comparing with a value set gives away; `none` is a statement too."""
+    """What comparing with a value set gives away; `none` is a statement too. Without a review nothing is narrowed."""
 
-    cls: str = Field(alias="class")
+    cls: str = Field(alias="class", description="the class of governance/classes.yml that a code of it gives away, or `none`")
     reviewed: Reviewed
 
 

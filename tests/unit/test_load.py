@@ -273,8 +273,9 @@ def test_everything_is_found_by_name(project: Project) -> None:
 
 
 def test_codes_keep_their_zeros_from_yaml_and_csv(project: Project) -> None:
-    assert project.value_sets["diabetes"].codes == ("08", "44054006")
-    assert project.value_sets["hba1c"].codes == ("4548-4", "017")
+    (diabetes,), (hba1c,) = (project.value_sets[name].members for name in ("diabetes", "hba1c"))
+    assert (diabetes.system, diabetes.codes) == ("SNOMED", ("08", "44054006"))
+    assert (hba1c.system, hba1c.codes) == ("SNOMED", ("4548-4", "017"))
 
 
 def test_sources_tell_where_everything_stands(project: Project) -> None:

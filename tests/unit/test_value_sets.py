@@ -1,0 +1,209 @@
+"""What value sets come to, from each of their sources. What is refused stands in fixtures/refused/value_sets.txt."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.errors import ProjectError
+from cdp.project import json_text
+from cdp.project.code_tables import Hierarchy
+from cdp.project.load import load
+from cdp.project.problems import Problems
+from tests.projects import minimal
+
+SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
+
+
+def members(tmp_path: Path, document: str, **files: str) -> dict[str, list[str]]:
+    """The members of the value set `it`, by system. `files` stand beside it: `a_csv` is a.csv."""
+    beside = {f"models/{name.replace('_', '.')}": text for name, text in files.items()}
+    project = load(minimal(tmp_path, **{"models/sets.yml": document, **beside}))
+    return {part.system: list(part.codes) for part in project.value_sets["it"].members}
+
+
+def resource(**parts: Any) -> str:
+    return json.dumps({"resourceType": "ValueSet", **parts})
+
+
+def concepts(*codes: str, system: str = SNOMED, **more: Any) -> dict[str, Any]:
+    return {"system": system, "concept": [{"code": code} for code in codes], **more}
+
+
+FHIR = "kind: value_set\nname: it\nfile: it.json\n"
+
+
+# -- YAML and CSV -----------------------------------------------------------------------------------------------------
+
+
+def test_sources_add_up_and_exclude_takes_away_last(tmp_path: Path) -> None:
+    document = """\
+    kind: value_set
+    name: it
+    system: SNOMED
+    codes: [1, 2, 2]
+    file: more.csv
+    include: [labs, others]
+    exclude: without
+    ---
+    {kind: value_set, name: labs, system: LOINC, codes: [1, 4548-4]}
+    ---
+    {kind: value_set, name: others, system: SNOMED, codes: [5, 6]}
+    ---
+    {kind: value_set, name: without, system: SNOMED, codes: [1, 3, 6]}
+    """
+    found = members(tmp_path, document, more_csv="code\n3\n4\n")
+    assert found == {"SNOMED": ["2", "4", "5"], "LOINC": ["1", "4548-4"]}, "a code counts with its system"
+
+
+def test_a_csv_may_name_the_system_of_each_code(tmp_path: Path) -> None:
+    text = f'display,System,CODE\na,{SNOMED},1\nb,LN,"2,5"\nc,SNOMED-CT,08\nd,, 9 \n'
+    document = "kind: value_set\nname: it\nsystem: LOINC\nfile: it.csv\n"
+    assert members(tmp_path, document, it_csv=text) == {"SNOMED": ["1", "08"], "LOINC": ["2,5", "9"]}
+
+
+def test_a_branch_of_a_hierarchy(tmp_path: Path) -> None:
+    edges = "child,parent,kind\n2,1,is-a\n3,1,is-a\n4,2,is-a\n4,3,is-a\n6,5,is-a\n1,4,is-a\n"  # 1 and 4 in a circle
+    document = "kind: value_set\nname: it\nsystem: SNOMED\ndescendants_of: 2\nhierarchy: edges.csv\n"
+    assert members(tmp_path, document, edges_csv=edges) == {"SNOMED": ["2", "4", "1", "3"]}
+
+
+def test_branches_meet_and_a_leaf_is_a_branch(tmp_path: Path) -> None:
+    document = "kind: value_set\nname: it\nsystem: SNOMED\ndescendants_of: [2, 4]\nhierarchy: edges.csv\ncodes: [9]\n"
+    assert members(tmp_path, document, edges_csv="child,parent\n4,2\n5,2\n") == {"SNOMED": ["9", "2", "4", "5"]}
+
+
+def test_a_hierarchy_is_walked_in_a_time_that_grows_with_it() -> None:
+    size = 200_000
+    chain = Hierarchy({str(n): [str(n + 1), "0"] for n in range(size)} | {str(size): []})
+    assert sum(1 for _ in chain.branch(["0"])) == size + 1
+
+
+# -- FHIR -------------------------------------------------------------------------------------------------------------
+
+COMPOSED: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
+    "concepts of two systems": (
+        {"include": [concepts("1", "2"), concepts("4548-4", system=LOINC)]},
+        {"SNOMED": ["1", "2"], "LOINC": ["4548-4"]},
+    ),
+    "a version of the system": ({"include": [concepts("1", version="http://snomed.info/sct/731000124108")]}, {"SNOMED": ["1"]}),
+    "what is excluded": ({"include": [concepts("1", "2", "3")], "exclude": [concepts("2", "9")]}, {"SNOMED": ["1", "3"]}),
+    "another value set": ({"include": [{"valueSet": ["http://example.org/other"]}]}, {"SNOMED": ["2", "3"], "LOINC": ["7"]}),
+    "another by its version": ({"include": [{"valueSet": ["http://example.org/other|2.0"]}]}, {"SNOMED": ["2", "3"], "LOINC": ["7"]}),
+    "another by its OID": ({"include": [{"valueSet": ["urn:oid:1.2.3"]}]}, {"SNOMED": ["2", "3"], "LOINC": ["7"]}),
+    "two others": (
+        {"include": [{"valueSet": ["http://example.org/other"]}, {"valueSet": ["http://example.org/nested"]}]},
+        {"SNOMED": ["2", "3", "5"], "LOINC": ["7"]},
+    ),
+    "codes of a system in another": ({"include": [{"system": LOINC, "valueSet": ["http://example.org/other"]}]}, {"LOINC": ["7"]}),
+    "concepts that are in another": ({"include": [concepts("1", "2", valueSet=["http://example.org/other"])]}, {"SNOMED": ["2"]}),
+    "less another": (
+        {"include": [concepts("1", "2", "3", "5")], "exclude": [{"valueSet": ["http://example.org/nested"]}]},
+        {"SNOMED": ["1", "2"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_a_fhir_compose(tmp_path: Path, name: str) -> None:
+    compose, expected = COMPOSED[name]
+    other = {"include": [concepts("2", "3"), concepts("7", system=LOINC)]}
+    nested = {
+        "include": [concepts("5"), {"valueSet": ["http://example.org/other"]}],
+        "exclude": [concepts("7", system=LOINC), concepts("2")],
+    }
+    found = members(
+        tmp_path,
+        f"{FHIR}---\n{{kind: value_set, name: other, file: other.json}}\n---\n{{kind: value_set, name: nested, file: nested.json}}\n",
+        it_json=resource(url="http://example.org/it", compose=compose),
+        other_json=resource(url="http://example.org/other", version="2.0", identifier=[{"value": "urn:oid:1.2.3"}], compose=other),
+        nested_json=resource(url="http://example.org/nested", compose=nested),
+    )
+    assert {system: set(codes) for system, codes in found.items()} == {system: set(codes) for system, codes in expected.items()}
+
+
+def test_a_fhir_expansion_counts_before_its_compose(tmp_path: Path) -> None:
+    contains = [
+        {"system": SNOMED, "code": "1"},
+        {"display": "a heading", "abstract": True, "contains": [{"system": SNOMED, "code": "2", "inactive": True}]},
+        {"system": SNOMED, "code": "3", "abstract": True},
+        {"display": "no code", "contains": [{"system": SNOMED, "code": "4", "contains": [{"system": LOINC, "code": "5"}]}]},
+    ]
+    filtered = {"include": [{"system": SNOMED, "filter": [{"property": "concept", "op": "is-a", "value": "1"}]}]}
+    text = resource(compose=filtered, expansion={"total": 7, "timestamp": "2026-01-01", "contains": contains})
+    found = members(tmp_path, FHIR, it_json=text)
+    assert {system: sorted(codes) for system, codes in found.items()} == {"SNOMED": ["1", "2", "4"], "LOINC": ["5"]}
+
+
+def test_a_fhir_value_set_and_codes_of_the_yaml(tmp_path: Path) -> None:
+    document = FHIR + "system: LOINC\ncodes: [9]\nexclude: [less]\n---\n{kind: value_set, name: less, system: SNOMED, codes: [1]}\n"
+    found = members(tmp_path, document, it_json=resource(compose={"include": [concepts("1", "2")]}))
+    assert found == {"LOINC": ["9"], "SNOMED": ["2"]}
+
+
+def test_a_reference_means_the_resource_and_not_what_the_yaml_adds_to_it(tmp_path: Path) -> None:
+    document = FHIR + "---\n{kind: value_set, name: other, file: other.json, system: SNOMED, codes: [9]}\n"
+    files = {
+        "it_json": resource(compose={"include": [{"valueSet": ["urn:other"]}]}),
+        "other_json": resource(url="urn:other", compose={"include": [concepts("1")]}),
+    }
+    assert members(tmp_path, document, **files) == {"SNOMED": ["1"]}
+
+
+def test_a_file_of_mistakes_is_read_to_the_twentieth(tmp_path: Path) -> None:
+    text = resource(compose={"include": [{"system": SNOMED, "concept": [{"code": n} for n in range(500)]}]})
+    with pytest.raises(ProjectError) as caught:
+        members(tmp_path, FHIR, it_json=text)
+    assert len(caught.value.problems) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ('{"a": NaN}', "a number that is none"),
+        ('{"a": 1} x', "extra data"),
+        ("", "expecting value"),
+        ('{"a": "\n"}', "invalid control character"),
+    ],
+)
+def test_what_is_no_json_is_said_with_its_place(text: str, says: str) -> None:
+    problems = Problems()
+    assert json_text.read(text, "a.json", problems) is None
+    with pytest.raises(ProjectError, match=f"a.json:1:[0-9]+: not JSON: {says}"):
+        problems.raise_if_any()
+
+
+def test_places_in_json() -> None:
+    text = '{ "a" : [1, {"b,]": "}"},\n  [] , {"c": [true , null]}],\n "d": {}}'
+    assert json_text.place(text, ("a",)) == (1, 9)
+    assert json_text.place(text, ("a", 1, "b,]")) == (1, 21)
+    assert json_text.place(text, ("a", 3, "c", 1)) == (2, 22)
+    assert json_text.place(text, ("d",)) == (3, 7)
+    assert json_text.place(text, ("a", 9)) == (1, 9), "the nearest part that is there"
+    assert json_text.place(text, ("d", "x", 0)) == (3, 7)
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_thousand_codes_load_in_time(tmp_path: Path) -> None:
+    many = range(100_000)
+    files = {
+        "models/sets.yml": f"{FHIR}---\n{{kind: value_set, name: csv, system: SNOMED, file: csv.csv}}\n---\n"
+        "{kind: value_set, name: tree, system: SNOMED, descendants_of: 0, hierarchy: tree.csv}\n---\n"
+        "{kind: value_set, name: all, include: [it, csv, tree], exclude: less}\n---\n"
+        "{kind: value_set, name: less, system: SNOMED, codes: [7]}\n",
+        "models/it.json": resource(compose={"include": [concepts(*map(str, many))]}),
+        "models/csv.csv": "code,display\n" + "".join(f"{n},what {n} means\n" for n in many),
+        "models/tree.csv": "child,parent\n" + "".join(f"{n},{n // 2}\n" for n in many if n),
+    }
+    root = minimal(tmp_path, **files)
+    started = time.process_time()
+    found = load(root).value_sets["all"].members
+    assert time.process_time() - started < 2
+    assert [len(part.codes) for part in found] == [99_999]

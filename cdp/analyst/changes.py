@@ -21,8 +21,10 @@ _BESIDE = ("file", "hierarchy")  # keys of a value set that name a file beside i
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """What a change touches, by kind: segment, trait, value_set, entity, sync, destination; of the policy eligibility,
-    classes, consent, declassify, baa, mask, purpose and review (of a value set); project (a key of conf/cdp.yml).
+    """What a change touches, by kind.
+
+    The kinds are segment, trait, value_set, entity, sync, destination; of the policy eligibility, classes, consent,
+    declassify, baa, mask, purpose and review (of a value set); and project (a key of conf/cdp.yml).
 
     Attributes:
         changed: written anew, or in other words; comments and layout do not count.
@@ -58,9 +60,11 @@ def affected(project: Project, ref: str) -> Affected:
 def compared(then: Revision, project: Project) -> Affected:
     """`affected`, of a revision that is open."""
     before, after = documents(then.root), project.sources
-    old, new = _parts(before), _parts(after)
+    old, new = trees(before), trees(after)
     changed = {part for part, tree in new.items() if part not in old or _frozen(tree) != _frozen(old[part])}
-    changed |= {part for part in new if part in before and part in after and _other_files(before[part], then.root, after[part], project.root)}
+    changed |= {
+        part for part in new if part in before and part in after and _other_files(before[part], then.root, after[part], project.root)
+    }
     removed = old.keys() - new.keys()
     return Affected(_by_kind(changed), _by_kind(removed), _by_kind(dependents(uses(project), changed | removed) - removed))
 
@@ -76,13 +80,15 @@ def documents(root: Path) -> dict[Part, Document]:
     return found
 
 
-def _parts(sources: Mapping[Part, Document]) -> dict[Part, Tree]:
+def trees(sources: Mapping[Part, Document]) -> dict[Part, Tree]:
+    """What documents declare, part by part."""
     return {part: tree for at, document in sources.items() for part, tree in parts(at, document).items()}
 
 
 def _frozen(tree: Tree) -> object:
-    """A tree to compare: the order of keys counts, as it orders the SQL and so changes its fingerprint; quotes count
-    only where they tell a text from a parameter.
+    """A tree to compare.
+
+    The order of keys counts: it orders the SQL, and so changes its fingerprint. Quotes tell a text from a parameter only.
     """
     if isinstance(tree, dict):
         return dict, tuple((key, _frozen(value)) for key, value in tree.items())
@@ -95,9 +101,10 @@ def _other_files(before: Document, then: Path, after: Document, now: Path) -> bo
     """Whether a file that a value set names holds something else."""
     for key in _BESIDE:
         name = after.tree.get(key)
-        if after.tree.get("kind") == "value_set" and isinstance(name, str):
-            if _lines((then / before.file).parent / name, then) != _lines((now / after.file).parent / name, now):
-                return True
+        if after.tree.get("kind") != "value_set" or not isinstance(name, str):
+            continue
+        if _lines((then / before.file).parent / name, then) != _lines((now / after.file).parent / name, now):
+            return True
     return False
 
 

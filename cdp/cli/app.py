@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cdp import __version__
-from cdp.cli import boundary, compile, demo, history, init, plan, sample, sandbox, validate
+from cdp.cli import boundary, compile, demo, diff, history, init, plan, sample, sandbox, schema, validate
 from cdp.cli.command import Command, examples
 from cdp.cli.options import parameters, take, with_signature
 
@@ -18,11 +18,13 @@ COMMANDS: tuple[Command, ...] = (
     init.init,
     validate.validate,
     compile.compile,
+    diff.diff,
     plan.plan,
     plan.apply,
     plan.sync,
     history.runs,
     history.disclosures,
+    schema.schema,
     sample.sample,
     sandbox.sandbox,
     demo.demo,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 NAME = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*", re.I)
+_COMMIT = re.compile(r"(\d{20})\.(json|checkpoint\..*parquet)")
 
 
 def literal(value: str | int | None) -> str:
@@ -93,6 +94,17 @@ class Engine:
             if not self.session.catalog.databaseExists(schema):
                 return ()
             return tuple(sorted(table.name for table in self.session.catalog.listTables(schema)))
+
+    def version(self, table: str) -> int | None:
+        """The number of a Delta table's newest commit; None where the table keeps none, or the engine does not tell."""
+        folder = self.folder(table)
+        if folder is not None:
+            found = (_COMMIT.fullmatch(path.name) for path in (folder / "_delta_log").glob("*"))
+            return max((int(match[1]) for match in found if match), default=None)
+        try:
+            return int(self.session.sql(f"DESCRIBE HISTORY {table} LIMIT 1").collect()[0]["version"])
+        except Exception:  # a view, another format, or an engine without histories
+            return None
 
     def register(self, tables: Sequence[str]) -> None:
         """Make `schema.table` names resolve.

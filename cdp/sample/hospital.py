@@ -1,391 +1,349 @@
-"""What a hospital knows and Synthea does not, made up around the patients that are there: SQL that gives the same on every engine.
+"""What a hospital knows and Synthea does not, made up around the patients that are there.
 
 Appointments, insurance, the pharmacy, calls, devices and pregnancies have tables of their own. Some events that Synthea has
 too seldom (stays, visits to the emergency room, operations, screens) join the tables of the feed; their keys begin with
-`adt-`. Everything hangs on the patient's key and lies around `today`, so that a programme of the example finds people whatever
-the day. Days are chosen well inside of the windows that ask for them: what was made yesterday still fits.
+`adt-`. Days are chosen well inside of the windows that the example's programmes ask for: what was made yesterday still fits.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Final
 
-from cdp.sample.people import CLINICIANS, dice, new_member
-from cdp.sample.tables import ENCOUNTERS, OBSERVATIONS, PATIENTS, PRESCRIPTIONS, PROCEDURES
+from cdp.sample.made import PEOPLE, Made, Value
+from cdp.sample.people import CLINICIANS, new_member
+from cdp.sample.tables import ENCOUNTERS, OBSERVATIONS, PRESCRIPTIONS, PROCEDURES, Source
 
 _SCT, _LOINC, _CPT = "http://snomed.info/sct", "http://loinc.org", "http://www.ama-assn.org/go/cpt"
-_DRUGS = (  # drug_id, RxNorm, name, ingredient, group of equivalents, on the formulary, unit cost, days that a fill lasts
-    ("d01", "312961", "Simvastatin 20 MG Oral Tablet", "simvastatin", "simvastatin-20", True, 0.08, 30),
-    ("d02", "104491", "Zocor 20 MG Oral Tablet", "simvastatin", "simvastatin-20", False, 6.40, 30),
-    ("d03", "860975", "Metformin ER 500 MG Oral Tablet", "metformin", "metformin-er-500", True, 0.11, 30),
-    ("d04", "860977", "Glucophage XR 500 MG Oral Tablet", "metformin", "metformin-er-500", False, 2.90, 30),
-    ("d05", "197361", "Amlodipine 5 MG Oral Tablet", "amlodipine", "amlodipine-5", True, 0.05, 90),
-    ("d06", "212549", "Norvasc 5 MG Oral Tablet", "amlodipine", "amlodipine-5", False, 7.10, 90),
-    ("d07", "309362", "Clopidogrel 75 MG Oral Tablet", "clopidogrel", "clopidogrel-75", True, 0.12, 90),
-    ("d08", "897122", "Liraglutide Pen Injector", "liraglutide", "liraglutide-pen", True, 310.00, 30),
-    ("d09", "106892", "Insulin Lispro [Humalog]", "insulin lispro", "insulin-lispro", False, 27.50, 30),
-    ("d10", "865098", "Insulin Lispro 100 UNT/ML", "insulin lispro", "insulin-lispro", True, 8.20, 30),
+
+
+def _text(sql: str) -> Value:
+    return Value("string", sql)
+
+
+def _day(sql: str) -> Value:
+    return Value("date", sql)
+
+
+def _at(day: str, hour: str, minute: str = "0") -> str:
+    """A local time on a day."""
+    return f"cast({day} AS timestamp) + make_interval(0, 0, 0, 0, {hour}, {minute}, 0)"
+
+
+# -- insurance --------------------------------------------------------------------------------------------------------
+
+_NAMES = ("Adams", "Baker", "Chen", "Diaz", "Evans", "Flores", "Green", "Hall", "Ito", "Jones", "Khan", "Lopez")
+_NUMBERED = ", ".join(f"({number}, '{name}')" for number, name in enumerate(_NAMES[:CLINICIANS]))
+
+CLINICIAN = Made(
+    "plan.clinicians",
+    {
+        "clinician_id": _text("concat('c', lpad(cast(nr AS string), 2, '0'))"),
+        "name": _text("concat('Dr. ', family)"),
+        "specialty": _text("CASE nr % 4 WHEN 3 THEN 'pediatrics' WHEN 1 THEN 'internal medicine' ELSE 'family medicine' END"),
+        "active": Value("boolean", "nr <> 7"),  # one has retired, and still stands in patients' records
+    },
+    source=f"SELECT * FROM (VALUES {_NUMBERED}) AS c(nr, family)",
+    by=("nr",),
 )
 
+# Most have one insurance, since years or, new members, since weeks; one in ten had another before, one in twelve has none now.
+COVERAGE = Made(
+    "plan.coverages",
+    {
+        "coverage_id": _text("concat_ws('-', 'cov', patient_id, k)"),
+        "patient_id": _text("patient_id"),
+        "payer": _text("CASE payer WHEN 0 THEN 'commercial' WHEN 1 THEN 'medicare' ELSE 'medicaid' END"),
+        "effective": _day("date_sub(today, CASE WHEN k = 1 THEN since + 3400 WHEN is_new THEN 3 + weeks ELSE 400 + since END)"),
+        "terminated": _day("CASE WHEN k = 1 THEN date_sub(today, 3000 + gap) WHEN left THEN date_sub(today, 10 + gap) END"),
+    },
+    times=2,
+    dice={"payer": 3, "before": 10, "ended": 12, "weeks": 80, "since": 2500, "gap": 300},
+    let={"is_new": new_member("patient_id"), "left": f"ended = 0 AND NOT ({new_member('patient_id')})"},
+    where="k = 0 OR (before = 0 AND NOT is_new)",
+)
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A table, or rows for one: its columns with their Spark types, each with its value over the rows of `source`."""
+# -- appointments and calls -------------------------------------------------------------------------------------------
 
-    table: str
-    columns: Mapping[str, tuple[str, str]]
-    source: str
+# k = 0: one that is to come; 1: one that was kept; 2: one that was missed; 3: what was booked instead, now and then elsewhere.
+APPOINTMENT = Made(
+    "scheduling.appointments",
+    {
+        "appointment_id": _text("concat_ws('-', 'app', patient_id, k)"),
+        "patient_id": _text("patient_id"),
+        "start": Value("timestamp", _at("day", "8 + hour", "15 * quarter")),
+        "status": _text("CASE k WHEN 1 THEN 'fulfilled' WHEN 2 THEN 'noshow' ELSE 'booked' END"),
+        "specialty": _text("element_at(array('cardiology', 'podiatry', 'endocrinology', 'primary care'), 1 + (place + other) % 4)"),
+        "confirmed_at": Value("timestamp", f"CASE WHEN k = 0 AND confirmed = 0 THEN {_at('date_sub(today, 1)', '10')} END"),
+    },
+    times=4,
+    dice={
+        "comes": 2,
+        "ahead": 21,
+        "came": 2,
+        "kept": 300,
+        "stayed_away": 8,
+        "missed": 20,
+        "instead": 3,
+        "place": 4,
+        "hour": 9,
+        "quarter": 4,
+        "confirmed": 2,
+    },
+    let={
+        "day": "date_add(today, CASE k WHEN 0 THEN 1 + ahead WHEN 1 THEN -2 - kept WHEN 2 THEN -4 - missed ELSE 5 + missed END)",
+        "other": "CASE WHEN k = 3 AND instead = 1 THEN 1 ELSE 0 END",
+    },
+    where="CASE k WHEN 0 THEN comes = 0 WHEN 1 THEN came = 0 WHEN 2 THEN stayed_away = 0 ELSE stayed_away = 0 AND instead > 0 END",
+)
 
-    @property
-    def schema(self) -> dict[str, str]:
-        """The columns and their types."""
-        return {name: kind for name, (kind, _) in self.columns.items()}
-
-    @property
-    def query(self) -> str:
-        """The rows."""
-        values = ", ".join(f"cast({value} AS {kind}) AS `{name}`" for name, (kind, value) in self.columns.items())
-        return f"SELECT {values} FROM {self.source}"
-
-
-def tables(today: dt.date, zone: str) -> tuple[Made, ...]:
-    """The tables that Synthea has nothing of."""
-    day = _Day(today, zone)
-    return (
-        _clinicians(),
-        _coverages(day),
-        _appointments(day),
-        _drugs(),
-        _fills(day),
-        _contacts(day),
-        _pregnancies(day),
-        _uploads(day),
-        _step_days(day),
-    )
-
-
-def additions(today: dt.date, zone: str) -> tuple[Made, ...]:
-    """Events for the tables of the feed."""
-    day = _Day(today, zone)
-    return (*_stays(day), _emergencies(day), *_screens(day), _mammograms(day), _operations(day))
-
-
-class _Day:
-    """Days and times around `today`, as SQL, and the people who are alive on it."""
-
-    def __init__(self, today: dt.date, zone: str) -> None:
-        self.today, self._zone = f"date'{today.isoformat()}'", zone
-        columns = "patient_id, birth_date, sex, death_date"
-        self.alive = f"(SELECT {columns} FROM {PATIENTS.table} WHERE coalesce(death_date, date'9999-01-01') > {self.today})"
-
-    def ago(self, days: str) -> str:
-        """The day so many days ago."""
-        return f"date_sub({self.today}, cast({days} AS int))"
-
-    def at(self, day: str, hour: str, minute: str = "0") -> str:
-        """The moment of a local time of day."""
-        clock = (
-            f"concat(cast({day} AS string), ' ', lpad(cast({hour} AS string), 2, '0'), ':', lpad(cast({minute} AS string), 2, '0'), ':00')"
-        )
-        return f"to_utc_timestamp(cast({clock} AS timestamp), '{self._zone}')"
-
-    def aged(self, low: int, high: int = 120) -> str:
-        """That the person's age lies in these years."""
-        return f"p.birth_date BETWEEN add_months({self.today}, {-12 * high}) AND add_months({self.today}, {-12 * low})"
-
-    def some(self, what: str, sides: int, where: str = "TRUE") -> str:
-        """A FROM clause: one in `sides` of the people `p` alive, of those for whom `where` holds."""
-        return f"{self.alive} AS p WHERE {where} AND {_roll(what, sides)} = 0"
-
-    def repeated(self, what: str, sides: int, times: int, where: str = "TRUE") -> str:
-        """The same people, each `times` times, with a number `k` from 0."""
-        return f"{self.alive} AS p CROSS JOIN {_numbers(times)} WHERE {where} AND {_roll(what, sides)} = 0"
-
-
-def _roll(what: str, sides: int) -> str:
-    return dice("p.patient_id", f"'{what}'", sides=sides)
-
-
-def _numbers(count: int) -> str:
-    return f"(SELECT cast(id AS int) AS k FROM range({count})) AS n"
-
-
-def _key(prefix: str, *more: str) -> str:
-    return f"concat_ws('-', '{prefix}', {', '.join(('p.patient_id', *more))})"
-
-
-# -- insurance and scheduling -----------------------------------------------------------------------------------------
-
-
-def _clinicians() -> Made:
-    names = ("Adams", "Baker", "Chen", "Diaz", "Evans", "Flores", "Green", "Hall", "Ito", "Jones", "Khan", "Lopez")
-    rows = ", ".join(f"({n}, '{name}')" for n, name in enumerate(names[:CLINICIANS]))
-    columns = {
-        "clinician_id": ("string", "concat('c', lpad(cast(nr AS string), 2, '0'))"),
-        "name": ("string", "concat('Dr. ', family)"),
-        "specialty": (
-            "string",
-            "CASE WHEN nr % 4 = 3 THEN 'pediatrics' WHEN nr % 4 = 1 THEN 'internal medicine' ELSE 'family medicine' END",
-        ),
-        "active": ("boolean", "nr <> 7"),  # one has retired, and still stands in the patients' records
-    }
-    return Made("plan.clinicians", columns, f"(VALUES {rows}) AS c(nr, family)")
-
-
-def _coverages(day: _Day) -> Made:
-    """One insurance for most, since years or, for new members, since weeks; one in ten had another before, one in twelve has none now."""
-    new, before, ended = new_member("p.patient_id"), _roll("insured before", 10), _roll("insurance ended", 12)
-    recent, old, gap = _roll("member since", 80), _roll("insured since", 2500), _roll("ended since", 300)
-    columns = {
-        "coverage_id": ("string", _key("cov", "n.k")),
-        "patient_id": ("string", "p.patient_id"),
-        "payer": ("string", f"CASE {_roll('payer', 3)} WHEN 0 THEN 'commercial' WHEN 1 THEN 'medicare' ELSE 'medicaid' END"),
-        "effective": (
-            "date",
-            f"CASE WHEN n.k = 1 THEN {day.ago(f'{old} + 3400')} WHEN {new} THEN {day.ago(f'3 + {recent}')} ELSE {day.ago(f'400 + {old}')} END",
-        ),
-        "terminated": (
-            "date",
-            f"CASE WHEN n.k = 1 THEN {day.ago(f'3000 + {gap}')} WHEN {ended} = 0 AND NOT {new} THEN {day.ago(f'10 + {gap}')} END",
-        ),
-    }
-    return Made("plan.coverages", columns, f"{day.alive} AS p CROSS JOIN {_numbers(2)} WHERE n.k = 0 OR ({before} = 0 AND NOT {new})")
-
-
-def _appointments(day: _Day) -> Made:
-    """K = 0: one that is to come; 1: one that was kept; 2: one that was missed; 3: what was booked instead."""
-    specialties = "element_at(array('cardiology', 'podiatry', 'endocrinology', 'primary care'), cast({} + 1 AS int))"
-    ahead, kept, missed, other = _roll("ahead", 21), _roll("kept", 300), _roll("missed", 20), _roll("instead", 3)
-    when = f"CASE n.k WHEN 0 THEN {day.ago(f'-1 - {ahead}')} WHEN 1 THEN {day.ago(f'2 + {kept}')} WHEN 2 THEN {day.ago(f'4 + {missed}')} ELSE {day.ago(f'-5 - {missed}')} END"
-    of_old, of_new = (
-        specialties.format(_roll("specialty", 4)),
-        specialties.format(f"pmod({_roll('specialty', 4)} + CASE WHEN {other} = 1 THEN 1 ELSE 0 END, 4)"),
-    )
-    columns = {
-        "appointment_id": ("string", _key("app", "n.k")),
-        "patient_id": ("string", "p.patient_id"),
-        "start": ("timestamp", day.at(when, f"8 + {_roll('hour', 9)}", f"15 * {_roll('quarter', 4)}")),
-        "status": ("string", "CASE n.k WHEN 1 THEN 'fulfilled' WHEN 2 THEN 'noshow' ELSE 'booked' END"),
-        "specialty": ("string", f"CASE WHEN n.k = 3 THEN {of_new} ELSE {of_old} END"),
-        "confirmed_at": ("timestamp", f"CASE WHEN n.k = 0 AND {_roll('confirmed', 2)} = 0 THEN {day.at(day.ago('1'), '10')} END"),
-    }
-    wanted = f"CASE n.k WHEN 0 THEN {_roll('has one', 2)} = 0 WHEN 1 THEN {_roll('had one', 2)} = 0 ELSE {_roll('missed one', 8)} = 0 END"
-    return Made(
-        "scheduling.appointments", columns, f"{day.alive} AS p CROSS JOIN {_numbers(4)} WHERE {wanted} AND (n.k < 3 OR {other} > 0)"
-    )
-
-
-def _contacts(day: _Day) -> Made:
-    """Calls. Of one in fifteen, more in every week's nights than in the week before: none, one, two, three; of some others one by day."""
-    back, hour = (
-        f"7 * pmod(n.k, 3) + 3 + {_roll('called', 2)}",
-        "CASE n.k WHEN 0 THEN 23 WHEN 1 THEN 2 WHEN 2 THEN 22 WHEN 3 THEN 4 WHEN 4 THEN 23 ELSE 1 END",
-    )
-    night = f"{_roll('night', 15)} = 0"
-    columns = {
-        "contact_id": ("string", _key("con", "n.k")),
-        "patient_id": ("string", "p.patient_id"),
-        "started_at": (
-            "timestamp",
-            f"CASE WHEN n.k < 6 THEN {day.at(day.ago(back), hour, '10 + 5 * n.k')} ELSE {day.at(day.ago('1 + ' + _roll('by day', 60)), '14')} END",
-        ),
-        "direction": ("string", f"CASE WHEN n.k = 6 AND {_roll('outbound', 3)} = 0 THEN 'outbound' ELSE 'inbound' END"),
-        "topic": ("string", "CASE WHEN n.k < 6 THEN 'symptoms' ELSE 'billing' END"),
-    }
-    # k = 0, 3, 5 in the last week, 1 and 4 in the one before, 2 in the one before that.
-    wanted = f"(n.k < 6 AND {night}) OR (n.k = 6 AND {_roll('calls', 4)} = 0)"
-    return Made("crm.contacts", columns, f"{day.alive} AS p CROSS JOIN {_numbers(7)} WHERE {wanted}")
-
+# One in fifteen calls at night more often every week: not at all, once, twice, three times. One in four called by day.
+CONTACT = Made(
+    "crm.contacts",
+    {
+        "contact_id": _text("concat_ws('-', 'con', patient_id, k)"),
+        "patient_id": _text("patient_id"),
+        "started_at": Value("timestamp", _at("day", "hour", "10 + 5 * k")),
+        "direction": _text("CASE WHEN k = 6 AND ours = 0 THEN 'outbound' ELSE 'inbound' END"),
+        "topic": _text("CASE WHEN k < 6 THEN 'symptoms' ELSE 'billing' END"),
+    },
+    times=7,
+    dice={"sleepless": 15, "odd": 2, "calls": 4, "days": 60, "ours": 3},
+    let={
+        "day": "date_sub(today, CASE WHEN k < 6 THEN element_at(array(3, 10, 17, 3, 10, 3), least(k, 5) + 1) + odd ELSE 1 + days END)",
+        "hour": "element_at(array(23, 2, 22, 4, 23, 1, 14), k + 1)",
+    },
+    where="CASE WHEN k < 6 THEN sleepless = 0 ELSE calls = 0 END",
+)
 
 # -- the pharmacy -----------------------------------------------------------------------------------------------------
 
 
-def _drugs() -> Made:
-    rows = ", ".join(
-        f"('{i}', '{code}', '{name}', '{what}', '{group}', {str(on).lower()}, {cost}, {days})"
-        for i, code, name, what, group, on, cost, days in _DRUGS
-    )
-    names = "drug_id, code, name, ingredient, equivalence_group, on_formulary, unit_cost, days_supply"
-    kinds = ("string", "string", "string", "string", "string", "boolean", "decimal(18, 2)", "int")
-    columns = {name: (kind, f"d.{name}") for name, kind in zip(names.split(", "), kinds, strict=True)}
-    return Made("pharmacy.drugs", columns, f"(VALUES {rows}) AS d({names})")
+def _literal(value: object) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def _fills(day: _Day) -> Made:
-    """Who was ever prescribed a drug of the catalogue fills it, most in time and some late; who injects liraglutide began just now or long ago."""
-    person, drug = "r.patient_id", "r.drug_id"
-    late, first = dice(person, drug, "'late'", sides=3), dice(person, drug, "'first'", sides=25)
-    every = f"(r.days_supply + CASE WHEN {late} = 0 THEN cast(r.days_supply * 0.6 AS int) ELSE -2 END)"
-    back = f"2 + {first} + n.k * {every}"
-    begun = dice(person, "'glp-1 since'", sides=2)
-    just_begun = f"r.ingredient = 'liraglutide' AND {begun} = 0"
-    columns = {
-        "fill_id": ("string", f"concat_ws('-', 'fill', {person}, {drug}, n.k)"),
-        "patient_id": ("string", person),
-        "drug_id": ("string", drug),
-        "filled_on": ("date", day.ago(back)),
-        "days_supply": ("int", "r.days_supply"),
-        "reversed": ("boolean", f"{dice(person, drug, 'n.k', sides=25)} = 0"),
-    }
-    pharmacy = "(SELECT drug_id, code, ingredient, equivalence_group, on_formulary, days_supply FROM pharmacy.drugs) AS d"
-    branded = dice("s.patient_id", "d.equivalence_group", sides=5)
-    which = f"CASE WHEN {branded} = 0 THEN coalesce(b.drug_id, d.drug_id) ELSE d.drug_id END"
-    prescribed = f"""(SELECT s.patient_id, d.ingredient, d.days_supply, {which} AS drug_id
-        FROM (SELECT DISTINCT patient_id, code FROM {PRESCRIPTIONS.table}) AS s JOIN {pharmacy} ON d.code = s.code
-        JOIN {day.alive} AS p ON p.patient_id = s.patient_id
-        LEFT JOIN (SELECT drug_id, equivalence_group FROM pharmacy.drugs WHERE NOT on_formulary) AS b ON b.equivalence_group = d.equivalence_group)"""
-    kept = f"{back} <= 540 AND (n.k = 0 OR NOT ({just_begun}))"
-    return Made("pharmacy.fills", columns, f"{prescribed} AS r CROSS JOIN {_numbers(18)} WHERE {kept}")
+_DRUGS: Final = (  # RxNorm, name, ingredient, group of equivalents, on the formulary, unit cost, days that a fill lasts
+    ("312961", "Simvastatin 20 MG Oral Tablet", "simvastatin", "simvastatin-20", True, 0.08, 30),
+    ("104491", "Zocor 20 MG Oral Tablet", "simvastatin", "simvastatin-20", False, 6.40, 30),
+    ("860975", "Metformin ER 500 MG Oral Tablet", "metformin", "metformin-er-500", True, 0.11, 30),
+    ("860977", "Glucophage XR 500 MG Oral Tablet", "metformin", "metformin-er-500", False, 2.90, 30),
+    ("197361", "Amlodipine 5 MG Oral Tablet", "amlodipine", "amlodipine-5", True, 0.05, 90),
+    ("212549", "Norvasc 5 MG Oral Tablet", "amlodipine", "amlodipine-5", False, 7.10, 90),
+    ("309362", "Clopidogrel 75 MG Oral Tablet", "clopidogrel", "clopidogrel-75", True, 0.12, 90),
+    ("897122", "Liraglutide Pen Injector", "liraglutide", "liraglutide-pen", True, 310.00, 30),
+    ("106892", "Insulin Lispro [Humalog]", "insulin lispro", "insulin-lispro", False, 27.50, 30),
+    ("865098", "Insulin Lispro 100 UNT/ML", "insulin lispro", "insulin-lispro", True, 8.20, 30),
+)
+_ROWS = ", ".join(f"('d{number:02}', {', '.join(map(_literal, drug))})" for number, drug in enumerate(_DRUGS))
+_CATALOGUE = f"""SELECT * FROM (VALUES {_ROWS})
+    AS d(drug_id, code, name, ingredient, equivalence_group, on_formulary, unit_cost, days_supply)"""
 
+DRUG = Made(
+    "pharmacy.drugs",
+    {
+        **{name: _text(name) for name in ("drug_id", "code", "name", "ingredient", "equivalence_group")},
+        "on_formulary": Value("boolean", "on_formulary"),
+        "unit_cost": Value("decimal(18, 2)", "unit_cost"),
+    },
+    source=_CATALOGUE,
+    by=("drug_id",),
+)
 
-# -- women's health and devices ---------------------------------------------------------------------------------------
+# Who was ever prescribed a drug of the catalogue fills it: two in three in time, the others late; one in five the brand.
+# Of those who inject liraglutide, every second began this month.
+FILL = Made(
+    "pharmacy.fills",
+    {
+        "fill_id": _text("concat_ws('-', 'fill', patient_id, drug_id, k)"),
+        "patient_id": _text("patient_id"),
+        "drug_id": _text("CASE WHEN brand = 0 THEN coalesce(brand_id, drug_id) ELSE drug_id END"),
+        "filled_on": _day("date_sub(today, back)"),
+        "days_supply": Value("int", "days_supply"),
+        "reversed": Value("boolean", "reversed = 0"),
+    },
+    source=f"""SELECT r.patient_id, d.drug_id, b.drug_id AS brand_id, d.ingredient, d.days_supply
+        FROM (SELECT DISTINCT patient_id, code FROM {PRESCRIPTIONS.table}) AS r JOIN ({_CATALOGUE}) AS d ON d.code = r.code
+        JOIN ({PEOPLE}) AS p ON p.patient_id = r.patient_id
+        LEFT JOIN ({_CATALOGUE}) AS b ON b.equivalence_group = d.equivalence_group AND NOT b.on_formulary""",
+    by=("patient_id", "drug_id"),
+    times=18,
+    dice={"late": 3, "first": 25, "brand": 5, "begun": 2},
+    noise={"reversed": 25},
+    let={"back": "2 + first + k * (days_supply + CASE WHEN late = 0 THEN days_supply * 6 div 10 ELSE -2 END)"},
+    where="back <= 540 AND (k = 0 OR ingredient <> 'liraglutide' OR begun > 0)",
+)
 
+# -- pregnancies and devices ------------------------------------------------------------------------------------------
 
-def _pregnancies(day: _Day) -> Made:
-    """One in four women of the age; of some it ended. Synthea's own pregnancies lie in the past and have no last period."""
-    lmp = day.ago(f"20 + {_roll('lmp', 255)}")
-    columns = {
-        "pregnancy_id": ("string", _key("pre")),
-        "patient_id": ("string", "p.patient_id"),
-        "lmp_date": ("date", lmp),
-        "ended_on": ("date", f"CASE WHEN {_roll('ended', 8)} = 0 THEN {day.ago('4')} END"),
-    }
-    return Made("clinical.pregnancies", columns, day.some("pregnant", 3, f"p.sex = 'female' AND {day.aged(18, 44)}"))
+# One in three women of the age; one in eight has ended. Synthea's own pregnancies lie in the past and have no last period.
+PREGNANCY = Made(
+    "clinical.pregnancies",
+    {
+        "pregnancy_id": _text("concat_ws('-', 'pre', patient_id)"),
+        "patient_id": _text("patient_id"),
+        "lmp_date": _day("date_sub(today, 20 + lmp)"),
+        "ended_on": _day("CASE WHEN ended = 0 THEN date_sub(today, 4) END"),
+    },
+    dice={"pregnant": 3, "lmp": 255, "ended": 8},
+    where="sex = 'female' AND age BETWEEN 18 AND 44 AND pregnant = 0",
+)
 
+# Readings sent from home about every second week. Every second of those who do has stopped three months ago.
+UPLOAD = Made(
+    "devices.uploads",
+    {
+        "upload_id": _text("concat_ws('-', 'upl', patient_id, k)"),
+        "patient_id": _text("patient_id"),
+        "uploaded_at": Value("timestamp", _at("date_sub(today, 13 * k + 2 + day)", "6 + hour")),
+        "device": Value("struct<kind: string, model: string>", "named_struct('kind', kind, 'model', concat('M', model))"),
+    },
+    times=16,
+    dice={"monitored": 5, "stopped": 2, "day": 4, "hour": 14, "weighs": 4, "model": 3},
+    let={"kind": "CASE WHEN weighs = 0 THEN 'scale' ELSE 'cuff' END"},
+    where="age >= 40 AND monitored = 0 AND (stopped > 0 OR k > 7)",
+)
 
-def _uploads(day: _Day) -> Made:
-    """Readings sent from home about once in two weeks. Half of those who began have stopped three months ago."""
-    stopped, back = _roll("stopped", 2), f"13 * n.k + 2 + {_roll('sends on', 4)}"
-    columns = {
-        "upload_id": ("string", _key("upl", "n.k")),
-        "patient_id": ("string", "p.patient_id"),
-        "uploaded_at": ("timestamp", day.at(day.ago(back), f"6 + {_roll('sends at', 14)}")),
-        "device": (
-            "struct<kind: string, model: string>",
-            f"named_struct('kind', CASE WHEN {_roll('device', 2)} = 0 THEN 'cuff' ELSE 'scale' END, 'model', concat('M', cast(1 + {_roll('model', 3)} AS string)))",
-        ),
-    }
-    return Made("devices.uploads", columns, f"{day.repeated('monitored', 6, 16, day.aged(40))} AND ({stopped} > 0 OR n.k > 7)")
+# Six weeks of daily steps; of every third the last days have less than half of them. A watch is left at home now and then.
+STEP_DAY = Made(
+    "devices.step_days",
+    {
+        "step_day_id": _text("concat_ws('-', 'stp', patient_id, k)"),
+        "patient_id": _text("patient_id"),
+        "day": _day("date_sub(today, k + 1)"),
+        "steps": Value("int", "(3500 + walks + more) * CASE WHEN drops = 0 AND k < 9 THEN 4 ELSE 10 END div 10"),
+    },
+    times=42,
+    dice={"watch": 7, "walks": 6000, "drops": 3},
+    noise={"more": 900, "worn": 11},
+    where="age >= 30 AND watch = 0 AND worn > 0",
+)
 
-
-def _step_days(day: _Day) -> Made:
-    """Six weeks of daily steps; of one in three the last week has less than half of them. A watch is left at home now and then."""
-    walks, drops = f"3500 + {_roll('walks', 6000)}", f"{_roll('drops', 3)} = 0 AND n.k < 9"
-    noise = dice("p.patient_id", "n.k", sides=900)
-    columns = {
-        "patient_id": ("string", "p.patient_id"),
-        "step_day_id": ("string", _key("stp", "n.k")),
-        "day": ("date", day.ago("n.k + 1")),
-        "steps": ("int", f"({walks} + {noise}) * CASE WHEN {drops} THEN 0.4 ELSE 1.0 END"),
-    }
-    worn = dice("p.patient_id", "n.k", "'worn'", sides=11)
-    return Made("devices.step_days", columns, f"{day.repeated('watch', 7, 42, day.aged(30))} AND {worn} > 0")
-
+TABLES = (CLINICIAN, COVERAGE, APPOINTMENT, CONTACT, DRUG, FILL, PREGNANCY, UPLOAD, STEP_DAY)
 
 # -- events for the tables of the feed --------------------------------------------------------------------------------
 
 
-def _encounters(what: str, start: str, end: str, kind: str, code: str, source: str, *, home: str = "NULL", system: str = _SCT) -> Made:
+def _columns(table: Source, values: Mapping[str, str]) -> dict[str, Value]:
+    """All columns of a table of the feed; those that are not named are null."""
+    unknown = values.keys() - table.schema.keys()
+    assert not unknown, unknown
+    return {name: Value(kind, values.get(name, "NULL")) for name, kind in table.schema.items()}
+
+
+def _visit(
+    what: str, start: str, code: str = "99213", system: str = _CPT, *, cls: str = "AMB", end: str = "", left_for: str = "NULL"
+) -> dict[str, Value]:
     values = {
-        "encounter_id": f"concat_ws('-', 'adt-{what}', p.patient_id, {start})",
-        "patient_id": "p.patient_id",
+        "encounter_id": f"concat_ws('-', 'adt-{what}', patient_id, k)",
+        "patient_id": "patient_id",
         "start": start,
-        "end": end,
-        "class": f"'{kind}'",
-        "disposition": home,
+        "end": end or start,
+        "class": f"'{cls}'",
         "type": f"'{code}'",
         "type_system": f"'{system}'",
+        "disposition": left_for,
         "status": "'finished'",
     }
-    return Made(ENCOUNTERS.table, {name: (type_, values[name]) for name, type_ in ENCOUNTERS.schema.items()}, source)
+    return _columns(ENCOUNTERS, values)
 
 
-def _stays(day: _Day) -> tuple[Made, ...]:
-    """Stays that ended 16 to 43 days ago, most of them at home; every second of those was seen within the two weeks after."""
-    ended, nights, old = f"17 + {_roll('discharged', 26)}", _roll("nights", 6), day.aged(80)
-    left = day.ago(ended)
-    home = f"CASE WHEN {old} AND {_roll('left for', 3)} = 0 THEN '428361000124107' WHEN {_roll('left for', 9)} = 0 THEN '306694006' ELSE '306689006' END"
-    stay = _encounters(
-        "stay",
-        day.at(day.ago(f"{ended} + 1 + {nights}"), "9"),
-        day.at(left, "15"),
-        "IMP",
-        "32485007",
-        day.some("stay", 9, day.aged(18)),
-        home=home,
-    )
-    seen = day.at(f"date_add({left}, cast(2 + {_roll('seen', 10)} AS int))", "10")
-    visit = _encounters(
-        "visit", seen, seen, "AMB", "99213", day.some("stay", 9, f"{day.aged(18)} AND {_roll('is seen', 2)} = 0"), system=_CPT
-    )
-    return stay, visit
-
-
-def _emergencies(day: _Day) -> Made:
-    """Three to five visits to the emergency room in half a year, the last of them in two rows: triage and treatment."""
-    start = day.at(day.ago(f"5 + 28 * (n.k div 2) + {_roll('emergency', 7)}"), "3 + 6 * (n.k % 2)")
-    where = f"{day.aged(18)} AND (n.k < 2 OR n.k % 2 = 0) AND n.k < 6 + 2 * {_roll('how often', 3)}"
-    return _encounters("ed", start, start, "EMER", "50849002", day.repeated("frequent", 18, 10, where))
-
-
-def _screens(day: _Day) -> tuple[Made, ...]:
-    """Screens for depression, one in three positive; every second of those was followed by a visit. And where some old people live."""
-    screened, positive = f"3 + {_roll('screened', 200)}", f"{_roll('positive', 3)} = 0"
-    taken = day.at(day.ago(screened), "11")
-    screen = _observations(
-        "phq",
-        taken,
-        "73832-8",
-        f"CASE WHEN {positive} THEN '428181000124104' ELSE '428171000124102' END",
-        day.some("screen", 3, day.aged(18)),
-    )
-    seen = day.at(f"date_add({day.ago(screened)}, cast(1 + {_roll('followed', 20)} AS int))", "16")
-    followed = f"{day.aged(18)} AND {positive} AND {_roll('followed up', 2)} = 0 AND {screened} > 25"
-    visit = _encounters("talk", seen, seen, "AMB", "90834", day.some("screen", 3, followed), system=_CPT)
-    lives = _observations(
-        "lives", day.at(day.ago(f"100 + {_roll('moved', 300)}"), "9"), "71802-3", "'160734000'", day.some("nursing home", 5, day.aged(78))
-    )
-    return screen, visit, lives
-
-
-def _observations(what: str, date: str, code: str, answer: str, source: str) -> Made:
+def _answer(what: str, date: str, code: str, answer: str) -> dict[str, Value]:
     values = {
-        "observation_id": _key(f"adt-{what}"),
-        "patient_id": "p.patient_id",
+        "observation_id": f"concat_ws('-', 'adt-{what}', patient_id)",
+        "patient_id": "patient_id",
         "date": date,
         "code": f"'{code}'",
         "code_system": f"'{_LOINC}'",
         "status": "'final'",
         "value_code": answer,
     }
-    return Made(OBSERVATIONS.table, {name: (kind, values.get(name, "NULL")) for name, kind in OBSERVATIONS.schema.items()}, source)
+    return _columns(OBSERVATIONS, values)
 
 
-def _procedures(what: str, when: str, code: str, source: str) -> Made:
+def _done(what: str, when: str, code: str) -> dict[str, Value]:
     values = {
-        "procedure_id": _key(f"adt-{what}"),
-        "patient_id": "p.patient_id",
+        "procedure_id": f"concat_ws('-', 'adt-{what}', patient_id)",
+        "patient_id": "patient_id",
         "code": code,
         "code_system": f"'{_SCT}'",
         "status": "'completed'",
         "start": when,
         "end": when,
     }
-    return Made(PROCEDURES.table, {name: (kind, values.get(name, "NULL")) for name, kind in PROCEDURES.schema.items()}, source)
+    return _columns(PROCEDURES, values)
 
 
-def _mammograms(day: _Day) -> Made:
-    """Three in five women from 42 on had one in the last three years."""
-    when = day.at(day.ago(f"20 + {_roll('mammogram', 1100)}"), "13")
-    return _procedures(
-        "mam", when, "'24623002'", day.some("no mammogram", 1, f"p.sex = 'female' AND {day.aged(42)} AND {_roll('screens', 5)} < 3")
-    )
+# Stays that ended 17 to 42 days ago, most of them at home; every second of those people was seen within two weeks.
+_STAY: Final = {"stay": 9, "discharged": 26, "nights": 6, "goes": 9, "is_seen": 2, "seen": 10}
+_STAYS = Made(
+    ENCOUNTERS.table,
+    _visit(
+        "stay",
+        _at("date_sub(today, 18 + discharged + nights)", "9"),
+        "32485007",
+        _SCT,
+        cls="IMP",
+        end=_at("date_sub(today, 17 + discharged)", "15"),
+        left_for="CASE WHEN age >= 80 AND goes < 4 THEN '428361000124107' WHEN goes = 8 THEN '306694006' ELSE '306689006' END",
+    ),
+    dice=_STAY,
+    where="age >= 18 AND stay = 0",
+)
+_SEEN_AFTER = Made(
+    ENCOUNTERS.table,
+    _visit("seen", _at("date_sub(today, 15 + discharged - seen)", "10")),
+    dice=_STAY,
+    where="age >= 18 AND stay = 0 AND is_seen = 0",
+)
 
+# Two to four visits to the emergency room in half a year, of the last two in two rows each: triage and treatment.
+_EMERGENCIES = Made(
+    ENCOUNTERS.table,
+    _visit("ed", _at("date_sub(today, 5 + 28 * (k div 2) + day)", "3 + 6 * (k % 2)"), "50849002", _SCT, cls="EMER"),
+    times=8,
+    dice={"frequent": 15, "day": 7, "often": 3},
+    where="age >= 18 AND frequent = 0 AND (k < 4 OR k % 2 = 0) AND k div 2 < 2 + often",
+)
 
-def _operations(day: _Day) -> Made:
-    """Operations four to ten days ago: hips, knees, gall bladders, appendices."""
-    codes = "element_at(array('609588000', '52734007', '38102005', '80146002'), cast({} + 1 AS int))".format(_roll("operation", 4))
-    when = day.at(day.ago(f"4 + {_roll('operated', 6)}"), "12")
-    return _procedures("op", when, codes, day.some("surgery", 8, day.aged(18)))
+# Screens for depression, one in three positive; every second of those was followed by a visit.
+_SCREEN: Final = {"screened": 3, "ago": 200, "positive": 3, "followed": 2, "days": 20}
+_SCREENS = Made(
+    OBSERVATIONS.table,
+    _answer(
+        "phq", _at("date_sub(today, 3 + ago)", "11"), "73832-8", "CASE WHEN positive = 0 THEN '428181000124104' ELSE '428171000124102' END"
+    ),
+    dice=_SCREEN,
+    where="age >= 18 AND screened = 0",
+)
+_TALKS = Made(
+    ENCOUNTERS.table,
+    _visit("talk", _at("date_sub(today, 2 + ago - days)", "16"), "90834"),
+    dice=_SCREEN,
+    where="age >= 18 AND screened = 0 AND positive = 0 AND followed = 0 AND ago > days",
+)
+
+_NURSING_HOMES = Made(
+    OBSERVATIONS.table,
+    _answer("lives", _at("date_sub(today, 100 + moved)", "9"), "71802-3", "'160734000'"),
+    dice={"lives": 5, "moved": 300},
+    where="age >= 78 AND lives = 0",
+)
+
+# Three in five women from 42 on had a mammogram in the last three years.
+_MAMMOGRAMS = Made(
+    PROCEDURES.table,
+    _done("mam", _at("date_sub(today, 20 + ago)", "13"), "'24623002'"),
+    dice={"screens": 5, "ago": 1100},
+    where="sex = 'female' AND age >= 42 AND screens < 3",
+)
+
+# Operations four to nine days ago: knees, hips, gall bladders, appendices.
+_OPERATIONS = Made(
+    PROCEDURES.table,
+    _done("op", _at("date_sub(today, 4 + ago)", "12"), "element_at(array('609588000', '52734007', '38102005', '80146002'), 1 + part)"),
+    dice={"operated": 8, "ago": 6, "part": 4},
+    where="age >= 18 AND operated = 0",
+)
+
+ADDITIONS = (_STAYS, _SEEN_AFTER, _EMERGENCIES, _SCREENS, _TALKS, _NURSING_HOMES, _MAMMOGRAMS, _OPERATIONS)

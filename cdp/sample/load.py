@@ -112,10 +112,10 @@ def _listed(columns: Iterable[str]) -> str:
 
 def write_hospital(engine: Engine, today: dt.date, timezone: str) -> None:
     """Make up what Synthea does not know, around the patients that are there and the day `today`."""
-    for made in hospital.tables(today, timezone):
-        write(engine, made.table, made.schema, made.query)
-    for more in hospital.additions(today, timezone):
-        add(engine, more.table, more.columns, more.query)
+    for made in hospital.TABLES:
+        write(engine, made.table, made.schema, made.query(today, timezone))
+    for more in hospital.ADDITIONS:
+        add(engine, more.table, more.columns, more.query(today, timezone))
 
 
 def write_consents(engine: Engine, today: dt.date) -> None:

@@ -65,7 +65,7 @@ def listed(items: exp.Expr, measure: Measure) -> exp.Expr:
     if measure.distinct is not None:
         values = exp.ArrayDistinct(this=values)
     if measure.limit is not None:
-        values = exp.ArraySlice(this=values, start=sql.number(1), end=sql.number(measure.limit), is_length=sql.TRUE)
+        values = exp.ArraySlice(this=values, start=sql.number(1), end=sql.number(measure.limit), is_length=True)
     return sql.chosen([(exp.GT(this=sql.size(items), expression=sql.number(0)), values)])
 
 

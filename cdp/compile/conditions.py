@@ -218,6 +218,8 @@ class Compiler:
         """An operand's value on a row."""
         if isinstance(operand, ColumnRef):
             return row.out(operand.up).column(replace(operand, up=0) if operand.up else operand, asked)
+        if isinstance(operand, DayOf) and operand.column.type == "date":
+            return self.value(operand.column, row, asked)
         if isinstance(operand, DayOf) and operand.column.up:
             return self.value(DayOf(replace(operand.column, up=0)), row.out(operand.column.up), asked)
         carried = row.carried(operand, asked)
@@ -225,8 +227,7 @@ class Compiler:
             return carried
         match operand:
             case DayOf(column):
-                value = self.value(column, row, asked)
-                return sql.local_day(value, asked.clock.zone) if column.type == "timestamp" else value
+                return sql.local_day(self.value(column, row, asked), asked.clock.zone)
             case Converted():
                 return self._converted(operand, row, asked)
             case Measure():

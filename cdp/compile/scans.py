@@ -203,11 +203,9 @@ class Scan:
         return self.aggregate(measure, f"{measure.verb}_{name}", self._filter(measure), lambda test: sql.where(kind(this=of), test))
 
     def gathered(self, measure: Measure, label: str, value: exp.Expr, kind: type[exp.Expr] = exp.ArrayAgg) -> exp.Expr:
-        """An array of a value of the measure's rows, those without one left out."""
-        test = sql.every([self._filter(measure), sql.not_null(value)])
-        return self.aggregate(
-            ("gathered", label, measure), f"{label}_{measure.label}", test, lambda test: sql.where(kind(this=value), test)
-        )
+        """An array of a value of the measure's rows; both aggregates leave out what is null."""
+        test, key = self._filter(measure), ("gathered", label, measure)
+        return self.aggregate(key, f"{label}_{measure.label}", test, lambda test: sql.where(kind(this=value), test))
 
     def picked(self, measure: Measure, key: object, label: str, value: exp.Expr) -> exp.Expr:
         """A value of the row that the measure picks."""

@@ -121,7 +121,7 @@ def in_texts(table: str, name: str, texts: tuple[str, ...]) -> exp.Expr:
 
 def every(parts: Iterable[exp.Expr]) -> exp.Expr:
     """AND; true without parts."""
-    return _chain(list(parts), exp.And, True)
+    return _chain([part for part in parts if not is_true(part)], exp.And, True)
 
 
 def some(parts: Iterable[exp.Expr]) -> exp.Expr:

@@ -55,7 +55,7 @@ CLAUSES = _table("""
 SCALARS = _table("""
     this: Paren Not Neg Upper Lower Length Reverse Ascii Hex Unhex MD5 Abs Floor Ceil Sqrt IsNan
     this: Year Month Day DayOfMonth DayOfWeek WeekOfYear Quarter Hour Minute LastDay TsOrDsToDate TimeStrToTime
-    this: ArraySize ArrayDistinct Flatten MapKeys JSONFormat
+    this: ArraySize ArrayMax ArrayMin ArrayDistinct Flatten MapKeys JSONFormat
     this expression: And Or EQ NEQ GT GTE LT LTE NullSafeEQ NullSafeNEQ Is Like ILike RegexpLike Escape
     this expression: StartsWith EndsWith Contains Add Sub Mul Mod Pow Nullif Nanvl Left Right Levenshtein RegexpSplit ArrayContains
     this expression: AddMonths MonthsBetween SafeDivide SafeAdd Initcap Transform ArrayFilter ArrayToString JSONExtractScalar
@@ -144,7 +144,18 @@ ARGS: Args = {**CLAUSES, **SCALARS, **AGGREGATES, **AROUND_AGGREGATES, **WINDOW_
 
 # Functions that sqlglot has no node for.
 FUNCTIONS = frozenset(
-    {"xxhash64", "make_date", "forall", "isnull", "isnotnull", "cardinality", "try_to_timestamp", "from_utc_timestamp", "unix_micros"}
+    {
+        "xxhash64",
+        "make_date",
+        "forall",
+        "isnull",
+        "isnotnull",
+        "cardinality",
+        "try_to_timestamp",
+        "from_utc_timestamp",
+        "unix_micros",
+        "array_append",
+    }
 )
 
 # The words that may stand without quotes. Any other could be a column that nobody looked at.

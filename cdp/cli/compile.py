@@ -14,6 +14,7 @@ from cdp.errors import RefusedError, UsageError
 if TYPE_CHECKING:
     from sqlglot import exp
 
+    from cdp.compile import Query
     from cdp.project.load import Project
 
 Kind = Literal["segment", "trait", "sync"]
@@ -28,21 +29,30 @@ def compile(
 ) -> None:
     """Print the SQL of a segment, trait or sync as it will run. Touches no data.
 
-    A sync is shown governed: masked, and with the rule that leaves each person out. One that is refused is shown as it
+    Each related table is read once; what has to read one apart is listed above the SQL, with the reason. A sync is shown governed: masked, and with the rule that leaves each person out. One that is refused is shown as it
     was written, with a note.
     """
     from cdp import compile as compiler
 
     found = _kind(session.project, name, kind)
-    sql = _select(session, name, found).sql(dialect, pretty=True)
+    query = _query(session, name, found)
+    sql = _select(session, query, name, found).sql(dialect, pretty=True)
     if session.out.as_json:
-        session.out.json({"name": name, "kind": found, "sql": sql, "model_sha256": compiler.model_sha256(session.project, name, found)})
+        digest = compiler.model_sha256(session.project, name, found)
+        exceptions = [{"cte": cte, "why": why} for cte, why in query.exceptions]
+        session.out.json({"name": name, "kind": found, "sql": sql, "model_sha256": digest, "exceptions": exceptions})
     else:
-        session.out.sql(sql)
+        session.out.sql("\n".join([*(f"-- {cte}: {why}" for cte, why in query.exceptions), sql]))
 
 
-def _select(session: Session, name: str, kind: Kind) -> exp.Select:
+def _query(session: Session, name: str, kind: Kind) -> Query:
     from cdp import compile as compiler
+
+    compilers = {"segment": compiler.compile_segment, "trait": compiler.compile_trait, "sync": compiler.compile_sync}
+    return compilers[kind](session.project, name, session.clock)
+
+
+def _select(session: Session, query: Query, name: str, kind: Kind) -> exp.Select:
     from cdp.governance.decide import govern
 
     if kind == "sync":
@@ -50,8 +60,7 @@ def _select(session: Session, name: str, kind: Kind) -> exp.Select:
             return govern(session.project, name, clock=session.clock, now=session.now).select
         except RefusedError:
             session.out.note(f"{name} is refused and will not run; this is what it asks for. `cdp validate {name}` says why")
-    compilers = {"segment": compiler.compile_segment, "trait": compiler.compile_trait, "sync": compiler.compile_sync}
-    return compilers[kind](session.project, name, session.clock).select
+    return query.select
 
 
 def _kind(project: Project, name: str, wanted: Kind | None) -> Kind:

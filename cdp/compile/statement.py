@@ -36,7 +36,7 @@ class Query:
             a copy.
         tables: every `schema.table` it reads.
         lookups: (table, columns) that to-one relations rely on to be unique.
-        exceptions: why a related table is read more than once: each a line for people.
+        exceptions: (CTE, why) of what reads a table that another part of the query may read, too.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Query:
     select: exp.Select
     tables: tuple[str, ...]
     lookups: tuple[tuple[str, tuple[str, ...]], ...]
-    exceptions: tuple[str, ...] = ()
+    exceptions: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class Statement:
         ctes = [exp.CTE(this=body, alias=exp.TableAlias(this=sql.identifier(cte))) for cte, body in self.compiler.ctes.items()]
         select.set("with_", exp.With(expressions=ctes) if ctes else None)
         tables, lookups = tuple(sorted(self.compiler.tables)), tuple(sorted(self.compiler.lookups))
-        return Query(name, self.entity, select, tables, lookups, tuple(self.compiler.exceptions.values()))
+        return Query(name, self.entity, select, tables, lookups, tuple(self.compiler.exceptions.items()))
 
 
 def compile_segment(project: Project, name: str, clock: Clock) -> Query:

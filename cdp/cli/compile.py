@@ -29,8 +29,9 @@ def compile(
 ) -> None:
     """Print the SQL of a segment, trait or sync as it will run. Touches no data.
 
-    Each related table is read once; what has to read one apart is listed above the SQL, with the reason. A sync is shown governed: masked, and with the rule that leaves each person out. One that is refused is shown as it
-    was written, with a note.
+    Each related table is read once; what has to read one apart is listed above the SQL, with the reason. A sync is shown
+    governed: masked, and with the rule that leaves each person out. One that is refused is shown as it was written, with
+    a note.
     """
     from cdp import compile as compiler
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cdp.project import check_activation, check_entities, check_models, check_policy, codes, collector, forms
+from cdp.project import check_activation, check_entities, check_models, check_policy, check_trials, codes, collector, derived, forms
 from cdp.project.bind import bind
 from cdp.project.files import CONFIG, files, find_root
 from cdp.project.index import NEEDED, Index
@@ -48,8 +48,9 @@ def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
         check_activation.check(project, index, frozenset(connectors) if connectors is not None else None)
         # Periods, units and code systems stand in the configuration: without it every use of one would look like a mistake.
         project = replace(project, bound=bind(project, problems) if project.config.name else project.bound)
+        check_trials.check(project, problems)
     problems.raise_if_any()
-    return project
+    return replace(project, warnings=problems.warnings)
 
 
 def _read(root: Path, problems: Problems) -> Project:
@@ -133,7 +134,7 @@ def _assemble(root: Path, specs: Specs, sources: Mapping[tuple[str, str], Docume
         root=root,
         # Without a valid configuration the load fails; the empty one only lets the checks go on.
         config=config or ProjectConfig(name="", timezone="UTC", environments={}),
-        entities=_all(specs, Entity),
+        entities=derived.typed(_all(specs, Entity), sources, problems),
         value_sets=codes.filled(_all(specs, ValueSet), root, config, Index(sources, problems)),
         traits=_all(specs, Trait),
         segments=_all(specs, Segment),

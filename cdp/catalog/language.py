@@ -206,7 +206,12 @@ AGE_SHAPES: Final[Mapping[str, Schema]] = {"at": ref("point"), "unit": {"enum": 
 
 def words(help_: Mapping[str, str], shapes: Mapping[str, Schema]) -> Schema:
     """The properties of some words, each with what it means."""
-    return {word: {**shapes[word], "description": text} for word, text in help_.items()}
+    return {word: {**shapes[word], **_help(text)} for word, text in help_.items()}
+
+
+def _help(text: str) -> Schema:
+    """What an editor shows: it takes `description` as plain text, where marks are noise."""
+    return {"description": text.replace("`", ""), "markdownDescription": text}
 
 
 def definitions() -> dict[str, Schema]:
@@ -238,6 +243,7 @@ def definitions() -> dict[str, Schema]:
 def scoped(scope: Scope) -> dict[str, Schema]:
     """The definitions of conditions and measures in one scope."""
     return {
+        scope.key("related"): completed(scope.relations, PATH),
         scope.key("condition"): _condition(scope),
         scope.key("measure"): _measure(scope),
         scope.key("tests"): _tests(scope),
@@ -256,7 +262,7 @@ def _condition(scope: Scope) -> Schema:
         "items": scope.ref("condition"),
         "minItems": 1,
         "minProperties": 1,
-        "properties": {word: {"description": VERB_HELP[word]} for word in VERBS},
+        "properties": {word: _help(VERB_HELP[word]) for word in VERBS},
         "if": verb,
         "then": scope.ref("measure"),
         "else": scope.ref("tests"),
@@ -266,13 +272,12 @@ def _condition(scope: Scope) -> Schema:
 def _tests(scope: Scope) -> Schema:
     several = {"type": "array", "items": scope.ref("condition"), "minItems": 1}
     shapes = {"all": several, "any": several, "not": scope.ref("condition"), "n_of": several, "segment": ref("name.segment")}
-    named = {name: {**ref("test"), "description": text} for name, text in scope.operands.items()}
     return {
         "properties": {
             **words(LOGIC_HELP, shapes),
             "with": {"type": "object", "additionalProperties": SCALAR, "description": "Values for the parameters of a template."},
             "is": {**ref("test"), "description": "Of n_of: how many must hold."},
-            **named,
+            **{name: {**ref("test"), "description": text} for name, text in scope.operands.items()},
         },
         "additionalProperties": ref("test"),
         "propertyNames": {"pattern": PATH},
@@ -280,11 +285,10 @@ def _tests(scope: Scope) -> Schema:
     }
 
 
-def measure_words(scope: Scope) -> Schema:
-    """The properties of a measure without its verbs and `is`: what traits have too."""
+def measure_words() -> Schema:
+    """The properties of a measure without its verbs, `where` and `is`: what traits have too."""
     shapes: dict[str, Schema] = {
         "as": {"type": "string", "pattern": NAME},
-        "where": scope.ref("condition"),
         "of": {"type": "string", "minLength": 1},
         "by": {"enum": ["day"]},
         "ties": {"type": "object", "additionalProperties": {"enum": ["lowest", "highest"]}, "minProperties": 1, "maxProperties": 1},
@@ -300,23 +304,26 @@ def measure_words(scope: Scope) -> Schema:
     return {**words(own, shapes), **words(WINDOW_HELP, {word: ref(f"window.{word}") for word in WINDOW_SHAPES})}
 
 
-def relation_word(scope: Scope) -> Schema:
+def related(scope: Scope) -> Schema:
     """What a verb takes: a relation, or a path that ends in one."""
-    return completed(scope.relations, PATH)
+    return scope.ref("related")
 
 
 def _measure(scope: Scope) -> Schema:
-    relation = relation_word(scope)
-    verbs = {word: {**relation, "description": VERB_HELP[word]} for word in VERBS}
     return {
-        "properties": {**verbs, **measure_words(OPEN), "is": {"description": MODIFIER_HELP["is"]}},
+        "properties": {
+            **{word: {**related(scope), **_help(VERB_HELP[word])} for word in VERBS},
+            **{word: _help(MODIFIER_HELP[word]) for word in ("where", "is")},
+            **measure_words(),
+        },
         "additionalProperties": False,
         "oneOf": [{"required": [word]} for word in VERBS],
-        "allOf": [_is(), *inside(scope)],
+        "allOf": [*inside(scope, picked=True), _is()],
     }
 
 
 _ROW: Final[Schema] = {"anyOf": [{"required": ["latest"]}, {"required": ["earliest"]}], "not": {"required": ["of"]}}
+_VERB: Final = f"^({'|'.join(VERBS)})$"
 
 
 def _is() -> Schema:
@@ -324,20 +331,24 @@ def _is() -> Schema:
     return {
         "if": {"anyOf": [{"required": ["has"]}, {"required": ["lacks"]}]},
         "then": {"properties": {"is": False}},
-        "else": {
-            "required": ["is"],
-            "if": _ROW,
-            "then": {"properties": {"is": OPEN.ref("condition")}},
-            "else": {"properties": {"is": ref("test")}},
-        },
+        "else": {"required": ["is"], "if": _ROW, "else": {"properties": {"is": ref("test")}}},
     }
 
 
-def inside(scope: Scope) -> list[Schema]:
-    """What `where` and `is` speak of, by the relation that a verb names: the entity that it leads to."""
-    rules = []
-    for name, target in scope.relations.items():
-        here = {"anyOf": [{"properties": {word: {"const": name}}, "required": [word]} for word in VERBS]}
-        row = {"if": _ROW, "then": {"properties": {"is": target.ref("condition")}}}
-        rules.append({"if": here, "then": {"properties": {"where": target.ref("condition")}, "allOf": [row]}})
-    return rules
+def inside(scope: Scope, *, picked: bool = False) -> list[Schema]:
+    """What `where`, and `is` of a row that is `picked`, speak of: the entity that the relation leads to.
+
+    One rule for each relation, and one for a relation that the scope does not know. They do not overlap: an editor offers
+    the names of the first list of conditions that it finds.
+    """
+
+    def there(target: Scope) -> Schema:
+        row = {"if": _ROW, "then": {"properties": {"is": target.ref("condition")}}} if picked else {}
+        return {"properties": {"where": target.ref("condition")}, **row}
+
+    rules = [{"if": _leads_to({"const": name}), "then": there(target)} for name, target in scope.relations.items()]
+    return [*rules, {"if": _leads_to({"enum": sorted(scope.relations)}), "else": there(OPEN)}] if rules else [there(OPEN)]
+
+
+def _leads_to(name: Schema) -> Schema:
+    return {"type": "object", "patternProperties": {_VERB: name}}

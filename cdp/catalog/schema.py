@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from cdp.catalog.language import OPEN, Schema, Scope, completed, definitions, inside, relation_word, scoped
+from cdp.catalog.language import OPEN, Schema, Scope, completed, definitions, inside, related, scoped
 from cdp.catalog.names import NAMED, Known
 from cdp.catalog.shapes import Shapes
 from cdp.project.project import Project
@@ -23,6 +23,10 @@ NOTE: Final = "Made by `cdp schema` from the code; do not edit."
 FILES: Final = tuple(
     f"{folder}/**/*.{ending}" for folder in ("conf", "models", "syncs", "destinations", "governance") for ending in ("yml", "yaml")
 )
+
+
+# The key of a document that says which entity its `where` speaks of.
+CONDITIONS: Final = (("segment", "entity"), ("trait", "entity"), ("entity", "name"))
 
 
 def schema() -> Schema:
@@ -43,9 +47,8 @@ def _assembled(names: Mapping[str, tuple[str, ...]], scopes: Mapping[str, Scope]
     parts |= {f"name.{what}": completed(names.get(what, ()), pattern) for what, pattern in NAMED.items()}
     for scope in (OPEN, *scopes.values()):
         parts |= scoped(scope)
-    for kind, key in (("segment", "entity"), ("trait", "entity"), ("entity", "name"), ("entity", "from")):
-        if rules := _by_entity(kind, key, scopes):
-            parts[kind] = {**parts[kind], "allOf": [*parts[kind].get("allOf", ()), *rules]}
+    for kind, key in CONDITIONS:
+        parts[kind] = _by_entity(parts[kind], kind, key, scopes)
     return {
         "$schema": DRAFT,
         "title": "A document of a cdp project",
@@ -62,15 +65,21 @@ def _is(key: str, value: str) -> Schema:
     return {"properties": {key: {"const": value}}, "required": [key]}
 
 
-def _by_entity(kind: str, key: str, scopes: Mapping[str, Scope]) -> list[Schema]:
+def _by_entity(schema: Schema, kind: str, key: str, scopes: Mapping[str, Scope]) -> Schema:
     """What a document says of an entity is completed with that entity's names."""
-    rules = []
-    for name, scope in scopes.items():
-        then: Schema = {"properties": {"where": scope.ref("condition")}}
-        if kind == "trait":
-            then = {"properties": {word: relation_word(scope) for word in VERBS}, "allOf": inside(scope)}
-        rules.append({"if": _is(key, name), "then": then})
-    return rules
+    if not scopes:
+        return schema
+    where = {name: text for name, text in schema["properties"]["where"].items() if name != "$ref"}
+    known = {"properties": {key: {"enum": sorted(scopes)}}, "required": [key]}
+    rules = [{"if": _is(key, name), "then": _there(kind, scope)} for name, scope in scopes.items()]
+    rules.append({"if": known, "else": _there(kind, OPEN)})
+    return {**schema, "properties": {**schema["properties"], "where": where}, "allOf": [*schema.get("allOf", ()), *rules]}
+
+
+def _there(kind: str, scope: Scope) -> Schema:
+    if kind == "trait":
+        return {"properties": {word: related(scope) for word in VERBS}, "allOf": inside(scope)}
+    return {"properties": {"where": scope.ref("condition")}}
 
 
 def _eligibility_when() -> Schema:

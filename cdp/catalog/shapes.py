@@ -24,13 +24,13 @@ from cdp.catalog.language import (
     Schema,
     measure_words,
     ref,
-    relation_word,
+    related,
 )
 from cdp.spec.activation import GuardLimit, Limit, Output, OutputField, ProjectConfig, Sync, UnitSpec
 from cdp.spec.base import Day, Kind
 from cdp.spec.model import VERBS, Case, Column, Entity, MeasureSpec, Names, Relation, Segment, Trait, ValueSet
 from cdp.spec.policy import DeclassifyEntry, DeclassifyTarget, EligibilityRule, Purpose
-from cdp.spec.trial import TrialSpec
+from cdp.spec.trial import Moment, TrialSpec
 
 TEXT: Final[Schema] = {"type": SCALARS}
 CELL: Final[Schema] = {"type": [*SCALARS, "null", "array", "object"]}  # a column's value, a row, or rows
@@ -156,7 +156,8 @@ class Shapes:
             return special
         origin, args = typing.get_origin(annotation), typing.get_args(annotation)
         if origin is Annotated:
-            return {**self.of(args[0], name), **_bounds(args[1:])}
+            inner = self.of(args[0], name)
+            return {**inner, **_bounds(args[1:], inner.get("type"))}
         if origin in (typing.Union, types.UnionType):
             branches = [self.of(arg, name) for arg in args if arg is not type(None)]
             return branches[0] if len(branches) == 1 else {"anyOf": branches}
@@ -176,10 +177,10 @@ class Shapes:
         if annotation == OutputField:
             return {"anyOf": [ref("name.operand"), self.ref(Output)]}
         if annotation == GuardLimit:
-            return {
-                "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^(\d+(\.\d+)?\s*%|[0-9_]+)$"}, self.ref(Limit)]
-            }
-        return DAY if annotation == Day else None
+            return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": LIMIT}, self.ref(Limit)]}
+        if annotation is typing.Any:
+            return CELL
+        return DAY if annotation == Day else MOMENT if annotation == Moment else None
 
     def _plain(self, annotation: Any, name: str | None) -> Schema:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -201,10 +202,10 @@ def summary(model: type[BaseModel]) -> str:
 def _measured(key: str) -> Schema | None:
     """The keys that a trait shares with a measure in a condition."""
     if key in VERBS:
-        return relation_word(OPEN)
+        return related(OPEN)
     if key in WINDOW_SHAPES:
         return ref(f"window.{key}")
-    return measure_words(OPEN).get(key)
+    return measure_words().get(key)
 
 
 def _everywhere(key: str) -> str | None:
@@ -217,9 +218,10 @@ def _one(annotation: Any) -> Any:
     return args[0] if len(args) == 1 else annotation
 
 
-def _bounds(metadata: tuple[Any, ...]) -> Schema:
+def _bounds(metadata: tuple[Any, ...], kind: Any) -> Schema:
     """What pydantic's constraints say, in the words of JSON Schema."""
-    words = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "min_length": "minProperties"}
+    least = "minItems" if kind == "array" else "minProperties"
+    words = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "min_length": least}
     return {word: bound for each in metadata for name, word in words.items() if (bound := getattr(each, name, None)) is not None}
 
 

@@ -71,7 +71,8 @@ class Problem:
     """One mistake in one place of the project's files.
 
     `line` and `col` count from 1; 0 means the file as a whole. `where` is the path of keys inside the
-    document (`where.all[0].age`), `valid` what could stand there, `hint` the fix.
+    document (`where.all[0].age`), `valid` what could stand there, `hint` the fix. A `warning` lets the project
+    load: it is probably, not certainly, a mistake.
     """
 
     file: str
@@ -81,10 +82,11 @@ class Problem:
     where: str = ""
     valid: tuple[str, ...] = ()
     hint: str = ""
+    warning: bool = False
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.col}" if self.line else self.file
-        text = f"{place}: {self.where + ': ' if self.where else ''}{self.message}"
+        text = f"{place}: {'warning: ' if self.warning else ''}{self.where + ': ' if self.where else ''}{self.message}"
         if self.valid:
             shown = ", ".join(self.valid[:12])
             text += f"; valid: {shown}{', ...' if len(self.valid) > 12 else ''}"
@@ -100,6 +102,7 @@ class Problem:
             "message": self.message,
             "valid": list(self.valid),
             "hint": self.hint,
+            "severity": "warning" if self.warning else "error",
         }
 
 

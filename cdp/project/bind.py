@@ -5,70 +5,88 @@ The compiler reads only what comes out of here, so it has no mistakes of the aut
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cdp.project import conditions, measures, names
-from cdp.project.bound import Bound
-from cdp.project.terms import (
-    ColumnRef,
-    Condition,
-    ConsentMissing,
-    Constant,
-    Every,
-    Exists,
-    Formula,
-    InSegment,
-    Measure,
-    Negation,
-    Operand,
-    Output,
-    Picked,
-    Some,
-)
-from cdp.spec.model import VERBS, Entity
+from cdp.project import conditions, derived, outputs, traits
+from cdp.project.bound import Bound, Template
+from cdp.project.circles import DEEPEST, refuse_circles
+from cdp.project.scope import outermost
+from cdp.project.terms import Condition, Derived, InSql, Measure, Operand, Output, SqlModel
+from cdp.project.uses import plain, segments_of
+from cdp.spec.model import Entity
 
 if TYPE_CHECKING:
-    from cdp.project.load import Project
     from cdp.project.problems import Problems
+    from cdp.project.project import Project
     from cdp.project.source import Document
-    from cdp.spec.activation import Output as OutputSpec
+
+__all__ = ["Binder", "Place", "bind", "segments_of"]
 
 Path = tuple[str | int, ...]
-DEEPEST = 32  # segments inside of segments, traits that rest on traits
-MOST = 1_000  # segments that one is, where a segment that is used twice counts twice
-LONGEST = 1_000  # characters of an SQL expression in a mapping
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a document binding is, and the words that depend on the project rather than on the entity."""
+    """Where in a document binding is, and the words that depend on the project rather than on the entity.
+
+    `note` tells from where a template was filled in.
+    """
 
     problems: Problems
     document: Document
     path: Path
     periods: tuple[str, ...] = ()
+    note: str = ""
 
     def child(self, *keys: str | int) -> Place:
         """A place further inside."""
-        return Place(self.problems, self.document, (*self.path, *keys), self.periods)
+        return Place(self.problems, self.document, (*self.path, *keys), self.periods, self.note)
+
+    def told(self, note: str) -> Place:
+        """The same place, whose problems end with a note."""
+        return replace(self, note=note)
+
+    def where(self) -> str:
+        """File and line."""
+        return f"{self.document.file}:{self.document.position(self.path)[0]}"
 
     def wrong(self, message: str, *, value: str | None = None, valid: Iterable[str] = (), hint: str = "", key: bool = False) -> None:
         """Report a problem here. Returns None, so that `return at.wrong(...)` ends a binding."""
+        hint = "; ".join(filter(None, [hint, self.note]))
         self.problems.add(self.document, self.path, message, value=value, valid=valid, hint=hint, key=key)
+
+    def warn(self, message: str, *, hint: str = "", key: bool = False) -> None:
+        """Report what is probably a mistake."""
+        hint = "; ".join(filter(None, [hint, self.note]))
+        self.problems.warn(self.document, self.path, message, hint=hint, key=key)
 
 
 @dataclass
 class Binder:
-    """One pass over a project. Traits are bound when first met, so that they may use each other."""
+    """One pass over a project. Traits are bound when first met, so that they may use each other.
+
+    Attributes:
+        used: the (kind, name) of value sets, traits and segments that something names.
+        templates: the segments with parameters, once for each way in which they are filled in.
+        filling: those that are being bound.
+        stripped: codes of value sets, with and without the text that some feeds leave out.
+        bounded: the measures whose window ends after an event, with their places.
+    """
 
     project: Project
     problems: Problems
-    _traits: dict[str, Measure | None] = field(default_factory=dict)
+    used: set[tuple[str, str]] = field(default_factory=set)
+    templates: dict[Template, Condition | None] = field(default_factory=dict)
+    filling: list[Template] = field(default_factory=list)
+    stripped: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
+    bounded: dict[Measure, Place] = field(default_factory=dict)
+    _traits: dict[str, Operand | None] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _by_entity: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _systems: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for trait in self.project.traits.values():
@@ -94,10 +112,10 @@ class Binder:
 
     def system_names(self, system: str) -> tuple[str, ...]:
         """A code system under all of its names."""
-        for name, others in self.project.config.code_systems.items():
-            if system == name or system in others:
-                return (name, *others)
-        return (system,)
+        if system not in self._systems:
+            names = ((name, *others) for name, others in self.project.config.code_systems.items() if system == name or system in others)
+            self._systems[system] = next(names, (system,))
+        return self._systems[system]
 
     def unit_names(self, unit: str) -> tuple[str, ...]:
         """A unit under all of its names."""
@@ -106,8 +124,9 @@ class Binder:
                 return (name, *spec.same_as)
         return (unit,)
 
-    def trait(self, name: str, at: Place) -> Measure | None:
-        """The measure of a trait; None after a problem was reported, there or here."""
+    def trait(self, name: str, at: Place) -> Operand | None:
+        """The value of a trait; None after a problem was reported, there or here."""
+        self.used.add(("trait", name))
         if name in self._traits:
             return self._traits[name]
         if name in self._open:
@@ -115,26 +134,13 @@ class Binder:
         if len(self._open) == DEEPEST:
             return at.wrong(f"traits that rest on traits, more than {DEEPEST} deep")
         self._open.append(name)
-        self._traits[name] = self._bind_trait(name)
+        self._traits[name] = traits.bind_trait(self, self.project.traits[name])
         self._open.pop()
         return self._traits[name]
 
-    def _bind_trait(self, name: str) -> Measure | None:
-        trait = self.project.traits[name]
-        entity = self.project.entities.get(trait.entity)
-        place = self.place("trait", name)
-        tree = {key: value for key in (*VERBS, *measures.MODIFIERS) if (value := getattr(trait, key, None)) is not None}
-        verbs = [verb for verb in VERBS if verb in tree]
-        if entity is None or len(verbs) != 1:
-            return None  # reported by the loader
-        if verbs[0] in ("has", "lacks"):
-            hint = "make it a segment, or use count"
-            return place.child(verbs[0]).wrong(f"`{verbs[0]}` is a condition, not a value", hint=hint, key=True)
-        return measures.measure(self, verbs[0], tree, entity, place)
-
     def condition(self, tree: Any, entity: Entity | None, at: Place) -> Condition | None:
         """A condition on an entity; None after a problem was reported."""
-        return conditions.condition(self, tree, entity, at) if entity else None
+        return conditions.condition(self, tree, outermost(entity), at) if entity else None
 
 
 def bind(project: Project, problems: Problems) -> Bound:
@@ -148,157 +154,70 @@ def bind(project: Project, problems: Problems) -> Bound:
         Every term that could be bound.
     """
     binder = Binder(project, problems)
+    entities, made = _entities(binder)
+    segments = _segments(binder)
+    found = {}
+    for name in project.traits:
+        used = ("trait", name) in binder.used
+        operand = binder.trait(name, binder.place("trait", name))
+        if not used:
+            binder.used.discard(("trait", name))
+        if operand is not None:
+            found[name] = operand
+    rules = outputs.bind_rules(binder)
+    fields, one_per, prefer = _syncs(binder)
+    sql: dict[tuple[str, str], SqlModel] = {}
+    refuse_circles(binder, segments, sql)
+    templates = {key: term for key, term in binder.templates.items() if term is not None}
+    return Bound(entities, segments, found, rules, fields, templates, made, sql, one_per, prefer)
+
+
+def _entities(binder: Binder) -> tuple[dict[str, Condition | None], dict[str, Derived]]:
     entities: dict[str, Condition | None] = {}
-    for name, entity in project.entities.items():
-        at = binder.place("entity", name, "where")
-        entities[name] = _own_where(binder, entity, at) if entity.where is not None else None
-    segments = {}
-    for name, segment in project.segments.items():
-        term = binder.condition(segment.where, project.entities.get(segment.entity), binder.place("segment", name, "where"))
-        if term is not None:
-            segments[name] = term
-    _refuse_cycles(binder, segments)
-    traits = {name: measure for name in project.traits if (measure := binder.trait(name, binder.place("trait", name))) is not None}
-    return Bound(entities, segments, traits, _rules(binder), _outputs(binder))
+    made: dict[str, Derived] = {}
+    for name, entity in binder.project.entities.items():
+        entities[name] = None
+        if entity.from_ is not None:
+            rows = derived.bind_derived(binder, entity)
+            if rows is not None:
+                made[name] = rows
+        elif entity.where is not None:
+            entities[name] = _own_where(binder, entity, binder.place("entity", name, "where"))
+    return entities, made
 
 
 def _own_where(binder: Binder, entity: Entity, at: Place) -> Condition | None:
     """An entity's own `where` holds wherever its table is read, so it can only look at the row itself."""
     term = binder.condition(entity.where, entity, at)
-    if term is not None and not _plain(term):
+    if term is not None and not plain(term):
         return at.wrong("an entity's own `where` tests its own columns", hint="put measures, paths and segments into a segment")
     return term
 
 
-def _plain(term: Condition) -> bool:
-    if isinstance(term, (Every, Some)):
-        return all(_plain(part) for part in term.of)
-    if isinstance(term, Negation):
-        return _plain(term.of)
-    operand = getattr(term, "operand", getattr(term, "birth_date", None))
-    return isinstance(operand, ColumnRef) and not operand.hops
-
-
-def _rules(binder: Binder) -> dict[tuple[str, str], Condition | ConsentMissing]:
-    bound: dict[tuple[str, str], Condition | ConsentMissing] = {}
-    for name, eligibility in binder.project.policy.eligibility.items():
-        for index, rule in enumerate(eligibility.rules):
-            at = binder.place("eligibility", name, "rules", index, "when")
-            term = _rule(binder, rule.when, binder.project.entities.get(name), at)
+def _segments(binder: Binder) -> dict[str, Condition]:
+    segments: dict[str, Condition] = {}
+    for name, segment in binder.project.segments.items():
+        if segment.sql is not None:
+            segments[name] = InSql(name)
+        elif not segment.params:
+            term = binder.condition(segment.where, binder.project.entities.get(segment.entity), binder.place("segment", name, "where"))
             if term is not None:
-                bound[name, rule.name] = term
-            if rule.unknown and not (term is None or isinstance(term, ConsentMissing) or _plain(term)):
-                at.wrong("`unknown: keep_out` needs a test of the person's own columns", hint="a measure or path is never unknown")
-    return bound
+                segments[name] = term
+    return segments
 
 
-def _rule(binder: Binder, tree: Any, entity: Entity | None, at: Place) -> Condition | ConsentMissing | None:
-    """A rule's condition; `{consent: missing}` stands for what the sync's purpose and channel ask."""
-    if not (isinstance(tree, dict) and "consent" in tree and entity is not None and "consent" not in names.names_of(binder, entity)):
-        return binder.condition(tree, entity, at)
-    if len(tree) > 1 or tree["consent"] != "missing":
-        return at.wrong("consent is a rule of its own: `when: {consent: missing}`", hint="make two rules of it")
-    return ConsentMissing()
-
-
-def _outputs(binder: Binder) -> dict[tuple[str, str], Output]:
-    bound: dict[tuple[str, str], Output] = {}
+def _syncs(
+    binder: Binder,
+) -> tuple[dict[tuple[str, str], Output], dict[str, Operand], dict[str, tuple[tuple[Operand, bool], ...]]]:
+    fields: dict[tuple[str, str], Output] = {}
+    one_per: dict[str, Operand] = {}
+    prefer: dict[str, tuple[tuple[Operand, bool], ...]] = {}
     for name, sync in binder.project.syncs.items():
-        segment = binder.project.segments.get(sync.segment)
-        entity = binder.project.entities.get(segment.entity) if segment else None
+        entity = outputs.subject(binder, sync)
         if entity is None:
             continue
-        for part, fields in (("key", sync.key), ("mappings", sync.mappings)):
-            for field_name, spec in fields.items():
-                output = _output(binder, spec, entity, binder.place("sync", name, part, field_name))
-                if output is not None:
-                    bound[name, field_name] = output
-    return bound
-
-
-def _output(binder: Binder, spec: OutputSpec, entity: Entity, at: Place) -> Output | None:
-    if spec.constant is not None:
-        return Constant(spec.constant)
-    if spec.expr is not None:
-        return _formula(binder, spec.expr, entity, at.child("expr"))
-    return _value(binder, spec.of, entity, at) if spec.of else None
-
-
-def _value(binder: Binder, path: str, entity: Entity, at: Place) -> Operand | None:
-    operand = names.operand(binder, path, entity, at)
-    if operand is not None and names.type_of(operand) is None:
-        return at.wrong(f"{path} is a whole row", hint=f"name a column of it: {path}.COLUMN")
-    return operand
-
-
-def _formula(binder: Binder, text: str, entity: Entity, at: Place) -> Formula | None:
-    import sqlglot
-    from sqlglot import exp
-
-    if len(text) > LONGEST:
-        return at.wrong(f"an expression of more than {LONGEST} characters")
-    try:
-        statements = sqlglot.parse(text, dialect="spark")
-    except (sqlglot.errors.SqlglotError, RecursionError):
-        return at.wrong("not an SQL expression", hint="such as concat(given_name, ' ', family_name)")
-    tree = statements[0] if len(statements) == 1 else None
-    if (
-        tree is None
-        or isinstance(tree, exp.Query)
-        or not isinstance(tree, exp.Condition)
-        or tree.find(exp.Query, exp.AggFunc, exp.Window, exp.Placeholder)
-    ):
-        return at.wrong("an expression over columns and traits of one row is expected", hint="no SELECT, aggregate or window")
-    operands = {}
-    for column in tree.find_all(exp.Column):
-        path = ".".join(part.name for part in column.parts)
-        operand = _value(binder, path, entity, at)
-        if operand is None:
-            return None
-        operands[path] = operand
-    return Formula(tree, tuple(operands.items()))
-
-
-# -- segments in segments -------------------------------------------------------------------------------------------
-
-
-def segments_of(term: Condition | None) -> list[str]:
-    """The segments that a condition names, those inside of measures too."""
-    if isinstance(term, InSegment):
-        return [term.name]
-    if isinstance(term, (Every, Some)):
-        return [name for part in term.of for name in segments_of(part)]
-    if isinstance(term, Negation):
-        return segments_of(term.of)
-    asked = term.measure if isinstance(term, Exists) else getattr(term, "operand", None)
-    asked = asked.measure if isinstance(asked, Picked) else asked
-    return segments_of(asked.where) if isinstance(asked, Measure) else []
-
-
-def _refuse_cycles(binder: Binder, segments: Mapping[str, Condition]) -> None:
-    """Report circles, and segments that spelled out are too deep or too long for an engine."""
-    uses = {name: segments_of(term) for name, term in segments.items()}
-    sizes: dict[str, tuple[int, int]] = {}  # how deep it is, and how many segments it is spelled out
-
-    def wrong(name: str, message: str) -> tuple[int, int]:
-        binder.place("segment", name, "where").wrong(message)
-        return 0, 1  # said once, not again of each segment that uses it
-
-    def visit(name: str, trail: list[str]) -> tuple[int, int]:
-        if name in sizes:
-            return sizes[name]
-        if name in trail:
-            return wrong(name, f"segments in a circle: {' -> '.join([*trail[trail.index(name) :], name])}")
-        deep, long = 0, 1
-        if len(trail) <= DEEPEST:
-            inner = [visit(used, [*trail, name]) for used in uses.get(name, ())]
-            deep, long = max((d + 1 for d, _ in inner), default=0), 1 + sum(n for _, n in inner)
-        if deep > DEEPEST or len(trail) > DEEPEST:
-            deep, long = wrong(name, f"segments inside of segments, more than {DEEPEST} deep")
-        elif long > MOST:
-            deep, long = wrong(name, f"spelled out it is {long} segments, more than {MOST}")
-        sizes[name] = deep, long
-        return sizes[name]
-
-    for name in uses:
-        visit(name, [])
+        fields.update(outputs.bind_outputs(binder, sync, entity))
+        value = outputs.bind_one_per(binder, sync, entity)
+        if value is not None:
+            one_per[name], prefer[name] = value, outputs.bind_prefer(binder, sync, entity)
+    return fields, one_per, prefer

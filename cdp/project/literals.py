@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 LARGEST, DIGITS = 2**63, 38  # what a BIGINT and a DECIMAL hold
 TRUE, FALSE = frozenset({"true", "yes", "on"}), frozenset({"false", "no", "off"})
 _WHOLE = re.compile(r"[+-]?\d+(_\d+)*")
-_QUANTITY = re.compile(r"([+-]?[\d._]+)\s+(\S.*)")
+_QUANTITY = re.compile(r"([+-]?[\d._]+)\s*([^\s\d._].*)")
 
 
 def literal(tree: object, kind: ColumnType, at: Place) -> Value | None:
     """The typed value of a scalar; None after a problem was reported."""
     if isinstance(tree, str) and not getattr(tree, "quoted", False) and tree.startswith("$"):
-        return at.wrong(f"{tree}: parameters are not part of the language yet", hint="write the value")
+        return at.wrong(f"{tree}: only a segment with `params` has parameters", hint="write the value, or put text in quotes")
     if not isinstance(tree, str):
         return at.wrong(f"{article(kind)} is expected here")
-    value = _typed(tree, kind)
+    value = typed(tree, kind)
     if value is None:
         return at.wrong(f"{str(tree)!r} is not {article(kind)}", hint=_EXAMPLES.get(kind, ""))
     return value
@@ -41,7 +41,8 @@ _EXAMPLES = {
 }
 
 
-def _typed(text: str, kind: ColumnType) -> Value | None:
+def typed(text: str, kind: ColumnType) -> Value | None:
+    """The value of a text as that type; None where it is not one."""
     try:
         if kind == "integer":
             whole = int(text) if _WHOLE.fullmatch(text) else None

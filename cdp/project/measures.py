@@ -2,144 +2,257 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
-from cdp.project import names
-from cdp.project.literals import article
-from cdp.project.operators import conjunction, value_test
-from cdp.project.terms import ColumnRef, Condition, Exists, Measure, Negation, Picked, Ties, Verb, Window
-from cdp.project.windows import WORDS, bind_window
-from cdp.spec.model import VERBS, Entity
+from cdp.project import conditions, names
+from cdp.project.always import conjunction
+from cdp.project.index import NAME, RESERVED
+from cdp.project.operators import value_test
+from cdp.project.pipeline import pipeline
+from cdp.project.relations import Related, related
+from cdp.project.scope import Scope
+from cdp.project.spans import shift
+from cdp.project.terms import (
+    ColumnRef,
+    CompareTo,
+    Condition,
+    Covered,
+    Every,
+    Exists,
+    IsNull,
+    Measure,
+    Negation,
+    Operand,
+    Picked,
+    Satisfies,
+)
+from cdp.project.types import COVERS, NUMBERS, ROWS, cover, is_row, type_of
+from cdp.project.windows import WORDS, series
+from cdp.spec.model import VERBS
 
 if TYPE_CHECKING:
     from cdp.project.bind import Binder, Place
 
-LATER = frozenset({"n_of", "with", "as", "each", "distinct", "spaced", "most_frequent", "list", "days_covered", "even_if_open"})
-MODIFIERS = ("where", *WORDS, "by", "ties", "of", "is")
+MODIFIERS = (
+    "as", "where", *WORDS, "each", "distinct", "spaced", "by", "ties", "of", "limit", "supply", "same", "even_if_open", "is",
+)  # fmt: skip
+TRENDS = ("rising", "falling")
 
 
-def measured(binder: Binder, verb: str, tree: dict[str, Any], entity: Entity, at: Place) -> Condition | None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A measure while it is bound: its verb and keys, where its rows are, the scope around and that of a row, and its place."""
+
+    binder: Binder
+    verb: str
+    tree: dict[str, Any]
+    rows: Related
+    scope: Scope
+    inner: Scope
+    at: Place
+
+
+def measured(binder: Binder, verb: str, tree: dict[str, Any], scope: Scope, at: Place) -> Condition | None:
     """A measure with its `is`."""
-    for key, value in tree.items():
+    asked = _asked(binder, verb, tree, scope, at)
+    if asked is None:
+        return None
+    presence = verb in ("has", "lacks")
+    if presence and "is" in tree:
+        return at.child("is").wrong(f"`{verb}` takes no `is`", hint="use count, latest or min", key=True)
+    if not presence and "is" not in tree:
+        return at.wrong(f"`{verb}` in a condition needs `is`", hint="is: {gte: 2}")
+    if asked.rows.one:
+        return _one(asked)
+    term = pipeline(asked)
+    if term is None:
+        return None
+    if "each" in tree:
+        return _each(asked, term)
+    if presence:
+        return _present(asked, term)
+    return _is(asked, term)
+
+
+def value(binder: Binder, verb: str, tree: dict[str, Any], scope: Scope, at: Place) -> Operand | None:
+    """The value of a measure without `is`: what a trait is. None after a problem was reported."""
+    if verb in ("has", "lacks"):
+        return at.child(verb).wrong(f"`{verb}` is a condition, not a value", hint="make it a segment, or use count", key=True)
+    asked = _asked(binder, verb, tree, scope, at)
+    if asked is None:
+        return None
+    if "is" in tree or "each" in tree:
+        word = "is" if "is" in tree else "each"
+        return at.child(word).wrong(f"`{word}` belongs to a condition", hint="a trait is a measure without it", key=True)
+    if asked.rows.one:
+        return _one_value(asked)
+    term = pipeline(asked)
+    return _operand(asked, term) if term is not None else None
+
+
+def _asked(binder: Binder, verb: str, tree: dict[str, Any], scope: Scope, at: Place) -> Asked | None:
+    """The measure, once its keys are known ones and its rows are found."""
+    for key, part in tree.items():
         if key != verb and key not in MODIFIERS:
             if key in VERBS:
                 return at.child(key).wrong(f"one verb in a condition: {verb} and {key}", hint="write a list of two conditions", key=True)
-            later = " yet" if key in LATER else ""
-            return at.child(key).wrong(f"`{key}` is not part of a measure{later}", value=key, valid=MODIFIERS, key=True)
-        if value is None and key != "is":
+            hint = (
+                "a test of the rows belongs into `where`" if key not in ("segment", "not", "any", "all", "n_of") else "put it into `where`"
+            )
+            return at.child(key).wrong(f"`{key}` is not part of a measure", value=key, valid=MODIFIERS, hint=hint, key=True)
+        if part is None and key != "is":
             return at.child(key).wrong(f"`{key}` is empty", hint="fill it in or take it out", key=True)
-    term = measure(binder, verb, tree, entity, at)
-    if term is None:
+    if not isinstance(tree[verb], str):
+        return at.child(verb).wrong("the name of a relation is expected", valid=scope.entity.relations)
+    rows = related(binder, tree[verb], scope, at.child(verb))
+    if rows is None:
         return None
-    if verb in ("has", "lacks"):
-        if "is" in tree:
-            return at.child("is").wrong(f"`{verb}` takes no `is`", hint="use count, latest or min", key=True)
-        return Exists(term) if verb == "has" else Negation(Exists(term))
-    if "is" not in tree:
-        return at.wrong(f"`{verb}` in a condition needs `is`", hint="is: {gte: 2}")
-    return _is(binder, term, tree["is"], at.child("is"))
+    aliases: tuple[str, ...] = ()
+    if "as" in tree:
+        if not _alias(binder, tree["as"], rows, scope, at.child("as")):
+            return None
+        aliases = (str(tree["as"]),)
+    return Asked(binder, verb, tree, rows, scope, rows.inside(scope, aliases), at)
 
 
-def _is(binder: Binder, term: Measure, tree: Any, at: Place) -> Condition | None:
-    if term.verb not in names.ROWS:
-        return value_test(binder, term, tree, at)
-    if term.of is not None:
-        return value_test(binder, Picked(term, term.of), tree, at)
-    target = binder.project.entities[term.link.entity]
-    if not isinstance(tree, dict):
-        return at.wrong("the picked row is tested by its columns: {value: {gt: 9 %}}", valid=target.columns)
-    parts = []
-    for name, part in tree.items():
-        column = names.operand(binder, name, target, at.child(name))
-        if column is not None and not (isinstance(column, ColumnRef) and not column.hops):
-            at.child(name).wrong("the picked row is tested by its own columns", valid=target.columns, key=True)
-            column = None
-        parts.append(value_test(binder, Picked(term, column), part, at.child(name)) if column is not None else None)
+def _alias(binder: Binder, alias: object, rows: Related, scope: Scope, at: Place) -> bool:
+    """Whether a row can be called that."""
+    if not isinstance(alias, str) or not NAME.fullmatch(alias):
+        at.wrong(f"{str(alias)!r} is not lower snake case", hint="a word for the row, such as `as: stay`")
+    elif alias in RESERVED or alias in at.periods:
+        at.wrong(f"{str(alias)!r} is a {'period' if alias in at.periods else 'word of the language'}", hint="choose another")
+    elif alias in scope.names():
+        at.wrong(f"a row around is called {str(alias)!r} already", hint="choose another")
+    elif names.knows(binder, rows.entity, alias):
+        at.wrong(f"{str(alias)!r} is a name of {rows.entity.name}", hint="choose another")
+    else:
+        return True
+    return False
+
+
+# -- what is asked of the value ---------------------------------------------------------------------------------------
+
+
+def _present(asked: Asked, term: Measure) -> Condition:
+    """There is a row, or there is none."""
+    last = term.window.last if term.window else None
+    if last is not None and isinstance(last.anchor, ColumnRef) and shift(last)[1] > 0 and not asked.tree.get("even_if_open"):
+        asked.binder.bounded.setdefault(term, asked.at)
+    return Exists(term) if asked.verb == "has" else Negation(Exists(term))
+
+
+def _operand(asked: Asked, term: Measure) -> Operand | None:
+    """A measure as a value: a column of the row that it picks, one of the values of `days_covered`."""
+    if term.verb == "days_covered":
+        word = asked.tree.get("of")
+        return Covered(term, chosen) if word is not None and (chosen := cover(str(word))) else term
+    return Picked(term, term.of) if term.verb in ROWS and isinstance(term.of, ColumnRef) else term
+
+
+def _is(asked: Asked, term: Measure) -> Condition | None:
+    tree, at = asked.tree["is"], asked.at.child("is")
+    operand = _operand(asked, term)
+    if operand is None:
+        return None
+    if not is_row(operand):
+        return value_test(asked.binder, operand, tree, asked.scope, at)
+    if not isinstance(tree, (dict, list)):
+        hint = "to say that there is none, use lacks" if tree is None else ""
+        if term.verb == "days_covered":
+            return at.wrong("`days_covered` has several values: {share: {lt: 0.8}}", valid=COVERS, hint=hint)
+        return at.wrong("the picked row is tested by its columns: {value: {gt: 9 %}}", valid=asked.rows.entity.columns, hint=hint)
+    if term.verb == "days_covered":
+        return _covered(asked, term, tree, at)
+    of = conditions.condition(asked.binder, tree, asked.inner, at)
+    return Satisfies(term, of) if of is not None else None
+
+
+def _covered(asked: Asked, term: Measure, tree: Any, at: Place) -> Condition | None:
+    parts: list[Condition | None] = []
+    for part, place in [(tree, at)] if isinstance(tree, dict) else [(part, at.child(i)) for i, part in enumerate(tree)]:
+        if not isinstance(part, dict):
+            return place.wrong("`days_covered` has several values: {share: {lt: 0.8}}", valid=COVERS)
+        for name, test in part.items():
+            word = cover(name)
+            if word is None:
+                place.child(name).wrong(f"`days_covered` has no {name!r}", value=name, valid=COVERS, key=True)
+            parts.append(value_test(asked.binder, Covered(term, word), test, asked.scope, place.child(name)) if word is not None else None)
     return conjunction(parts, at)
 
 
-def measure(binder: Binder, verb: str, tree: dict[str, Any], entity: Entity, at: Place) -> Measure | None:
-    """The measure of a mapping, without its `is`; None after a problem was reported."""
-    found = names.many(binder, tree[verb], entity, at.child(verb))
-    if found is None:
+# -- series -----------------------------------------------------------------------------------------------------------
+
+
+def _each(asked: Asked, term: Measure) -> Condition | None:
+    """The same of each window of a series: all of them satisfy `is`, or they rise or fall from the oldest to the newest."""
+    place = asked.at.child("each")
+    if term.window is not None:
+        return place.wrong("`each` makes the windows; another one beside it would cut them", hint="put it into `where`", key=True)
+    if asked.rows.entity.time is None:
+        return place.wrong(f"a window needs an entity with `time`; {asked.rows.entity.name} has none", key=True)
+    if asked.verb in ("lacks", "days_covered", "list"):
+        hint = "write `not:` around has, or `lacks` with one window" if asked.verb == "lacks" else ""
+        return place.wrong(f"`{asked.verb}` has no `each`", hint=hint, key=True)
+    windows = series(asked.tree["each"], place)
+    if not windows:
         return None
-    link, target = found
-    before = len(binder.problems)
-    where = binder.condition(tree["where"], target, at.child("where")) if tree.get("where") is not None else None
-    window = _window(tree, target, at)
-    picks = verb in names.ROWS
-    if picks and target.time is None:
-        at.child(verb).wrong(f"`{verb}` needs an entity with `time`; {target.name} has none")
-    for key in ("by", "ties"):
-        if tree.get(key) is not None and not picks:
-            at.child(key).wrong(f"`{key}` belongs to latest and earliest", key=True)
-    if tree.get("by") not in (None, "day"):
-        at.child("by").wrong("latest and earliest go by moment, or `by: day`")
-    ties = _ties(binder, tree["ties"], target, at.child("ties")) if tree.get("ties") is not None and picks else None
-    of = _of(binder, verb, tree.get("of"), target, at)
-    if len(binder.problems) != before:
+    terms = [replace(term, window=window) for window in windows]
+    if asked.verb == "has":
+        return Every(tuple(Exists(each) for each in terms)) if len(terms) > 1 else Exists(terms[0])
+    if asked.tree["is"] in TRENDS:
+        return _trend(asked, [operand for each in terms if (operand := _operand(asked, each)) is not None])
+    parts = [_is(asked, each) for each in terms]
+    return conjunction(parts, asked.at)
+
+
+def _trend(asked: Asked, values: list[Operand]) -> Condition | None:
+    place, kind = asked.at.child("is"), type_of(values[0])
+    if kind is None or is_row(values[0]) or kind not in (*NUMBERS, "date", "timestamp"):
+        return place.wrong("only numbers and dates rise and fall", hint="name a column with `of`")
+    if len(values) < 2:
+        return asked.at.child("each").wrong("one window neither rises nor falls", hint="each: {weeks: [1, 4]}")
+    op = "gt" if asked.tree["is"] == "rising" else "lt"
+    pairs = pairwise(values)
+    steps = tuple(CompareTo(newer, cast(Any, op), older, kind) for newer, older in pairs)
+    return Every(steps) if len(steps) > 1 else steps[0]
+
+
+# -- one row ----------------------------------------------------------------------------------------------------------
+
+
+def _one(asked: Asked) -> Condition | None:
+    """`has` and `lacks` of a to-one relation: there is such a row, and it passes `where`."""
+    if not _only_where(asked):
         return None
-    name: Verb = "exists" if verb in ("has", "lacks") else cast(Verb, verb)
-    return Measure(name, link, where, window, tree.get("by") == "day", ties, of, label=label(tree) or str(tree[verb]))
+    if asked.rows.up:
+        path = str(asked.tree[asked.verb])
+        return asked.at.child(asked.verb).wrong(f"{path} is one row of a row around", hint=f"test {path}.COLUMN")
+    if not asked.rows.entity.key:
+        return asked.at.child(asked.verb).wrong(f"{asked.rows.entity.name} has no single key that says whether there is one")
+    there: Condition = Negation(IsNull(names.Spot(asked.rows.entity, 0, asked.inner.hops).key()))
+    if "where" in asked.tree:
+        where = conditions.condition(asked.binder, asked.tree["where"], asked.inner, asked.at.child("where"))
+        if where is None:
+            return None
+        there = Every((there, where))
+    return there if asked.verb == "has" else Negation(there)
 
 
-def label(tree: dict[str, Any]) -> str:
-    """A word that tells a reader of the SQL what a measure is about: its first value set."""
-    where = tree.get("where")
-    for part in where if isinstance(where, list) else [where]:
-        for test in part.values() if isinstance(part, dict) else ():
-            if isinstance(test, dict) and isinstance(test.get("in"), str):
-                return str(test["in"])
-    return ""
+def _only_where(asked: Asked) -> bool:
+    path = asked.tree[asked.verb]
+    if asked.verb not in ("has", "lacks"):
+        valid = [name for name, relation in asked.scope.entity.relations.items() if relation.many]
+        asked.at.child(asked.verb).wrong(f"{path} leads to one row; `{asked.verb}` needs many", valid=valid, hint=f"test {path}.COLUMN")
+        return False
+    for key in asked.tree:
+        if key not in (asked.verb, "where", "as"):
+            asked.at.child(key).wrong(f"{path} is one row, so `{key}` has no meaning", hint="test its columns in `where`", key=True)
+            return False
+    return True
 
 
-def _window(tree: dict[str, Any], target: Entity, at: Place) -> Window | None:
-    words = [word for word in WORDS if tree.get(word) is not None]
-    if not words:
-        return None
-    place = at.child(words[0])
-    if target.time is None:
-        return place.wrong(f"a window needs an entity with `time`; {target.name} has none", key=True)
-    if "upcoming" in words and target.future != "visible":
-        return place.wrong(f"{target.name} hides what is later than as_of", hint="declare `future: visible` on the entity", key=True)
-    spans = [bind_window(word, tree[word], at.child(word)) for word in words]
-    if any(span is None for span in spans):
-        return None
-    first = [s.first for s in spans if s and s.first]
-    last = [s.last for s in spans if s and s.last]
-    if len(first) > 1 or len(last) > 1:
-        hint = "keep one, or put the other into `where`"
-        return at.child(words[1]).wrong(f"{' and '.join(words)} bound the same side twice", hint=hint, key=True)
-    return Window(first[0] if first else None, last[0] if last else None)
-
-
-def _ties(binder: Binder, tree: Any, target: Entity, at: Place) -> Ties | None:
-    if not isinstance(tree, dict) or len(tree) != 1:
-        return at.wrong("`ties` is one column and lowest or highest: {value: lowest}")
-    ((name, order),) = tree.items()
-    column = names.operand(binder, name, target, at.child(name))
-    if column is None:
-        return None
-    if not isinstance(column, ColumnRef) or column.type not in ("integer", "decimal", "double", "date", "timestamp"):
-        return at.child(name).wrong("ties are broken by a number or a date", key=True)
-    if order not in ("lowest", "highest"):
-        return at.child(name).wrong(f"unknown order {str(order)!r}", value=str(order), valid=["lowest", "highest"])
-    return Ties(column, order == "lowest")
-
-
-def _of(binder: Binder, verb: str, tree: Any, target: Entity, at: Place) -> ColumnRef | None:
-    if tree is None:
-        if verb in ("sum", "avg", "min", "max"):
-            at.wrong(f"`{verb}` needs `of`: the column", valid=target.columns)
-        return None
-    place = at.child("of")
-    if verb in ("has", "lacks", "count"):
-        return place.wrong(f"`{verb}` takes no `of`", key=True)
-    column = names.operand(binder, str(tree), target, place)
-    if column is None:
-        return None
-    if not isinstance(column, ColumnRef):
-        return place.wrong("`of` is a column")
-    if verb in ("sum", "avg") and column.type not in ("integer", "decimal", "double"):
-        return place.wrong(f"`{verb}` needs a number, {tree} is {article(column.type)}")
-    return column
+def _one_value(asked: Asked) -> None:
+    path = asked.tree[asked.verb]
+    return asked.at.child(asked.verb).wrong(f"{path} leads to one row; a trait needs many", hint=f"use {path}.COLUMN directly")

@@ -1,230 +1,141 @@
-"""Binding of tests: operators and literals on a value whose type is known, and on age."""
+"""Binding of tests: what a value, a list or operators ask of an operand whose type is known."""
 
 from __future__ import annotations
 
-import datetime as dt
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from cdp.project import names
-from cdp.project.literals import article, boolean, literal, quantity
-from cdp.project.terms import (
-    AgeBetween,
-    ColumnRef,
-    Compare,
-    Comparison,
-    Condition,
-    Every,
-    Exists,
-    InWindow,
-    IsNull,
-    Measure,
-    Negation,
-    OneOf,
-    Operand,
-    Some,
-)
-from cdp.project.windows import TODAY, WORDS, bind_day, bind_window
-from cdp.spec.model import Entity
+from cdp.project.ages import age_test
+from cdp.project.always import conjunction
+from cdp.project.clocks import anniversary, time_of_day, weekday
+from cdp.project.comparisons import ORDERED, REFERABLE, TEXTUAL, compare
+from cdp.project.literals import article, boolean
+from cdp.project.membership import holds, one_of
+from cdp.project.scope import Scope
+from cdp.project.terms import Comparison, Condition, Covered, Every, Exists, InWindow, IsNull, Measure, Negation, Operand
+from cdp.project.types import DATES, is_array, is_row, type_of
+from cdp.project.windows import WORDS, bind_window
 
 if TYPE_CHECKING:
     from cdp.project.bind import Binder, Place
 
-ORDERED = ("gt", "gte", "lt", "lte", "between")
-TEXTUAL = ("starts_with", "ends_with", "contains")
-OPERATORS = ("eq", "ne", "in", "not_in", *ORDERED, *TEXTUAL, "is_null", "not_null", *WORDS)
-LATER_OPERATORS = frozenset({"any_of", "all_of", "matches", "ignore_case", "time_of_day", "weekday", "anniversary"})
+CASELESS = ("eq", "ne", "in", "not_in", "starts_with", "ends_with", "contains")  # what `ignore_case` may stand beside
+BOUNDS: tuple[Comparison, Comparison] = ("gte", "lte")  # those of `between`
+MEMBERSHIP = ("in", "not_in", "any_of", "all_of")
+CLOCK = ("time_of_day", "weekday", "anniversary")
+OPERATORS = ("eq", "ne", "in", "not_in", *ORDERED, *TEXTUAL, "any_of", "all_of", *CLOCK, "is_null", "not_null", *WORDS)
 
 
-def conjunction(parts: list[Condition | None], at: Place) -> Condition | None:
-    """All of the parts; None when one of them is None, because a problem was reported."""
-    if not parts:
-        return at.wrong("an empty condition would be true of everyone", hint="write at least one test")
-    kept = [part for part in parts if part is not None]
-    if len(kept) != len(parts):
-        return None
-    return kept[0] if len(kept) == 1 else Every(tuple(kept))
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What an operator is asked of while it is bound, and where it stands."""
+
+    binder: Binder
+    operand: Operand
+    scope: Scope
+    ignore_case: bool
+    at: Place
 
 
-def test(binder: Binder, name: str, tree: Any, entity: Entity, at: Place) -> Condition | None:
+def test(binder: Binder, name: str, tree: Any, scope: Scope, at: Place) -> Condition | None:
     """`{name: test}`: a scalar is equality, a list is one of, null is null, a mapping is operators."""
-    if name == "age" and (born := names.birth_date(entity)) is not None:
-        return _age(born, tree, at)
-    operand = names.operand(binder, name, entity, at)
-    return value_test(binder, operand, tree, at) if operand is not None else None
+    found = names.resolve(binder, name, scope, at)
+    if isinstance(found, names.Age):
+        return age_test(binder, found.born, tree, scope, at)
+    return value_test(binder, found, tree, scope, at) if found is not None else None
 
 
-def value_test(binder: Binder, operand: Operand, tree: Any, at: Place) -> Condition | None:
+def value_test(binder: Binder, operand: Operand, tree: Any, scope: Scope, at: Place) -> Condition | None:
     """Operators on a value that is already known."""
     if tree is None:
-        return _null(operand)
+        return null(operand)
     if isinstance(tree, list):
-        return _one_of(binder, operand, tree, at)
+        return _operator("in", tree, _Asked(binder, operand, scope, False, at), key=False)
     if isinstance(tree, str):
-        return _compare(binder, operand, "eq", tree, at)
+        return _operator("eq", tree, _Asked(binder, operand, scope, False, at), key=False)
     if not isinstance(tree, dict):
         return at.wrong("a test is a value, a list or operators", valid=OPERATORS)
-    return conjunction([_operator(binder, operand, op, value, at.child(op)) for op, value in tree.items()], at)
+    ignore_case = _ignore_case(operand, tree, at)
+    if ignore_case is None:
+        return None
+    parts = [
+        _operator(op, value, _Asked(binder, operand, scope, ignore_case, at.child(op))) for op, value in tree.items() if op != "ignore_case"
+    ]
+    return conjunction(parts, at)
 
 
-def _null(operand: Operand) -> Condition:
-    if isinstance(operand, Measure) and operand.verb in names.ROWS:
-        return Negation(Exists(operand))
+def null(operand: Operand) -> Condition:
+    """It has no value; of a row, there is none."""
+    if isinstance(operand, Measure) and is_row(operand):
+        return IsNull(Covered(operand, "first_fill")) if operand.verb == "days_covered" else Negation(Exists(operand))
     return IsNull(operand)
 
 
-def _operator(binder: Binder, operand: Operand, op: str, tree: Any, at: Place) -> Condition | None:
+def _ignore_case(operand: Operand, tree: dict[str, Any], at: Place) -> bool | None:
+    """Whether letters are compared whatever their case; None after a problem was reported."""
+    if "ignore_case" not in tree:
+        return False
+    place = at.child("ignore_case")
+    others = [op for op in tree if op != "ignore_case"]
+    if not others or not all(op in CASELESS for op in others):
+        return place.wrong("`ignore_case` stands beside an operator on text", valid=CASELESS, key=True)
+    if type_of(operand) not in ("string", "code"):
+        return place.wrong(f"`ignore_case` needs text, this is {article(str(type_of(operand)))}", key=True)
+    return boolean(tree["ignore_case"], place)
+
+
+def _operator(op: str, tree: Any, test: _Asked, *, key: bool = True) -> Condition | None:
+    at, operand = test.at, test.operand
     if op not in OPERATORS:
-        what = "operator not part of the language yet" if op in LATER_OPERATORS else "unknown operator"
-        return at.wrong(f"{what}: {op!r}", value=op, valid=OPERATORS, key=True)
+        return at.wrong(f"unknown operator: {op!r}", value=op, valid=(*OPERATORS, "ignore_case"), key=True)
     if op in ("is_null", "not_null"):
         wanted = boolean(tree, at)
-        return None if wanted is None else _null(operand) if wanted == (op == "is_null") else Negation(_null(operand))
-    if names.type_of(operand) is None:
-        return at.wrong("this is a whole row; test one of its columns, or null", key=True)
-    if op in WORDS:
-        return _in_window(operand, op, tree, at)
-    if op in ("in", "not_in"):
-        found = _one_of(binder, operand, tree, at)
-        return found if found is None or op == "in" else Every((Negation(found), Negation(_null(operand))))
-    if op == "between":
-        if not isinstance(tree, list) or len(tree) != 2:
-            return at.wrong("`between` takes a list of two: [18, 75]")
-        low, high = _compare(binder, operand, "gte", tree[0], at.child(0)), _compare(binder, operand, "lte", tree[1], at.child(1))
-        return Every((low, high)) if low is not None and high is not None else None
-    return _compare(binder, operand, cast(Comparison, op), tree, at)
+        return None if wanted is None else null(operand) if wanted == (op == "is_null") else Negation(null(operand))
+    if is_row(operand) or type_of(operand) is None:
+        return at.wrong("this is a whole row; test one of its columns, or null", key=key)
+    if is_array(operand) != (op in ("any_of", "all_of")):
+        if is_array(operand):
+            return at.wrong(f"`{op}` needs one value, this is a list of them", hint="use any_of or all_of", key=key)
+        return at.wrong(f"`{op}` needs a list of values, this is one", hint="use in", key=key)
+    return _KINDS.get(op, _compared)(op, tree, test)
 
 
-def _in_window(operand: Operand, op: str, tree: Any, at: Place) -> Condition | None:
-    kind = names.type_of(operand)
-    if kind not in ("date", "timestamp"):
-        return at.wrong(f"`{op}` needs a date or timestamp, this is {article(str(kind))}", key=True)
-    window = bind_window(op, tree, at)
-    return InWindow(operand, window, kind) if window else None
-
-
-def _compare(binder: Binder, operand: Operand, op: Comparison, tree: Any, at: Place) -> Condition | None:
-    kind = names.type_of(operand)
-    if kind is None:
-        return at.wrong("this is a whole row; test one of its columns, or null", key=True)
-    if op in TEXTUAL and kind not in ("string", "code"):
-        return at.wrong(f"`{op}` needs text, this is {article(str(kind))}", key=True)
-    if op in ORDERED and kind == "boolean":
-        return at.wrong(f"`{op}` has no meaning on a boolean", key=True)
-    if isinstance(tree, dict):
-        return at.wrong("a literal is expected here; comparing with another value is not part of the language yet")
-    units = _units(binder, operand)
-    if units is None:
-        value = literal(tree, kind, at)
-        return Compare(operand, op, value, kind) if value is not None else None
-    if (measured_in := quantity(tree, at)) is None:
-        return None
-    value = literal(measured_in[0], kind, at)
-    if value is None:
-        return None
-    known_as = binder.unit_names(measured_in[1])
-    if isinstance(operand, Measure):  # an aggregate is taken over the rows of this unit
-        return Compare(_of_unit(operand, units, known_as), op, value, kind)
-    return Compare(operand, op, value, kind, known_as)
-
-
-def _of_unit(measure: Measure, column: str, known_as: tuple[str, ...]) -> Measure:
-    entity = cast(ColumnRef, measure.of).entity
-    unit = OneOf(ColumnRef(cast(ColumnRef, measure.of).hops, entity, column, "string"), known_as, "string")
-    return replace(measure, where=Every((measure.where, unit)) if measure.where is not None else unit)
-
-
-def _units(binder: Binder, operand: Operand) -> str | None:
-    column = names.column_of(operand)
-    return binder.project.entities[column.entity].columns[column.column].unit if column else None
-
-
-def _one_of(binder: Binder, operand: Operand, tree: Any, at: Place) -> Condition | None:
-    kind = names.type_of(operand)
-    if kind is None:
-        return at.wrong("this is a whole row; test one of its columns, or null", key=True)
-    if isinstance(tree, str):
-        return _in_value_set(binder, operand, tree, at)
-    if not isinstance(tree, list) or not tree:
-        return at.wrong("a list of literals or the name of a value set is expected", valid=binder.project.value_sets)
-    if _units(binder, operand):
-        parts = [_compare(binder, operand, "eq", item, at.child(i)) for i, item in enumerate(tree)]
-        kept = tuple(part for part in parts if part is not None)
-        return Some(kept) if len(kept) == len(parts) else None
-    values = [literal(item, kind, at.child(i)) for i, item in enumerate(tree)]
-    if any(v is None for v in values):
-        return None
-    moments = tuple(v for v in values if isinstance(v, dt.datetime))  # compared as such; the others as they are, days as local days
-    others = tuple(v for v in values if v is not None and not isinstance(v, dt.datetime))
-    tests = tuple(OneOf(operand, some, kind) for some in (others, moments) if some)
-    return tests[0] if len(tests) == 1 else Some(tests)
-
-
-def _in_value_set(binder: Binder, operand: Operand, name: str, at: Place) -> Condition | None:
-    value_set = binder.project.value_sets.get(name)
-    if value_set is None:
-        if binder.malformed("value_set", name):
-            return None
-        hint = "for one literal write {eq: ...}, for several a list"
-        return at.wrong(f"unknown value set {name!r}", value=name, valid=binder.project.value_sets, hint=hint)
-    column = names.column_of(operand)
-    kind = names.type_of(operand)
-    if column is None or kind not in ("code", "string"):
-        return at.wrong(f"a value set needs a column of type code, this is {article(str(kind))}")
-    declared = binder.project.entities[column.entity].columns[column.column]
-    systems = binder.system_names(value_set.system)
-    if declared.system in binder.project.entities[column.entity].columns:
-        return OneOf(operand, value_set.codes, "code", systems)
-    if declared.system and declared.system not in systems and not set(binder.system_names(declared.system)) & set(systems):
-        return at.wrong(f"never true: value set {name} is of {value_set.system}, {column.entity}.{column.column} is of {declared.system}")
-    return OneOf(operand, value_set.codes, "code")
-
-
-# -- age ------------------------------------------------------------------------------------------------------------
-
-
-def _age(born: ColumnRef, tree: Any, at: Place) -> Condition | None:
-    """Age in completed years: `age >= n` is `birth_date <= day - n years`, so that 29 February turns on 1 March."""
+def _in_window(op: str, tree: Any, test: _Asked) -> Condition | None:
+    kind = type_of(test.operand)
+    if kind is None or kind not in DATES:
+        return test.at.wrong(f"`{op}` needs a date or timestamp, this is {article(str(kind))}", key=True)
     if tree is None:
-        return IsNull(born)
-    tests = {"eq": tree} if isinstance(tree, str) else {"in": tree} if isinstance(tree, list) else tree
-    if not isinstance(tests, dict):
-        return at.wrong("a test on age is a number, a list or operators")
-    unit = tests.get("unit", "years")
-    if unit not in ("years", "months"):
-        return at.child("unit").wrong(f"unknown unit {unit!r}", value=str(unit), valid=["years", "months"])
-    day = bind_day(tests["at"], at.child("at")) if "at" in tests else TODAY
-    parts = [_age_test(born, op, value, at.child(op)) for op, value in tests.items() if op not in ("at", "unit")]
-    joined = conjunction(parts, at)
-    return _aged(joined, unit, day) if joined is not None and day is not None else None
+        return test.at.wrong(f"`{op}` is empty", hint="fill it in or take it out", key=True)
+    window = bind_window(test.binder, op, tree, test.scope, test.at)
+    return InWindow(test.operand, window, kind) if window else None
 
 
-def _age_test(born: ColumnRef, op: str, tree: Any, at: Place) -> Condition | None:
-    if op in ("is_null", "not_null"):
-        wanted = boolean(tree, at)
-        return None if wanted is None else IsNull(born) if wanted == (op == "is_null") else Negation(IsNull(born))
-    valid = ("eq", "ne", "in", "not_in", *ORDERED, "is_null", "not_null", "at", "unit")
-    if op not in valid:
-        return at.wrong(f"unknown operator {op!r} on age", value=op, valid=valid, key=True)
-    several = op in ("in", "not_in", "between")
-    if several != isinstance(tree, list) or (op == "between" and len(tree) != 2) or (several and not tree):
-        return at.wrong(f"`{op}` takes {'a list of two' if op == 'between' else 'a list' if several else 'one whole number'}")
-    numbers = [literal(item, "integer", at) for item in (tree if several else [tree])]
-    if any(n is None for n in numbers):
-        return None
-    ages = cast(list[int], numbers)
-    if op in ("in", "eq", "ne", "not_in"):
-        found = Some(tuple(AgeBetween(born, n, n, "years", TODAY) for n in ages))
-        return found if op in ("in", "eq") else Every((Negation(found), Negation(IsNull(born))))
-    low = {"gte": ages[0], "gt": ages[0] + 1, "between": ages[0]}.get(op)
-    high = {"lte": ages[-1], "lt": ages[-1] - 1, "between": ages[-1]}.get(op)
-    return AgeBetween(born, low, high, "years", TODAY)
+def _in(op: str, tree: Any, test: _Asked) -> Condition | None:
+    found = one_of(test.binder, test.operand, tree, test.scope, test.at, ignore_case=test.ignore_case)
+    return found if found is None or op == "in" else Every((Negation(found), Negation(null(test.operand))))
 
 
-def _aged(term: Condition, unit: Any, day: Any) -> Condition:
-    """Put the unit and day that the whole test states into each of its parts."""
-    if isinstance(term, (Every, Some)):
-        return replace(term, of=tuple(_aged(part, unit, day) for part in term.of))
-    if isinstance(term, Negation):
-        return Negation(_aged(term.of, unit, day))
-    return replace(term, unit=unit, at=day) if isinstance(term, AgeBetween) else term
+def _between(op: str, tree: Any, test: _Asked) -> Condition | None:
+    if not isinstance(tree, list) or len(tree) != 2:
+        return test.at.wrong("`between` takes a list of two: [18, 75]")
+    low, high = (compare(test.binder, test.operand, bound, tree[i], test.scope, test.at.child(i)) for i, bound in enumerate(BOUNDS))
+    return conjunction([low, high], test.at) if low is not None and high is not None else None
+
+
+def _compared(op: str, tree: Any, test: _Asked) -> Condition | None:
+    if isinstance(tree, dict) and set(tree) == {"ref"} and op not in REFERABLE:
+        return test.at.wrong(f"`{op}` takes no {{ref: ...}}", valid=REFERABLE, key=True)
+    return compare(test.binder, test.operand, cast(Comparison, op), tree, test.scope, test.at, ignore_case=test.ignore_case)
+
+
+_KINDS: dict[str, Callable[[str, Any, _Asked], Condition | None]] = {
+    **dict.fromkeys(WORDS, _in_window),
+    **dict.fromkeys(("in", "not_in"), _in),
+    **dict.fromkeys(("any_of", "all_of"), lambda op, tree, t: holds(t.binder, t.operand, tree, t.at, every=op == "all_of")),
+    "between": _between,
+    "time_of_day": lambda op, tree, t: time_of_day(t.operand, tree, t.at),
+    "weekday": lambda op, tree, t: weekday(t.operand, tree, t.at),
+    "anniversary": lambda op, tree, t: anniversary(t.binder, t.operand, tree, t.scope, t.at),
+}

@@ -18,13 +18,20 @@ _LISTED = 50  # names that a problem keeps of those that could stand there
 
 
 class Problems:
-    """The mistakes found so far."""
+    """The mistakes found so far, each once; its length counts those that keep the project from loading."""
 
     def __init__(self) -> None:
         self._found: list[Problem] = []
+        self._warned: list[Problem] = []
+        self._said: set[tuple[str, int, int, str, str]] = set()
 
     def __len__(self) -> int:
         return len(self._found)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is probably a mistake, in the order of files and lines."""
+        return tuple(sorted(self._warned, key=lambda p: (p.file, p.line, p.col, p.message)))
 
     def add(
         self,
@@ -57,7 +64,18 @@ class Problems:
             file, place = source, at or (0, 0)
         else:
             file, place = source.file, at or source.position(path, key=key)
-        self._found.append(Problem(file, *place, message, dotted(path), choices[:_LISTED], hint))
+        self._keep(Problem(file, *place, message, dotted(path), choices[:_LISTED], hint))
+
+    def warn(self, source: Document, path: Path, message: str, *, hint: str = "", key: bool = False) -> None:
+        """Record what is probably a mistake; the project still loads. The arguments are those of `add`."""
+        self._keep(Problem(source.file, *source.position(path, key=key), message, dotted(path), hint=hint, warning=True))
+
+    def _keep(self, problem: Problem) -> None:
+        """What is bound again for each use (a template) makes its mistakes again."""
+        said = (problem.file, problem.line, problem.col, problem.where, problem.message)
+        if said not in self._said:
+            self._said.add(said)
+            (self._warned if problem.warning else self._found).append(problem)
 
     def raise_if_any(self) -> None:
         """Raise ProjectError with all problems, if there are any."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from cdp.errors import UsageError
+from cdp.errors import Problem, UsageError
 from cdp.project.bound import NOTHING, Bound
 from cdp.project.source import Document
 from cdp.spec.activation import Destination, Environment, ProjectConfig, Sync
@@ -40,7 +40,7 @@ class Project:
 
     `sources` finds the document of a (kind, name); of kinds that a project has once the name is the kind again, of
     `eligibility` it is the entity. It also holds documents whose mistakes keep them out of the other mappings.
-    `bound` is what the conditions, traits, rules and mappings mean.
+    `bound` is what the conditions, traits, rules and mappings mean, `warnings` what is probably a mistake.
     """
 
     root: Path
@@ -54,6 +54,7 @@ class Project:
     policy: Policy
     sources: Mapping[tuple[str, str], Document]
     bound: Bound = NOTHING
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def timezone(self) -> str:

@@ -79,7 +79,7 @@ class Day:
 
     def plus(self, unit: Unit, count: int) -> Day:
         """This day, shifted once more."""
-        return Day(self.anchor, (*self.shifts, (unit, count)))
+        return Day(self.anchor, (*self.shifts, (unit, count))) if count else self
 
 
 @dataclass(frozen=True, slots=True)

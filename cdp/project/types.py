@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast, get_args
+from typing import get_args
 
 from cdp.project.terms import (
     Chosen,
@@ -31,7 +31,7 @@ _FAMILY = {"code": "string", "integer": "number", "decimal": "number", "double":
 
 def cover(word: str) -> Cover | None:
     """A word as one of the values of `days_covered`."""
-    return cast(Cover, word) if word in COVERS else None
+    return next((each for each in COVERS if each == word), None)
 
 
 def family(kind: ColumnType) -> str:

@@ -1,0 +1,116 @@
+"""Binding of what a sync says of people, of who is told where several share a value, and of rules that keep people out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdp.project import formulas, names
+from cdp.project.scope import outermost
+from cdp.project.terms import Condition, ConsentMissing, Constant, Operand, Output
+from cdp.project.types import is_array, type_of
+from cdp.project.uses import plain
+from cdp.spec.model import Entity
+
+if TYPE_CHECKING:
+    from cdp.project.bind import Binder, Place
+    from cdp.spec.activation import Output as OutputSpec
+    from cdp.spec.activation import Sync
+
+
+def subject(binder: Binder, sync: Sync) -> Entity | None:
+    """The entity whose rows a sync is about; None where the loader reports that there is none, or it cannot be synced."""
+    segment = binder.project.segments.get(sync.segment)
+    entity = binder.project.entities.get(segment.entity) if segment else None
+    if segment is None or entity is None:
+        return None
+    at = binder.place("sync", sync.name, "segment")
+    if segment.params:
+        return at.wrong(f"segment {segment.name} has parameters", hint="make a segment that fills them in, and sync that")
+    if not entity.key:
+        return at.wrong(f"{entity.name} has no single column that tells its rows apart", hint="declare `key` on the entity")
+    binder.used.add(("segment", segment.name))
+    return entity
+
+
+def bind_outputs(binder: Binder, sync: Sync, entity: Entity) -> dict[tuple[str, str], Output]:
+    """The fields of a sync."""
+    bound: dict[tuple[str, str], Output] = {}
+    for part, fields in (("key", sync.key), ("mappings", sync.mappings)):
+        for name, spec in fields.items():
+            output = _output(binder, spec, entity, binder.place("sync", sync.name, part, name))
+            if output is not None:
+                bound[sync.name, name] = output
+    return bound
+
+
+def _output(binder: Binder, spec: OutputSpec, entity: Entity, at: Place) -> Output | None:
+    if spec.constant is not None:
+        return Constant(spec.constant)
+    if spec.expr is not None:
+        return formulas.formula(binder, spec.expr, outermost(entity), at.child("expr"))
+    if not spec.of:
+        return None
+    value = formulas.value(binder, spec.of, outermost(entity), at)
+    if value is not None and is_array(value):
+        return at.wrong(f"{spec.of} is a list of values; a field holds one", hint=f"{{expr: \"array_join({spec.of}, ', ')\"}}")
+    return value
+
+
+# -- one of several ---------------------------------------------------------------------------------------------------
+
+
+def bind_one_per(binder: Binder, sync: Sync, entity: Entity) -> Operand | None:
+    """The value of which one holder is told; None without, or after a problem was reported."""
+    at = binder.place("sync", sync.name)
+    if sync.one_per is None:
+        return at.child("prefer").wrong("`prefer` says who of those that `one_per` groups", key=True) if sync.prefer else None
+    value = formulas.value(binder, sync.one_per, outermost(entity), at.child("one_per"))
+    if value is not None and is_array(value):
+        return at.child("one_per").wrong(f"{sync.one_per} is a list of values")
+    return value
+
+
+def bind_prefer(binder: Binder, sync: Sync, entity: Entity) -> tuple[tuple[Operand, bool], ...]:
+    """The order in which people are preferred; True means the highest first."""
+    found: list[tuple[Operand, bool]] = []
+    for number, text in enumerate(sync.prefer):
+        at = binder.place("sync", sync.name, "prefer", number)
+        name, *order = text.split() or [""]
+        if len(order) > 1 or (order and order[0] not in ("asc", "desc")):
+            continue  # reported by the loader
+        operand = names.resolve(binder, name, outermost(entity), at)
+        highest = order == ["desc"]
+        if isinstance(operand, names.Age):  # the oldest is who was born first
+            found.append((operand.born, not highest))
+        elif operand is not None:
+            if type_of(operand) is None or is_array(operand):
+                at.wrong(f"{name} is not one value", hint=f"name a column of it: {name}.COLUMN")
+            else:
+                found.append((operand, highest))
+    return tuple(found)
+
+
+# -- rules ------------------------------------------------------------------------------------------------------------
+
+
+def bind_rules(binder: Binder) -> dict[tuple[str, str], Condition | ConsentMissing]:
+    """The rules of governance/eligibility.yml, by entity and rule."""
+    bound: dict[tuple[str, str], Condition | ConsentMissing] = {}
+    for name, eligibility in binder.project.policy.eligibility.items():
+        for index, rule in enumerate(eligibility.rules):
+            at = binder.place("eligibility", name, "rules", index, "when")
+            term = _rule(binder, rule.when, binder.project.entities.get(name), at)
+            if term is not None:
+                bound[name, rule.name] = term
+            if rule.unknown and not (term is None or isinstance(term, ConsentMissing) or plain(term)):
+                at.wrong("`unknown: keep_out` needs a test of the person's own columns", hint="a measure or path is never unknown")
+    return bound
+
+
+def _rule(binder: Binder, tree: Any, entity: Entity | None, at: Place) -> Condition | ConsentMissing | None:
+    """A rule's condition; `{consent: missing}` stands for what the sync's purpose and channel ask."""
+    if not (isinstance(tree, dict) and "consent" in tree and entity is not None and not names.knows(binder, entity, "consent")):
+        return binder.condition(tree, entity, at)
+    if len(tree) > 1 or tree["consent"] != "missing":
+        return at.wrong("consent is a rule of its own: `when: {consent: missing}`", hint="make two rules of it")
+    return ConsentMissing()

@@ -1,0 +1,188 @@
+"""Quantities: the unit of a value, and comparing it with a literal in the same or in another unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+from cdp.project.literals import literal, quantity
+from cdp.project.terms import (
+    ColumnRef,
+    Compare,
+    Comparison,
+    Condition,
+    Converted,
+    Every,
+    Measure,
+    OneOf,
+    Operand,
+    Picked,
+    Satisfies,
+    Some,
+    Value,
+)
+from cdp.project.types import column_of, type_of
+from cdp.project.value_sets import in_value_set
+from cdp.spec.model import ColumnType
+
+if TYPE_CHECKING:
+    from cdp.project.bind import Binder, Place
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOf:
+    """The unit of an operand: its name, and where it differs by row the value that says it."""
+
+    name: str
+    column: Operand | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Rows in another unit: its names, what a value is multiplied by, and the value set of the codes for which that holds."""
+
+    names: tuple[str, ...]
+    factor: Decimal
+    of: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A comparison with a quantity: `op value`, in the unit of these names."""
+
+    binder: Binder
+    op: Comparison
+    value: Value
+    kind: ColumnType
+    unit: str
+    at: Place
+
+    def compare(self, operand: Operand, units: tuple[str, ...] = ()) -> Compare:
+        return Compare(operand, self.op, self.value, self.kind, units)
+
+
+def unit_of(binder: Binder, operand: Operand) -> UnitOf | None:
+    """The unit of an operand's value, if it has one."""
+    column = column_of(operand)
+    if column is None or column.field:
+        return None
+    entity = binder.project.entities[column.entity]
+    spec = entity.columns.get(column.column)
+    if spec is None or spec.unit is None:
+        return None
+    if spec.unit not in entity.columns:
+        return UnitOf(spec.unit)
+    sibling = _beside(column, spec.unit)
+    return UnitOf(spec.unit, Picked(operand.measure, sibling) if isinstance(operand, Picked) else sibling)
+
+
+def _beside(column: ColumnRef, name: str) -> ColumnRef:
+    """Another column of the same row: its unit or its code."""
+    return replace(column, column=name, type="string", field=(), array=False)
+
+
+def compare_quantity(binder: Binder, operand: Operand, op: Comparison, unit: UnitOf, tree: Any, at: Place) -> Condition | None:
+    """`operand op 9 %`: rows in that unit, and those in units that become it; None after a problem was reported."""
+    kind = cast(ColumnType, type_of(operand))
+    if (parts := quantity(tree, at)) is None or not _known(binder, parts[1], at):
+        return None
+    value = literal(parts[0], kind, at)
+    if value is None:
+        return None
+    asked = _Asked(binder, op, value, kind, parts[1], at)
+    groups = _conversions(binder, parts[1])
+    if unit.column is None:
+        return _fixed(asked, operand, unit.name, groups)
+    if isinstance(operand, Measure):
+        return asked.compare(_in_one_unit(asked, operand, groups))
+    base = binder.unit_names(parts[1])
+    if not groups:
+        return asked.compare(operand, base)
+    # A picked row is looked at as a row, so that its unit and code are at hand.
+    column = cast(ColumnRef, operand.column if isinstance(operand, Picked) else operand)
+    either = Some((asked.compare(column, base), *(_converted(asked, column, group) for group in groups)))
+    return Satisfies(operand.measure, either) if isinstance(operand, Picked) else either
+
+
+def in_unit(binder: Binder, column: ColumnRef, unit: str) -> Converted:
+    """A column in one unit: rows of other units converted, or without a value where they do not become it.
+
+    A conversion that holds of some codes only is left out: which rows are taken is said beside the value, not in it.
+    """
+    spec = binder.project.entities[column.entity].columns[column.column]
+    others = tuple((group.names, group.factor) for group in _conversions(binder, unit) if group.of is None)
+    return Converted(column, _beside(column, cast(str, spec.unit)), ((binder.unit_names(unit), Decimal(1)), *others))
+
+
+def _known(binder: Binder, unit: str, at: Place) -> bool:
+    """A unit that differs from a declared one in the case of its letters only would match nothing."""
+    declared = {name for each in binder.project.config.units for name in binder.unit_names(each)}
+    if unit in declared or unit.lower() not in {name.lower() for name in declared}:
+        return True
+    at.wrong(f"unknown unit {unit!r}", value=unit, valid=declared, hint="units stand under `units` of conf/cdp.yml")
+    return False
+
+
+def _conversions(binder: Binder, unit: str) -> list[_Group]:
+    """The units whose rows can be compared in this one."""
+    known, groups = binder.unit_names(unit), []
+    for name, spec in binder.project.config.units.items():
+        if spec.to is None or not spec.times:
+            continue
+        if spec.to in known:
+            groups.append(_Group(binder.unit_names(name), spec.times, spec.of))
+        elif name in known:
+            groups.append(_Group(binder.unit_names(spec.to), 1 / spec.times, spec.of))
+    return groups
+
+
+def _unit_column(asked: _Asked, column: ColumnRef) -> ColumnRef:
+    spec = asked.binder.project.entities[column.entity].columns[column.column]
+    return _beside(column, cast(str, spec.unit))
+
+
+def _converted(asked: _Asked, column: ColumnRef, group: _Group) -> Condition:
+    """The comparison for rows in another unit."""
+    operand = Converted(column, _unit_column(asked, column), ((group.names, group.factor),))
+    test = replace(asked.compare(operand), type=_fractional(asked.kind))
+    codes = _codes(asked, column, group)
+    return Every((test, codes)) if codes is not None else test
+
+
+def _fractional(kind: ColumnType) -> ColumnType:
+    return "decimal" if kind == "integer" else kind
+
+
+def _codes(asked: _Asked, column: ColumnRef, group: _Group) -> Condition | None:
+    """That the row's code is one for which a conversion holds."""
+    columns = asked.binder.project.entities[column.entity].columns
+    code = next((name for name, spec in columns.items() if spec.type == "code"), None)
+    if group.of is None or code is None:
+        return None
+    return in_value_set(asked.binder, replace(_beside(column, code), type="code"), group.of, asked.at)
+
+
+def _in_one_unit(asked: _Asked, measure: Measure, groups: list[_Group]) -> Measure:
+    """An aggregate is taken over the rows of this unit, and of those that become it."""
+    column = column_of(measure)
+    assert column is not None, "only a measure of a column has a unit"
+    unit, base = _unit_column(asked, column), asked.binder.unit_names(asked.unit)
+    rows: Condition = OneOf(unit, base, "string")
+    of = measure.of
+    if groups:
+        others = [(OneOf(unit, group.names, "string"), _codes(asked, column, group)) for group in groups]
+        rows = Some((rows, *(Every((test, codes)) if codes is not None else test for test, codes in others)))
+        of = Converted(column, unit, ((base, Decimal(1)), *((group.names, group.factor) for group in groups)))
+    return replace(measure, of=of, where=Every((measure.where, rows)) if measure.where is not None else rows)
+
+
+def _fixed(asked: _Asked, operand: Operand, unit: str, groups: list[_Group]) -> Condition | None:
+    """A column in one unit: the literal is converted, not the column."""
+    if asked.unit in asked.binder.unit_names(unit):
+        return asked.compare(operand)
+    group = next((group for group in groups if unit in group.names), None)
+    if group is None:
+        hint = f"write the number in {unit}, or declare under `units` how one becomes the other"
+        return asked.at.wrong(f"the column is in {unit}, not in {asked.unit}", hint=hint)
+    return replace(asked.compare(operand), value=Decimal(str(asked.value)) / group.factor, type=_fractional(asked.kind))

@@ -12,6 +12,7 @@ from typing import Final
 from cdp.catalog.language import OPEN, Schema, Scope, completed, definitions, inside, related, scoped
 from cdp.catalog.names import NAMED, Known
 from cdp.catalog.shapes import Shapes
+from cdp.project.files import CONFIG, FOLDERS
 from cdp.project.project import Project
 from cdp.spec import Kind
 from cdp.spec.model import VERBS
@@ -20,10 +21,7 @@ DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 NOTE: Final = "Made by `cdp schema` from the code; do not edit."
 
 # Which documents a project's files are: what an editor is told to check, relative to the project.
-FILES: Final = tuple(
-    f"{folder}/**/*.{ending}" for folder in ("conf", "models", "syncs", "destinations", "governance") for ending in ("yml", "yaml")
-)
-
+FILES: Final = (CONFIG, *(f"{folder}/**/*.{ending}" for folder in FOLDERS for ending in ("yml", "yaml")))
 
 # The key of a document that says which entity its `where` speaks of.
 CONDITIONS: Final = (("segment", "entity"), ("trait", "entity"), ("entity", "name"))

@@ -173,3 +173,21 @@ def _value(value: Any, zone: ZoneInfo) -> Any:
     if isinstance(value, Mapping):
         return {name: _value(part, zone) for name, part in value.items()}
     return value.replace(tzinfo=zone) if isinstance(value, dt.datetime) and value.tzinfo is None else value
+
+
+# -- in words ---------------------------------------------------------------------------------------------------------
+
+
+def lines(row: Fixture, name: str = "") -> Iterator[str]:
+    """A member and its rows as text, each row below the one that it hangs on; with what the test did not say but a row needs."""
+    said = ", ".join(f"{column} {_text(value)}" for column, value in row.values.items() if value is not None)
+    yield f"{name or row.entity}: {said or 'nothing is known'}"
+    for relation, others in row.related.items():
+        for other in others:
+            yield from (f"  {line}" for line in lines(other, relation))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dt.datetime):
+        return value.isoformat(timespec="minutes").removesuffix("T00:00")
+    return "true" if value is True else "false" if value is False else str(value)

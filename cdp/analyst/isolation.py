@@ -29,10 +29,11 @@ def isolated(project: Project) -> Project:
 def _entity(entity: Entity, project: Project) -> Entity:
     relations = {name: _relation(relation, entity, project) for name, relation in entity.relations.items()}
     changed: dict[str, object] = {"relations": relations}
+    if not entity.sql:
+        changed["columns"] = {**entity.columns, CASE: Column(type="integer", cls="public")}
     if entity.from_:
         changed["group_by"] = {**entity.group_by, CASE: CASE}
     elif not entity.sql:
-        changed["columns"] = {**entity.columns, CASE: Column(type="integer", cls="public")}
         changed["table"] = f"cdp_trial_{entity.table.replace('.', '_').lower()}"
     return entity.model_copy(update=changed)
 

@@ -6,12 +6,12 @@ What is run is the compiler's own SQL of each segment, so a test proves what a s
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cdp.analyst import verdicts
-from cdp.analyst.fixtures import Lake
+from cdp.analyst.fixtures import Lake, lines
 from cdp.analyst.isolation import CASE, isolated
 from cdp.analyst.outcomes import Outcome, Tested
 from cdp.compile import sql
@@ -167,7 +167,7 @@ def _explained(world: World, engine: Engine, outcomes: Mapping[int, Outcome]) ->
     found = dict(outcomes)
     failed = [number for number, outcome in outcomes.items() if outcome.status in ("failed", "error")]
     for number in failed:
-        found[number] = replace(found[number], rows=tuple(_lines(world, number)))
+        found[number] = replace(found[number], rows=tuple(lines(world.cases[number].row)))
     told = [number for number in failed if outcomes[number].status == "failed" and outcomes[number].case.kind == "segment"]
     for group in world.groups(told):
         for number, tree in _trees(world, engine, group).items():
@@ -189,22 +189,3 @@ def _trees(world: World, engine: Engine, group: Group) -> dict[int, tuple[str, .
         told = {node.path: bool(answer[f"{name}_{place}"]) for place, node in enumerate(asked[name])}
         trees[number] = tuple(verdicts.lines(asked[name], told))
     return trees
-
-
-def _lines(world: World, number: int) -> Iterator[str]:
-    """The rows of a case, one a line: what is not null, without the columns that only tie rows together."""
-    for name, rows in _rows(world, number):
-        for row in rows:
-            yield f"{name}: {', '.join(f'{column} {_text(value)}' for column, value in row.items() if value is not None)}"
-
-
-def _rows(world: World, number: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    names = {entity.table: name for name, entity in world.project.entities.items() if entity.table}
-    for table, rows in world.lake.tables.items():
-        mine = [{name: value for name, value in row.items() if name != CASE} for row in rows if row[CASE] == number]
-        if mine:
-            yield names[table], mine
-
-
-def _text(value: Any) -> str:
-    return value.isoformat(timespec="minutes").removesuffix("T00:00") if hasattr(value, "hour") else str(value)

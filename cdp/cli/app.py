@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cdp import __version__
-from cdp.cli import boundary, compile, demo, diff, history, init, plan, sample, sandbox, schema, validate
+from cdp.cli import boundary, compile, demo, diff, history, init, plan, sample, sandbox, schema, test, validate
 from cdp.cli.command import Command, examples
 from cdp.cli.options import parameters, take, with_signature
 
@@ -18,6 +18,7 @@ COMMANDS: tuple[Command, ...] = (
     init.init,
     validate.validate,
     compile.compile,
+    test.test,
     diff.diff,
     plan.plan,
     plan.apply,

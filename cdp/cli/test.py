@@ -1,0 +1,158 @@
+"""`cdp test`: the tests that stand in the YAML, and cases to begin with."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cdp.cli.command import command
+from cdp.cli.names import known
+from cdp.cli.session import Session
+from cdp.errors import UsageError
+
+if TYPE_CHECKING:
+    from cdp.analyst.outcomes import Outcome, Tested
+    from cdp.engine import Engine
+
+MARKS = {"passed": "✓", "failed": "✗", "pending": "?", "error": "!"}
+LONGEST = 30  # lines of a case's rows that a failure shows
+
+
+@command(
+    "cdp test",
+    "cdp test a1c_overdue",
+    "cdp test --changed-since main --junit tests.xml",
+    "cdp test --generate a1c_overdue --write",
+    "cdp test a1c_overdue --from KEY",
+)
+def test(
+    session: Session,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Segments and traits; default: all that have tests.")] = None,
+    changed_since: Annotated[
+        str | None, typer.Option(metavar="REF", help="Only what changed since this git revision, and what depends on it.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the outcomes as JUnit XML, too.")] = None,
+    generate: Annotated[
+        str | None, typer.Option(metavar="SEGMENT", help="Instead: boundary cases of a segment, each pending until somebody fills it in.")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="KEY", help="Instead: a de-identified case from a person of the lakehouse.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="With --generate or --from: append it to the segment's file.")] = False,
+) -> None:
+    """Run the tests of segments and traits, all together on the embedded engine. Needs no lakehouse.
+
+    A failure shows what was expected, the condition with a verdict on each part, and the rows of the case; it and a case
+    that is still pending make the exit code 1. --generate and --from print a test to begin with: a person says what is
+    expected.
+    """
+    if write and generate is None and from_ is None:
+        raise UsageError("--write belongs to --generate and --from", fix="add one of them, or leave it out")
+    if generate is not None and from_ is not None:
+        raise UsageError("--generate and --from make two different tests", fix="choose one")
+    if generate is not None:
+        _generate(session, generate, write)
+    elif from_ is not None:
+        _from(session, names or [], from_, write)
+    else:
+        _run(session, names or [], changed_since, junit)
+
+
+def _run(session: Session, names: Sequence[str], changed_since: str | None, junit: Path | None) -> None:
+    from cdp.analyst.junit import junit as as_junit
+    from cdp.analyst.trials import run
+    from cdp.cli.validate import Chosen
+
+    with session.out.progress("reading the project") as say:
+        project = session.project
+        known("segment or trait", names, {*project.segments, *project.traits})
+        chosen = Chosen.of(project, names, changed_since)
+        segments = [name for name in chosen.segments if project.segments[name].tests]
+        traits = [name for name in chosen.traits if project.sources["trait", name].tree.get("tests")]
+        say("running the tests")
+        with tempfile.TemporaryDirectory() as folder:
+            tested = run(project, _engine(session, Path(folder)), segments, traits)
+    if junit is not None:
+        junit.write_text(as_junit(tested), encoding="utf-8")
+    _show(session, tested)
+    if not tested.ok:
+        raise typer.Exit(1)
+
+
+def _engine(session: Session, folder: Path) -> Engine:
+    from cdp.spec.activation import Environment
+
+    return session.open(Environment(engine="sail", lakehouse="tests"), folder)
+
+
+def _show(session: Session, tested: Tested) -> None:
+    if session.out.as_json:
+        counts = {"passed": tested.count("passed"), "failed": tested.count("failed", "error"), "pending": tested.count("pending")}
+        return session.out.json({**counts, "seconds": round(tested.seconds, 3), "cases": [each.as_json() for each in tested.outcomes]})
+    if not tested.outcomes:
+        return session.out.text("no tests; `cdp test --generate SEGMENT` prints some to begin with")
+    for (_, name), outcomes in tested.by_subject().items():
+        _subject(session, name, outcomes)
+    failed, pending = tested.count("failed", "error"), tested.count("pending")
+    waiting = f", {pending} pending" if pending else ""
+    return session.out.text(f"\n{tested.count('passed')} passed, {failed} failed{waiting} in {tested.seconds:.1f} s")
+
+
+def _subject(session: Session, name: str, outcomes: Sequence[Outcome]) -> None:
+    wrong = [outcome for outcome in outcomes if not outcome.ok]
+    session.out.text(f"{MARKS['failed' if wrong else 'passed']} {name:40} {len(outcomes) - len(wrong)} of {len(outcomes)}")
+    for outcome in wrong:
+        session.out.text(
+            f"  {MARKS[outcome.status]} {outcome.title}  ({outcome.case.file}:{outcome.case.line}, as of {outcome.case.as_of})"
+        )
+        for line in outcome.said():
+            session.out.text(f"      {line}")
+        for part in (outcome.tree, _shortened(outcome.rows)):
+            session.out.text("".join(f"\n      {line}" for line in part)) if part else None
+
+
+def _shortened(rows: Sequence[str]) -> Sequence[str]:
+    return [*rows[:LONGEST], f"... and {len(rows) - LONGEST} more rows"] if len(rows) > LONGEST else rows
+
+
+def _generate(session: Session, name: str, write: bool) -> None:
+    from cdp.analyst.boundary_cases import boundary_cases
+
+    project = session.project
+    known("segment", [name], project.segments)
+    _give(session, name, boundary_cases(project, name, session.clock), write)
+
+
+def _from(session: Session, names: Sequence[str], key: str, write: bool) -> None:
+    from cdp.analyst.deidentify import case_of
+
+    project = session.project
+    known("segment", names, project.segments)
+    if len(names) != 1:
+        raise UsageError("--from makes a case of one segment", fix="name it: cdp test SEGMENT --from KEY")
+    with session.out.progress("reading the person's rows") as say, tempfile.TemporaryDirectory() as folder:
+        source = session.engine
+        say("looking whether the case comes out the same")
+        made = case_of(project, names[0], key, session.clock, source, _engine(session, Path(folder)))
+    for note in made.notes:
+        session.out.note(note)
+    _give(session, names[0], made.text, write)
+
+
+def _give(session: Session, name: str, text: str, write: bool) -> None:
+    """Print a test, or append it to the file that declares the segment."""
+    from cdp.analyst.appended import appended
+
+    project = session.project
+    if not write:
+        return session.out.json({"segment": name, "yaml": text}) if session.out.as_json else session.out.text(text.rstrip("\n"))
+    document = project.sources["segment", name]
+    path = project.root / document.file
+    path.write_text(appended(path.read_text(encoding="utf-8"), document, text), encoding="utf-8")
+    return (
+        session.out.json({"segment": name, "file": document.file}) if session.out.as_json else session.out.text(f"wrote to {document.file}")
+    )

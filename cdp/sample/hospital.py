@@ -170,7 +170,7 @@ FILL = Made(
     times=18,
     dice={"late": 3, "first": 25, "brand": 5, "begun": 2},
     noise={"reversed": 25},
-    let={"back": "2 + first + k * (days_supply + CASE WHEN late = 0 THEN days_supply * 6 div 10 ELSE -2 END)"},
+    let={"back": "2 + first + k * (days_supply + CASE WHEN late = 0 THEN cast(days_supply * 0.6 AS int) ELSE -2 END)"},
     where="back <= 540 AND (k = 0 OR ingredient <> 'liraglutide' OR begun > 0)",
 )
 
@@ -300,10 +300,10 @@ _SEEN_AFTER = Made(
 # Two to four visits to the emergency room in half a year, of the last two in two rows each: triage and treatment.
 _EMERGENCIES = Made(
     ENCOUNTERS.table,
-    _visit("ed", _at("date_sub(today, 5 + 28 * (k div 2) + day)", "3 + 6 * (k % 2)"), "50849002", _SCT, cls="EMER"),
+    _visit("ed", _at("date_sub(today, 5 + 28 * cast(k / 2 AS int) + day)", "3 + 6 * (k % 2)"), "50849002", _SCT, cls="EMER"),
     times=8,
     dice={"frequent": 15, "day": 7, "often": 3},
-    where="age >= 18 AND frequent = 0 AND (k < 4 OR k % 2 = 0) AND k div 2 < 2 + often",
+    where="age >= 18 AND frequent = 0 AND (k < 4 OR k % 2 = 0) AND cast(k / 2 AS int) < 2 + often",
 )
 
 # Screens for depression, one in three positive; every second of those was followed by a visit.

@@ -120,7 +120,7 @@ def consents(patients: str) -> str:
             SELECT patient_id, purpose, cast(NULL AS string) AS channel, receiver, 1 AS nr,
                 CASE WHEN {signs} < 85 THEN 'active' ELSE 'rejected' END AS status, today,
                 30 + {signed_days} AS ago
-            FROM {patients} CROSS JOIN (VALUES {signed}) AS signed(purpose, receiver)
+            FROM {patients} CROSS JOIN (VALUES {signed}) AS signed(purpose, receiver) WHERE {never} > 0
         )
         SELECT concat_ws('-', patient_id, purpose, channel, receiver, nr) AS consent_id, patient_id, purpose, channel, receiver, status,
             cast(date_sub(today, cast(ago AS int)) AS timestamp) AS effective_at,

@@ -38,6 +38,11 @@ class Shown:
     low: int
     high: int | None
 
+    @classmethod
+    def of(cls, number: int, small: int) -> Shown:
+        """A number that stands by itself: no other number of the output tells of it."""
+        return cls(1, small - 1) if 1 <= number < small else cls(number, number)
+
     @property
     def exact(self) -> int | None:
         """The number; None where it is not shown."""
@@ -142,16 +147,13 @@ class _Protection:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.values = table.values
-        self.shown = {cell: self._first(value) for cell, value in table.values.items()}
+        self.shown = {cell: Shown.of(value, table.small) for cell, value in table.values.items()}
         self.near: dict[Cell, list[_Rule]] = {cell: [] for cell in self.values}
         rules = [_Rule(form, exact=False) for form in table.forms]
         rules += [_Rule({name: 1, **dict.fromkeys(parts, -1)}, exact=True) for name, parts in table.wholes]
         for rule in rules:
             for cell in rule.form:
                 self.near[cell].append(rule)
-
-    def _first(self, value: int) -> Shown:
-        return Shown(1, self.table.small - 1) if self._is_small(value) else Shown(value, value)
 
     def _is_small(self, value: int) -> bool:
         return 1 <= value < self.table.small

@@ -7,14 +7,14 @@ wherever they stand in the output: the size of a segment, a step of its funnel, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from sqlglot import exp
 
 from cdp.analyst.cells import Form, Table, crowds
 from cdp.compile import sql
-from cdp.compile.statement import Statement
+from cdp.compile.statement import Query, Statement
 from cdp.project.load import Project
 from cdp.project.terms import Condition, Every, InSegment, Some
 
@@ -65,6 +65,13 @@ def funnel(name: str, project: Project) -> Funnel:
     return Funnel(name, tuple(steps))
 
 
+def whole(name: str, project: Project) -> Funnel:
+    """A segment as one step: who is in it, and nothing of how they come to be."""
+    term = project.bound.segments[name]
+    members = crowd(term, project)
+    return Funnel(name, (Step(term, members, members),))
+
+
 def parts(term: Condition) -> tuple[Condition, ...]:
     """The conditions that a conjunction is made of."""
     return tuple(inner for part in term.of for inner in parts(part)) if isinstance(term, Every) else (term,)
@@ -91,9 +98,10 @@ PEOPLE = "people"  # the alias of the rows that are counted
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """True numbers, which are not shown as they stand: of crowds, and of their members by each value of each breakdown."""
+    """True numbers, which are not shown as they stand: of crowds, of totals, of crowds by each value of each breakdown."""
 
     crowds: Mapping[Crowd, int]
+    totals: tuple[int, ...]
     groups: tuple[tuple[tuple[str | None, Mapping[Crowd, int]], ...], ...]
 
 
@@ -107,6 +115,7 @@ class Census:
     statement: Statement
     _tests: dict[Condition, exp.Expr] = field(default_factory=dict)
     _crowds: dict[Crowd, exp.Expr] = field(default_factory=lambda: {EVERYONE: sql.TRUE})
+    _totals: int = 0
     _groups: int = 0
 
     def count(self, funnel: Funnel) -> None:
@@ -128,10 +137,25 @@ class Census:
         self._crowds[crowd] = sql.every(self._crowds[funnel.members] for funnel in funnels)
         return crowd
 
+    def total(self, value: exp.Expr) -> int:
+        """Add up a number of each person; returns the place of the sum among the totals."""
+        self.statement.column(_total(self._totals), value)
+        self._totals += 1
+        return self._totals - 1
+
     def by(self, value: exp.Expr) -> None:
         """Count by a text of each person, too."""
         self.statement.column(_group(self._groups), value)
         self._groups += 1
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The columns of the inner statement that are counted by."""
+        return tuple(_group(number) for number in range(self._groups))
+
+    def inner(self) -> Query:
+        """What is counted: a row for each person."""
+        return self.statement.query("census")
 
     def _passes(self, term: Condition) -> exp.Expr:
         """Whether a row passes a condition, as a column that the outer SELECT reads."""
@@ -141,36 +165,39 @@ class Census:
             self._tests[term] = sql.column(PEOPLE, name)
         return self._tests[term]
 
-    def select(self) -> exp.Select:
+    def query(self) -> Query:
         """The statement."""
-        inner = self.statement.query("census").select
-        with_, groups = inner.args.get("with_"), [sql.column(PEOPLE, _group(n)) for n in range(self._groups)]
+        query = self.inner()
+        inner, groups = query.select, [sql.column(PEOPLE, name) for name in self.groups]
+        with_ = inner.args.get("with_")
         inner.set("with_", None)
-        counts = [exp.CountIf(this=test) for test in self._crowds.values()]
-        columns: list[exp.Expr] = [sql.alias(count, _counted(n)) for n, count in enumerate(counts)]
+        columns: list[exp.Expr] = [sql.alias(exp.CountIf(this=test), _counted(n)) for n, test in enumerate(self._crowds.values())]
+        columns += [sql.alias(exp.Sum(this=sql.column(PEOPLE, _total(n))), _total(n)) for n in range(self._totals)]
         if groups:
             columns += [sql.alias(exp.Anonymous(this="grouping_id"), GROUPED), *groups]
         sets = exp.GroupingSets(expressions=[exp.Tuple(), *(exp.Paren(this=group) for group in groups)])
-        return exp.Select(
+        counted = exp.Select(
             with_=with_,
             expressions=columns,
             from_=exp.From(this=exp.Subquery(this=inner, alias=exp.TableAlias(this=sql.identifier(PEOPLE)))),
             group=exp.Group(expressions=[sets]) if groups else None,
         )
+        return replace(query, select=counted)
 
     def read(self, rows: Iterable[Mapping[str, object]]) -> Counts:
         """The numbers of the statement's rows."""
         crowds: Mapping[Crowd, int] = {}
+        totals: tuple[int, ...] = ()
         groups: list[list[tuple[str | None, Mapping[Crowd, int]]]] = [[] for _ in range(self._groups)]
         for row in rows:
             found = {crowd: int(str(row[_counted(n)])) for n, crowd in enumerate(self._crowds)}
             number = self._which(row)
             if number is None:
-                crowds = found
+                crowds, totals = found, tuple(int(str(row[_total(n)] or 0)) for n in range(self._totals))
             else:
                 value = row[_group(number)]
                 groups[number].append((None if value is None else str(value), found))
-        return Counts(crowds, tuple(tuple(group) for group in groups))
+        return Counts(crowds, totals, tuple(tuple(group) for group in groups))
 
     def _which(self, row: Mapping[str, object]) -> int | None:
         """The breakdown that a row belongs to: GROUPING_ID has a bit for each value that the row is not of, the first the highest."""
@@ -183,6 +210,10 @@ GROUPED = "grouped"
 
 def _group(number: int) -> str:
     return f"by_{number + 1}"
+
+
+def _total(number: int) -> str:
+    return f"total_{number + 1}"
 
 
 def _counted(number: int) -> str:

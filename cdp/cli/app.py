@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cdp import __version__
-from cdp.cli import boundary, compile, demo, diff, history, init, plan, sample, sandbox, schema, test, validate
+from cdp.cli import boundary, compile, demo, diff, history, init, plan, preview, sample, sandbox, schema, test, validate
 from cdp.cli.command import Command, examples
 from cdp.cli.options import parameters, take, with_signature
 
@@ -19,6 +19,7 @@ COMMANDS: tuple[Command, ...] = (
     validate.validate,
     compile.compile,
     test.test,
+    preview.preview,
     diff.diff,
     plan.plan,
     plan.apply,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast, get_args
@@ -72,7 +73,7 @@ class Compiler:
 
     project: Project
     ctes: dict[str, exp.Query] = field(default_factory=dict)
-    tables: set[str] = field(default_factory=set)
+    reads: Counter[str] = field(default_factory=Counter)
     lookups: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
     exceptions: dict[str, str] = field(default_factory=dict)  # CTEs that read a table apart, and why
     models: dict[object, str] = field(default_factory=dict)  # CTEs that stand for entities, segments and traits
@@ -93,8 +94,19 @@ class Compiler:
         """An entity's rows under an alias: its table, remembered as read, or the CTE that makes them."""
         if not entity.table:
             return sql.table(models.rows_of(self, entity, clock), alias)
-        self.tables.add(entity.table)
+        self.reads[entity.table] += 1
         return sql.table(entity.table, alias)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Every `schema.table` that is read."""
+        return tuple(sorted(self.reads))
+
+    def read_apart(self) -> tuple[tuple[str, str], ...]:
+        """What reads a table that another part of the statement may read too, and why."""
+        why = "read {} times: by each way that leads to it, and apart for what decides and for what is said"
+        several = {table: why.format(count) for table, count in self.reads.items() if count > 1}
+        return tuple({**self.exceptions, **several}.items())
 
     def always_there(self, name: str) -> bool:
         """Whether every row of an entity's table exists, whenever it is asked."""
@@ -294,18 +306,16 @@ class Compiler:
                 assert path == "as_of", "the binder resolves every name"
                 return sql.date_literal(asked.clock.day)
             if isinstance(node, exp.Anonymous) and node.name.lower() in ("days_between", "weeks_between"):
-                return _between(node.name.lower(), *(self._as_day(part, operands, row, asked) for part in node.expressions))
+                return _between(node.name.lower(), *map(day, node.expressions))
             return node
+
+        def day(node: exp.Expr) -> exp.Expr:
+            operand = operands.get(".".join(part.name for part in node.parts)) if isinstance(node, exp.Column) else None
+            if operand is not None and type_of(operand) == "timestamp":
+                return self.calendar(row, asked).local_day(operand, "timestamp")
+            return node.transform(replaced)
 
         return term.tree.copy().transform(replaced)
-
-    def _as_day(self, node: exp.Expr, operands: dict[str, Operand], row: Row, asked: Asked) -> exp.Expr:
-        """An argument that is a day: of a timestamp its local one."""
-        path = ".".join(part.name for part in node.parts) if isinstance(node, exp.Column) else ""
-        operand = operands.get(path)
-        if operand is None or type_of(operand) != "timestamp":
-            return node
-        return self.calendar(row, asked).local_day(operand, "timestamp")
 
     # -- comparisons ------------------------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ def _written(compiler: Compiler, kind: str, model: str, clock: Clock) -> exp.Que
     names = {("entity", name): _entity(compiler, name, clock) for name in written.entities}
     names |= {("segment", name): _segment(compiler, name, clock) for name in written.segments}
     names |= {("trait", name): _trait(compiler, name, clock) for name in written.traits}
-    return statements.renamed(written, names)
+    return statements.renamed(written, names, clock.day)
 
 
 def _entity(compiler: Compiler, name: str, clock: Clock) -> str:

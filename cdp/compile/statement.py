@@ -19,7 +19,8 @@ from cdp.compile.rows import Asked
 from cdp.compile.scans import SelectRow
 from cdp.errors import UsageError
 from cdp.project.load import Project
-from cdp.project.terms import ColumnRef, Condition, Constant, Measure, Operand, Output, Picked
+from cdp.project.terms import ColumnRef, Condition, Constant, Covered, Measure, Operand, Output, Picked
+from cdp.project.types import COVERS, ROWS
 from cdp.spec.model import Entity
 
 T = TypeVar("T")
@@ -96,8 +97,8 @@ class Statement:
         select = self.compiler.select(self.row, self.clock, outputs, self._where)
         ctes = [exp.CTE(this=body, alias=exp.TableAlias(this=sql.identifier(cte))) for cte, body in self.compiler.ctes.items()]
         select.set("with_", exp.With(expressions=ctes) if ctes else None)
-        tables, lookups = tuple(sorted(self.compiler.tables)), tuple(sorted(self.compiler.lookups))
-        return Query(name, self.entity, select, tables, lookups, tuple(self.compiler.exceptions.items()))
+        tables, lookups = self.compiler.tables, tuple(sorted(self.compiler.lookups))
+        return Query(name, self.entity, select, tables, lookups, self.compiler.read_apart())
 
 
 def compile_segment(project: Project, name: str, clock: Clock) -> Query:
@@ -133,11 +134,13 @@ def compile_trait(project: Project, name: str, clock: Clock) -> Query:
 def trait_values(project: Project, name: str) -> dict[str, Operand]:
     """What there is to see of a trait: its value, or of a row that it picks each column."""
     term = project.bound.traits[name]
-    if not isinstance(term, Measure) or term.verb not in ("latest", "earliest") or term.of is not None:
+    if isinstance(term, Measure) and term.verb == "days_covered":
+        return {f"{name}_{value}": Covered(term, value) for value in COVERS}
+    if not isinstance(term, Measure) or term.verb not in ROWS or term.of is not None:
         return {name: term}
     target = project.entities[term.link.entity]
     columns = target.columns.items()
-    return {f"{name}_{column}": Picked(term, ColumnRef((), target.name, column, spec.type)) for column, spec in columns}
+    return {f"{name}_{column}": Picked(term, ColumnRef((), target.name, column, spec.type, array=spec.array)) for column, spec in columns}
 
 
 def compile_sync(project: Project, name: str, clock: Clock) -> Query:

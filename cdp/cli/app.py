@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cdp import __version__
-from cdp.cli import boundary, compile, demo, diff, history, init, plan, preview, sample, sandbox, schema, test, validate
+from cdp.cli import boundary, compile, demo, diff, fmt, history, init, plan, preview, sample, sandbox, schema, test, validate
 from cdp.cli.command import Command, examples
 from cdp.cli.options import parameters, take, with_signature
 
@@ -21,6 +21,7 @@ COMMANDS: tuple[Command, ...] = (
     test.test,
     preview.preview,
     diff.diff,
+    fmt.fmt,
     plan.plan,
     plan.apply,
     plan.sync,

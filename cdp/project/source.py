@@ -90,7 +90,12 @@ def read(path: Path, root: Path, problems: Problems) -> list[Document]:
     """The documents of one file; what is wrong with it goes to `problems`."""
     file = path.relative_to(root).as_posix()
     text = read_text(path, file, problems, MAX_BYTES)
-    return [] if text is None else _Reader(file, problems).read(text)
+    return [] if text is None else parse(text, file, problems)
+
+
+def parse(text: str, file: str, problems: Problems) -> list[Document]:
+    """The documents of a text; what is wrong with it goes to `problems`, as of the file of that name."""
+    return _Reader(file, problems).read(text)
 
 
 def read_text(path: Path, file: str, problems: Problems, limit: int) -> str | None:

@@ -98,14 +98,20 @@ def _trait(project: Project, entity: Entity, name: str) -> Operand | None:
     return values.get(f"{trait}_{field}" if field else trait)
 
 
-def check(sight: Sight, select: exp.Select, by: str, column: str) -> bool:
+def check(sight: Sight, statement: Statement, by: str) -> bool:
     """Whether every value may be named: those that the role sees, and decades of age. What many people share is named anyway.
+
+    Args:
+        sight: who looks.
+        statement: one of the entity's, without columns.
+        by: what is broken down by.
 
     Raises:
         RefusedError: the value is of a class that no query may read, or tells single people apart.
     """
-    relation, tree = sight.relation(select), sight.governor.tree
-    facts = relation.columns[column] if relation else frozenset()
+    statement.column(by, value(statement, by))
+    relation, tree = sight.relation(statement.query(by).select), sight.governor.tree
+    facts = relation.columns[by] if relation else frozenset()
     for cls in sorted({fact.cls for fact in facts}):
         if tree.never(cls) or tree.is_key(cls):
             why = (

@@ -15,6 +15,7 @@ from sqlglot import exp
 from cdp.analyst.cells import Form, Table, crowds
 from cdp.compile import sql
 from cdp.compile.statement import Query, Statement
+from cdp.project.describe import parts
 from cdp.project.load import Project
 from cdp.project.terms import Condition, Every, InSegment, Some
 
@@ -58,7 +59,7 @@ def funnel(name: str, project: Project) -> Funnel:
     """The funnel of a segment. Segments that it uses are steps by their names."""
     steps: list[Step] = []
     passed = EVERYONE
-    for term in parts(project.bound.segments[name]):
+    for term in steps_of(project.bound.segments[name], project):
         alone = crowd(term, project)
         passed |= alone
         steps.append(Step(term, alone, passed, _branches(term, project)))
@@ -72,9 +73,11 @@ def whole(name: str, project: Project) -> Funnel:
     return Funnel(name, (Step(term, members, members),))
 
 
-def parts(term: Condition) -> tuple[Condition, ...]:
-    """The conditions that a conjunction is made of."""
-    return tuple(inner for part in term.of for inner in parts(part)) if isinstance(term, Every) else (term,)
+def steps_of(term: Condition, project: Project) -> tuple[Condition, ...]:
+    """The conditions that a conjunction is made of; a range is one."""
+    if not isinstance(term, Every) or not parts(term, project):
+        return (term,)
+    return tuple(step for _, part in parts(term, project) for step in steps_of(part, project))
 
 
 def crowd(term: Condition, project: Project) -> Crowd:
@@ -148,15 +151,6 @@ class Census:
         self.statement.column(_group(self._groups), value)
         self._groups += 1
 
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The columns of the inner statement that are counted by."""
-        return tuple(_group(number) for number in range(self._groups))
-
-    def inner(self) -> Query:
-        """What is counted: a row for each person."""
-        return self.statement.query("census")
-
     def _passes(self, term: Condition) -> exp.Expr:
         """Whether a row passes a condition, as a column that the outer SELECT reads."""
         if term not in self._tests:
@@ -167,8 +161,8 @@ class Census:
 
     def query(self) -> Query:
         """The statement."""
-        query = self.inner()
-        inner, groups = query.select, [sql.column(PEOPLE, name) for name in self.groups]
+        query = self.statement.query("census")
+        inner, groups = query.select, [sql.column(PEOPLE, _group(number)) for number in range(self._groups)]
         with_ = inner.args.get("with_")
         inner.set("with_", None)
         columns: list[exp.Expr] = [sql.alias(exp.CountIf(this=test), _counted(n)) for n, test in enumerate(self._crowds.values())]

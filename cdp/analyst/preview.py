@@ -17,11 +17,11 @@ from cdp.analyst.funnel import EVERYONE, Census, Counts, Crowd, Funnel, Step, fu
 from cdp.analyst.ignored import Reason
 from cdp.analyst.past import Past, sizes
 from cdp.analyst.sight import Sight
-from cdp.analyst.verdicts import describe
 from cdp.compile.clock import Clock
 from cdp.compile.statement import Statement
 from cdp.engine.base import Engine
 from cdp.errors import UsageError
+from cdp.project.describe import describe
 from cdp.project.load import Project
 from cdp.spec.model import Entity
 
@@ -109,7 +109,7 @@ def preview(project: Project, engine: Engine, asked: Asked, *, clock: Clock, sig
     totals = {reason: census.total(ignored.count(census.statement, reason)) for each in lost.values() for reason in each}
     for by in asked.by:
         census.by(breakdown.value(census.statement, by))
-    named = _named(census, asked.by, sight) if asked.by else []
+    named = [breakdown.check(sight, Statement(project, entity, clock), by) for by in asked.by]
     query = census.query()
     engine.register(query.tables)
     counts = census.read(engine.query(query.select, what=f"the preview of {', '.join(asked.segments)}").to_pylist())
@@ -160,12 +160,6 @@ def _count(census: Census, funnels: Sequence[Funnel], *, overlap: bool) -> dict[
         raise UsageError(f"overlap of {len(funnels)} segments", fix=f"at most {MOST} at a time")
     some = [*combinations(funnels, 2), *([tuple(funnels)] if len(funnels) > 2 else [])]
     return {tuple(each.segment for each in several): census.common(several) for several in some}
-
-
-def _named(census: Census, by: Sequence[str], sight: Sight) -> list[bool]:
-    """Of each value to break down by, whether it may be seen."""
-    inner = census.inner().select
-    return [breakdown.check(sight, inner, name, column) for name, column in zip(by, census.groups, strict=True)]
 
 
 def _line(step: Step, project: Project, shown: Mapping[Cell, Shown]) -> Line:

@@ -7,7 +7,7 @@ second opinion. Conditions inside of measures speak of related rows and are no n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from sqlglot import exp
@@ -15,6 +15,7 @@ from sqlglot import exp
 from cdp.compile import sql
 from cdp.compile.clock import Clock
 from cdp.compile.statement import Statement
+from cdp.project.describe import describe, parts
 from cdp.project.load import Project
 from cdp.project.terms import Compare, Condition, Every, InSegment, Negation, Satisfies, Some, Tally
 
@@ -50,34 +51,18 @@ def nodes(term: Condition, project: Project) -> tuple[Node, ...]:
 
 
 def children(term: Condition, project: Project) -> tuple[Condition, ...]:
-    """The conditions of the same row that a condition is made of."""
+    """The conditions of the same row that a condition is made of; none of what is said in one line anyway."""
     match term:
-        case Every(of) | Some(of) | Compare(operand=Tally(of)):
-            return of
+        case Every() | Some() | Compare(operand=Tally()):
+            return tuple(part for _, part in parts(term, project))
         case Negation(of):
-            return (of,)
+            return (of,) if children(of, project) else ()
         case InSegment():
             meant = project.bound.segment(term)
-            return meant.of if isinstance(meant, Every) else (meant,)
+            return children(meant, project) if isinstance(meant, Every) and parts(meant, project) else (meant,)
         case Satisfies(measure, Every(of)):
             return tuple(Satisfies(measure, part) for part in of)
     return ()
-
-
-def kind_of(term: Condition) -> Kind:
-    """How a condition's children make it."""
-    match term:
-        case Every():
-            return "all"
-        case Some():
-            return "any"
-        case Negation():
-            return "not"
-        case InSegment():
-            return "segment"
-        case Compare(operand=Tally()):
-            return "n_of"
-    return "test"
 
 
 def ask(statement: Statement, asked: Iterable[Node], clock: Clock) -> None:
@@ -121,20 +106,17 @@ MARKS = {True: "✓", False: "✗"}
 
 
 def _walk(term: Condition, project: Project, path: tuple[int, ...]) -> Iterable[Node]:
-    kind = kind_of(term)
+    inner = children(term, project)
+    kind = _kind(term) if inner else "test"
     yield Node(path, WORDS.get(kind) or describe(term, project), term, kind)
-    for number, child in enumerate(children(term, project)):
+    for number, child in enumerate(inner):
         yield from _walk(child, project, (*path, number))
 
 
+def _kind(term: Condition) -> Kind:
+    """How a condition's children make it."""
+    kinds: dict[type, Kind] = {Every: "all", Some: "any", Negation: "not", InSegment: "segment", Compare: "n_of"}
+    return kinds.get(type(term), "test")
+
+
 WORDS = {"all": "all of", "any": "any of", "not": "not"}
-
-
-def describe(term: object, project: Project) -> str:
-    """A condition in words, until the project's own description of terms is there."""
-    if isinstance(term, InSegment):
-        return f"segment {term.name}"
-    if not is_dataclass(term):
-        return f"{term}"
-    said = [describe(value, project) for field in fields(term) if (value := getattr(term, field.name)) not in (None, (), "", 0, False)]
-    return f"{type(term).__name__}({', '.join(said)})"

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cdp.project import conditions, derived, outputs, traits
+from cdp.project import conditions, derived, outputs, statements, traits
 from cdp.project.bound import Bound, Template
 from cdp.project.circles import DEEPEST, refuse_circles
 from cdp.project.scope import outermost
-from cdp.project.terms import Condition, Derived, InSql, Measure, Operand, Output, SqlModel
+from cdp.project.terms import Condition, Derived, InSql, Measure, Operand, Output
 from cdp.project.uses import plain, segments_of
 from cdp.spec.model import Entity
 
@@ -166,7 +166,7 @@ def bind(project: Project, problems: Problems) -> Bound:
             found[name] = operand
     rules = outputs.bind_rules(binder)
     fields, one_per, prefer = _syncs(binder)
-    sql: dict[tuple[str, str], SqlModel] = {}
+    sql = statements.bound(project, problems)
     refuse_circles(binder, segments, sql)
     templates = {key: term for key, term in binder.templates.items() if term is not None}
     return Bound(entities, segments, found, rules, fields, templates, made, sql, one_per, prefer)

@@ -13,7 +13,6 @@ from cdp.project.source import Document, short
 from cdp.spec.activation import Destination, Environment, Output, ProjectConfig, Sync, UnitSpec
 
 FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-PATH: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
 CRON: Final = re.compile(r"(?:[0-9A-Za-z*/,-]+ ){4}[0-9A-Za-z*/,-]+")
 CREDENTIALS: Final = re.compile(r"authorization|cookie|api-?key|token|secret|password", re.IGNORECASE)
 BUILT_IN: Final = ("http", "file")  # the connectors whose options are models of their own, under their own name
@@ -39,7 +38,6 @@ def _sync(sync: Sync, document: Document, index: Index) -> None:
     index.refer(document, ("purpose",), sync.purpose, index.inside("purposes", "purposes"), "purpose")
     if sync.schedule is not None and not CRON.fullmatch(sync.schedule):
         index.problems.add(document, ("schedule",), f"{short(sync.schedule)} is not a cron schedule", hint='such as "0 7 * * *"')
-    _preference(sync, document, index)
     taken: dict[str, str] = {}
     for part, outputs in (("key", sync.key), ("mappings", sync.mappings)):
         for name, output in outputs.items():
@@ -50,20 +48,6 @@ def _sync(sync: Sync, document: Document, index: Index) -> None:
                 index.problems.add(document, path, f"field name {short(name)} cannot be a column", hint=hint, key=True)
             elif (first := taken.setdefault(name.lower(), name)) is not name:  # the engines do not tell upper from lower case
                 index.problems.add(document, path, f"field {name!r} is there already, as {first!r}", hint="rename one", key=True)
-
-
-def _preference(sync: Sync, document: Document, index: Index) -> None:
-    """`one_per: NAME`, `prefer: [NAME, NAME desc]`; what the names stand for is told when they are bound."""
-    if sync.one_per is not None and not PATH.fullmatch(sync.one_per):
-        index.problems.add(document, ("one_per",), "must name a column or trait", hint="such as household_id")
-    first: dict[str, int] = {}
-    for number, text in enumerate(sync.prefer):
-        path = ("prefer", number)
-        name, *order = text.split() or [""]
-        if not PATH.fullmatch(name) or len(order) > 1 or (order and order[0] not in ("asc", "desc")):
-            index.problems.add(document, path, f"{short(text)} is not a column or trait with `asc` or `desc`", hint="such as `age desc`")
-        elif first.setdefault(name, number) != number:
-            index.problems.add(document, path, f"{short(name)} stands there already", hint="what comes first decides")
 
 
 def _output(output: Output, path: Path, document: Document, index: Index) -> None:

@@ -51,8 +51,11 @@ def _entity(entity: Entity, document: Document, index: Index, control: set[str])
     for name in entity.group_by:
         index.named(document, ("group_by", name), name, "column", key=True, reserved=True)
     for name, column in entity.columns.items():
-        if name in entity.group_by and name in (document.tree.get("columns") or {}):
-            index.problems.add(document, ("columns", name), f"column {name!r} is one of `group_by` already", hint="rename one", key=True)
+        if name in entity.group_by:
+            if name in (document.tree.get("columns") or {}):
+                message = f"column {name!r} is one of `group_by` already"
+                index.problems.add(document, ("columns", name), message, hint="rename one", key=True)
+            continue
         index.named(document, ("columns", name), name, "column", key=True, reserved=True)
         _column(column, ("columns", name), entity, document, index)
     _roles(entity, document, index)

@@ -25,7 +25,7 @@ def refuse_circles(binder: Binder, segments: Mapping[str, Term], models: Mapping
     sizes: dict[Node, tuple[int, int]] = {}  # how deep it is, and how many segments it is spelled out
 
     def wrong(node: Node, message: str) -> tuple[int, int]:
-        binder.place("segment", node[0], "where").wrong(message)
+        binder.place("segment", node[0], "where" if binder.project.segments[node[0]].sql is None else "sql").wrong(message)
         return 0, 1  # said once, not again of each segment that uses it
 
     def visit(node: Node, trail: list[Node]) -> tuple[int, int]:

@@ -34,16 +34,20 @@ def typed(entities: Mapping[str, Entity], sources: Mapping[tuple[str, str], Docu
         problems: derived entities that rest on themselves are added here.
     """
     found: dict[str, Entity] = {name: entity for name, entity in entities.items() if entity.from_ is None}
+    circular: set[str] = set()  # of their columns nothing is known
 
     def visit(name: str, trail: tuple[str, ...]) -> Entity | None:
         entity = entities.get(name)
-        if name in found or entity is None:
+        if name in found or name in circular or entity is None:
             return found.get(name)
         if name in trail:
             circle = " -> ".join([*trail[trail.index(name) :], name])
             problems.add(sources["entity", name], ("from",), f"entities in a circle: {circle}")
             return None
         source = visit(entity.from_ or "", (*trail, name))
+        if source is None and entity.from_ in entities:
+            circular.add(name)
+            return None
         found[name] = _typed(entity, source, entities) if source is not None else entity
         return found[name]
 
@@ -116,8 +120,6 @@ def _group(binder: Binder, path: str, source: Entity, at: Place) -> ColumnRef | 
     column = operand.column if isinstance(operand, DayOf) else operand
     if operand is not None and (not isinstance(column, ColumnRef) or column.array):
         return at.wrong(f"{path} is not a column of one value", valid=source.columns)
-    if isinstance(operand, ColumnRef) and operand.type == "timestamp":
-        return at.wrong(f"{path} is a timestamp: hardly two rows share one", hint=f"group by {path}.day")
     return cast("ColumnRef | DayOf | None", operand)
 
 

@@ -5,19 +5,21 @@ Read from the tree, so that a document with other mistakes is told of these as w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from cdp.project.problems import Path, Problems
 from cdp.project.shape import described
-from cdp.project.source import Document
+from cdp.project.source import Document, short
 from cdp.spec.base import Kind, Tree
 from cdp.spec.model import VERBS, Column, Entity, MeasureSpec, Trait, ValueSet
 
 MODIFIERS: Final = tuple(key for name, field in MeasureSpec.model_fields.items() if (key := field.alias or name) not in VERBS)
 AGGREGATES: Final = ("count", "sum", "avg", "min", "max")
 ROWS_FROM: Final = ("table", "from", "sql")  # an entity's, one of these
+PATH: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
 _SAYS: Final = {"case": "be a list of branches", "expr": "be an SQL expression", "sql": "be one SELECT"}
 CODES_FROM: Final = ("codes", "file", "include", "descendants_of")  # a value set's, any of these
 
@@ -133,9 +135,9 @@ def _trait(trait: _Part) -> None:
         return
     (way,) = ways
     _said(trait, way, _SAYS.get(way, "name a relation"))
-    if way in VERBS or way == "case":
-        trait.refuse(("type",), "is for `expr` and `sql`", "the type of this value follows from what it is made of")
-    else:
+    if way in VERBS:
+        trait.refuse(("type",), "is for `case`, `expr` and `sql`", "the type of a measure follows from what it is made of")
+    elif way != "case":
         trait.need(("type",), Trait)
     if way not in VERBS:
         trait.refuse(MODIFIERS, f"belongs to a measure, not beside `{way}`")
@@ -179,8 +181,23 @@ def _value_set(value_set: _Part) -> None:
 
 
 def _sync(sync: _Part) -> None:
+    """`one_per: NAME`, `prefer: [NAME, NAME desc]`; what the names stand for is told when they are bound."""
     if "one_per" not in sync.tree:
         sync.refuse(("prefer",), "needs a `one_per`", "it says who is told of those who share that value")
+    elif isinstance(one_per := sync.tree["one_per"], str) and not PATH.fullmatch(one_per):
+        sync.problems.add(sync.document, ("one_per",), "must name a column or trait", hint="such as household_id")
+    named: set[str] = set()
+    prefer = sync.tree.get("prefer")
+    for number, text in enumerate(prefer if isinstance(prefer, list) else ()):
+        if not isinstance(text, str):
+            continue
+        name, *order = text.split() or [""]
+        if not PATH.fullmatch(name) or order not in ([], ["asc"], ["desc"]):
+            message = f"{short(text)} is not a column or trait with `asc` or `desc`"
+            sync.problems.add(sync.document, ("prefer", number), message, hint="such as `age desc`")
+        elif name in named:
+            sync.problems.add(sync.document, ("prefer", number), f"{short(name)} stands there already", hint="what comes first decides")
+        named.add(name)
 
 
 def _said(part: _Part, key: str, what: str) -> None:

@@ -7,7 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cdp.project import check_activation, check_entities, check_models, check_policy, check_trials, codes, collector, derived, forms
+from cdp.project import (
+    check_activation,
+    check_entities,
+    check_models,
+    check_policy,
+    check_trials,
+    codes,
+    collector,
+    derived,
+    forms,
+    statements,
+)
 from cdp.project.bind import bind
 from cdp.project.files import CONFIG, files, find_root
 from cdp.project.index import NEEDED, Index
@@ -48,6 +59,7 @@ def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
         check_activation.check(project, index, frozenset(connectors) if connectors is not None else None)
         # Periods, units and code systems stand in the configuration: without it every use of one would look like a mistake.
         project = replace(project, bound=bind(project, problems) if project.config.name else project.bound)
+        statements.refuse_circles(project, problems)
         check_trials.check(project, problems)
     problems.raise_if_any()
     return replace(project, warnings=problems.warnings)

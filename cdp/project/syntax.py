@@ -1,10 +1,10 @@
-"""What may stand in SQL: the node types of sqlglot, and of each the arguments. Queries that are governed and SELECTs that
-authors write are held to the same list.
+"""What may stand in SQL: the node types of sqlglot, and of each the arguments.
 
-An allowlist: a node, an argument or a function that is not on it is refused by name, so that syntax which a new sqlglot
-learns fails closed. Left off on purpose: what raises with a value in its text (`raise_error`, `assert_true`), what reads
-the machine (`reflect`, `current_user`, `input_file_name`), what gives another answer on the next run (`rand`, `uuid`,
-`current_timestamp`), what hides names (`*`, PIVOT, NATURAL JOIN, `stack`), and variables that Spark replaces in the text.
+Queries that are governed and SELECTs that authors write are held to the same list. An allowlist: a node, an argument or a
+function that is not on it is refused by name, so that syntax which a new sqlglot learns fails closed. Left off on purpose:
+what raises with a value in its text (`raise_error`, `assert_true`), what reads the machine (`reflect`, `current_user`,
+`input_file_name`), what gives another answer on the next run (`rand`, `uuid`, `current_timestamp`), what hides names (`*`,
+PIVOT, NATURAL JOIN, `stack`), and variables that Spark replaces in the text.
 """
 
 from __future__ import annotations

@@ -159,6 +159,7 @@ def test_the_error_counts_and_lists(tmp_path: Path) -> None:
         "message": "unknown segment 'adult'",
         "valid": ["adults"],
         "hint": "did you mean 'adults'?",
+        "severity": "error",
     }
 
 

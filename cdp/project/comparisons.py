@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from cdp.project import names
+from cdp.project.always import telling
 from cdp.project.literals import article, literal
 from cdp.project.patterns import portable
 from cdp.project.scope import Scope
@@ -39,7 +40,7 @@ def compare(
     value = literal(tree, kind, at)
     if op == "matches" and isinstance(value, str):
         value = portable(value, at)
-    return Compare(operand, op, value, kind, ignore_case=ignore_case) if value is not None else None
+    return telling(Compare(operand, op, value, kind, ignore_case=ignore_case), at) if value is not None else None
 
 
 def _reference(

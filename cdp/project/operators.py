@@ -14,7 +14,7 @@ from cdp.project.comparisons import ORDERED, REFERABLE, TEXTUAL, compare
 from cdp.project.literals import article, boolean
 from cdp.project.membership import holds, one_of
 from cdp.project.scope import Scope
-from cdp.project.terms import Comparison, Condition, Covered, Every, Exists, InWindow, IsNull, Measure, Negation, Operand
+from cdp.project.terms import Comparison, Condition, Covered, Every, Exists, InWindow, IsNull, Measure, Negation, Operand, Tally
 from cdp.project.types import DATES, is_array, is_row, type_of
 from cdp.project.windows import WORDS, bind_window
 
@@ -50,7 +50,7 @@ def test(binder: Binder, name: str, tree: Any, scope: Scope, at: Place) -> Condi
 def value_test(binder: Binder, operand: Operand, tree: Any, scope: Scope, at: Place) -> Condition | None:
     """Operators on a value that is already known."""
     if tree is None:
-        return null(operand)
+        return _operator("is_null", "true", _Asked(binder, operand, scope, False, at), key=False)
     if isinstance(tree, list):
         return _operator("in", tree, _Asked(binder, operand, scope, False, at), key=False)
     if isinstance(tree, str):
@@ -92,6 +92,8 @@ def _operator(op: str, tree: Any, test: _Asked, *, key: bool = True) -> Conditio
         return at.wrong(f"unknown operator: {op!r}", value=op, valid=(*OPERATORS, "ignore_case"), key=True)
     if op in ("is_null", "not_null"):
         wanted = boolean(tree, at)
+        if isinstance(operand, Tally) or (isinstance(operand, Measure) and operand.verb == "count"):
+            return at.wrong("a count always has a value: of nothing it is 0", hint="write {eq: 0}", key=key)
         return None if wanted is None else null(operand) if wanted == (op == "is_null") else Negation(null(operand))
     if is_row(operand) or type_of(operand) is None:
         return at.wrong("this is a whole row; test one of its columns, or null", key=key)

@@ -64,6 +64,8 @@ def bind_one_per(binder: Binder, sync: Sync, entity: Entity) -> Operand | None:
     at = binder.place("sync", sync.name)
     if sync.one_per is None:
         return at.child("prefer").wrong("`prefer` says who of those that `one_per` groups", key=True) if sync.prefer else None
+    if not formulas.is_path(sync.one_per):
+        return None  # reported by the loader
     value = formulas.value(binder, sync.one_per, outermost(entity), at.child("one_per"))
     if value is not None and is_array(value):
         return at.child("one_per").wrong(f"{sync.one_per} is a list of values")
@@ -76,7 +78,7 @@ def bind_prefer(binder: Binder, sync: Sync, entity: Entity) -> tuple[tuple[Opera
     for number, text in enumerate(sync.prefer):
         at = binder.place("sync", sync.name, "prefer", number)
         name, *order = text.split() or [""]
-        if len(order) > 1 or (order and order[0] not in ("asc", "desc")):
+        if not formulas.is_path(name) or len(order) > 1 or (order and order[0] not in ("asc", "desc")):
             continue  # reported by the loader
         operand = names.resolve(binder, name, outermost(entity), at)
         highest = order == ["desc"]

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from cdp.compile import arrays, covered, models, related, sql
 from cdp.compile.clock import Clock
-from cdp.compile.reach import Term, inside
+from cdp.compile.reach import Term, inside, needs_row
 from cdp.compile.rows import Asked, PickedRow, Row
 from cdp.compile.scans import SelectRow
 from cdp.compile.windows import Calendar, Span, happened
@@ -190,8 +190,8 @@ class Compiler:
             case Exists(measure):
                 return self._found(measure, row, asked)
             case Satisfies(measure, of):
-                there = self._found(measure, row, asked)
-                return sql.every([there, self.condition(of, self.picked_row(measure, row, asked), asked)])
+                test = self.condition(of, self.picked_row(measure, row, asked), asked)
+                return test if needs_row(of) else sql.every([self._found(measure, row, asked), test])
             case IsNull(operand):
                 return sql.is_null(self.value(operand, row, asked))
             case InWindow(operand, window, kind):

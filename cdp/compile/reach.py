@@ -28,6 +28,7 @@ from cdp.project.terms import (
     InWindow,
     Measure,
     Negation,
+    OneOf,
     Operand,
     Picked,
     Satisfies,
@@ -91,9 +92,17 @@ def of_window(window: Window | None) -> int:
     return _furthest(_of_day(day) for day in (window.first, window.last) if day is not None) if window else 0
 
 
-def anchored(window: Window | None) -> bool:
-    """Whether a window's days depend on a row, be it the row at hand."""
-    return window is not None and any(isinstance(day.anchor, ColumnRef) for day in (window.first, window.last) if day is not None)
+def needs_row(term: Condition) -> bool:
+    """Whether a condition on a row that `latest` picks is true only if there is one: its columns are null where there is none."""
+    match term:
+        case Every(of):
+            return any(map(needs_row, of))
+        case Some(of):
+            return all(map(needs_row, of))
+        case Compare(operand) | CompareTo(operand) | OneOf(operand) | InWindow(operand):
+            return isinstance(operand, ColumnRef) and operand.up == 0
+        case _:
+            return False
 
 
 def _of_day(day: Day) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from cdp.compile.clock import Clock
 from cdp.compile.statement import model_sha256
-from cdp.errors import Refusal, RefusedError
+from cdp.errors import ProjectError, Refusal, RefusedError
 from cdp.governance.decide import Governor, govern
 from cdp.governance.query import RULE, SUBJECT, GovernedQuery
 from cdp.project.load import Project, load
@@ -148,16 +148,6 @@ REFUSED: dict[str, tuple[list[Edit], str, str]] = {
         "value",
         "demographic.state",
     ),
-    "function_off_the_list": (
-        [("syncs/adults_mail.yml", "first_name: given_name", "hello: {expr: \"reflect('java.lang.System', 'getenv', email)\"}")],
-        "syntax",
-        "reflect",
-    ),
-    "error_as_a_side_channel": (
-        [("syncs/adults_mail.yml", "first_name: given_name", 'hello: {expr: "raise_error(email)"}')],
-        "syntax",
-        "raise_error",
-    ),
     "membership": (
         [("governance/baa/mailer.yml", "members: [membership.patient, demographic]", "members: membership.patient")],
         "membership",
@@ -183,6 +173,12 @@ def test_is_refused_for_one_reason(tmp_path: Path, name: str) -> None:
     assert {reason.rule for reason in found} == {rule}
     assert all(reason.fix for reason in found)
     assert any(words in str(reason) for reason in found)
+
+
+@pytest.mark.parametrize("expression", ["reflect('java.lang.System', 'getenv', email)", "raise_error(email)"])
+def test_a_function_off_the_list_does_not_even_load(tmp_path: Path, expression: str) -> None:
+    with pytest.raises(ProjectError, match="only functions that every engine shares"):
+        edited(tmp_path, ("syncs/adults_mail.yml", "first_name: given_name", f'hello: {{expr: "{expression}"}}'))
 
 
 def test_every_reason_comes_at_once(tmp_path: Path) -> None:

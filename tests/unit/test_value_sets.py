@@ -14,7 +14,7 @@ from cdp.project import json_text
 from cdp.project.code_tables import Hierarchy
 from cdp.project.load import load
 from cdp.project.problems import Problems
-from tests.projects import minimal
+from tests.projects import FILES, minimal
 
 SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
 
@@ -207,3 +207,17 @@ def test_a_hundred_thousand_codes_load_in_time(tmp_path: Path) -> None:
     found = load(root).value_sets["all"].members
     assert time.process_time() - started < 2
     assert [len(part.codes) for part in found] == [99_999]
+
+
+# -- reviews ----------------------------------------------------------------------------------------------------------
+
+SETS = "{kind: value_set, name: it, system: SNOMED, codes: [1]}\n---\n{kind: value_set, name: other, system: SNOMED, codes: [2]}\n"
+REVIEW = "kind: value_sets\nvalue_sets:\n  it: {class: none, reviewed: {by: privacy@example.org, on: 2026-01-20}}\n"
+
+
+def test_a_set_without_a_review_is_warned_of_where_one_would_narrow(tmp_path: Path) -> None:
+    coded = FILES["models/patient.yml"].replace("class: demographic.state}", "class: demographic.state, may_hold: sensitive.sud}")
+    files = {"models/sets.yml": SETS, "governance/value_sets.yml": REVIEW}
+    warned = [w.message for w in load(minimal(tmp_path, **files, **{"models/patient.yml": coded})).warnings if "reviewed" in w.message]
+    assert warned == ["nobody has reviewed value set other: comparing with it tells all that the column may hold"]
+    assert not [w for w in load(minimal(tmp_path / "plain", **files)).warnings if "reviewed" in w.message]

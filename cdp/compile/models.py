@@ -11,6 +11,7 @@ from cdp.compile import sql
 from cdp.compile.clock import Clock
 from cdp.compile.rows import Asked
 from cdp.compile.scans import SelectRow
+from cdp.project import statements
 from cdp.project.terms import Aggregate, InSegment, Link
 from cdp.spec.model import Entity
 
@@ -83,8 +84,6 @@ def _keyed(compiler: Compiler, kind: str, model: str, row: SelectRow, asked: Ask
 
 def _written(compiler: Compiler, kind: str, model: str, clock: Clock) -> exp.Query:
     """A SELECT of an author, its names standing for the rows that exist at the clock."""
-    from cdp.project import statements
-
     written = compiler.project.bound.sql[kind, model]
     names = {("entity", name): _entity(compiler, name, clock) for name in written.entities}
     names |= {("segment", name): _segment(compiler, name, clock) for name in written.segments}

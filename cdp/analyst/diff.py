@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cdp.analyst.changes import compared
 from cdp.analyst.comparison import Comparison, Difference
-from cdp.analyst.movement import Audience, Counter, Movement, Side, named
+from cdp.analyst.movement import Audience, Counter, Movement, Side, check
 from cdp.analyst.revisions import Revision
 from cdp.compile import Clock
 from cdp.engine.base import Engine
@@ -103,6 +103,7 @@ def diff(
 
     Raises:
         UsageError: a name of `names` or `by` is not known.
+        RefusedError: one of `by` tells single people apart.
     """
     old_clock = Clock.parse(clock.instant.isoformat(), before.timezone)
     comparison = Comparison(before, after, old_clock, clock, compared(then, after))
@@ -113,17 +114,17 @@ def diff(
     segments = _segments(models)
     syncs = _syncs(models, before, after)
     wanted = list(dict.fromkeys([*segments, *(each.segments for each in syncs if _moved(each.segments, segments))]))
-    usable = _usable(wanted, by, before, after)
+    counter = Counter(Side(before, old_clock), Side(after, clock))
+    usable = _usable(wanted, by, counter)
     counted: dict[Audience, Movement] = {}
-    versions: dict[str, int | None] = {}
     if open_engine is not None and wanted:
-        counter = Counter(open_engine(), Side(before, old_clock), Side(after, clock), versions)
-        counted = {each: counter.movement(each, usable[_entity(each, before, after)]) for each in wanted}
+        engine = open_engine()
+        counted = {each: counter.movement(engine, each, usable[counter.entity(each)]) for each in wanted}
     return Diff(
         ref=then.ref,
         commit=then.commit,
         as_of=clock.instant.isoformat(timespec="seconds"),
-        versions=dict(sorted(versions.items())) if open_engine is not None else None,
+        versions=dict(sorted(counter.versions.items())) if open_engine is not None else None,
         models=models,
         segments=tuple(SegmentMove(each.before, each.after, counted.get(each)) for each in segments),
         syncs=tuple(replace(each, movement=counted.get(each.segments)) for each in syncs),
@@ -170,27 +171,22 @@ def _moved(audience: Audience, segments: Sequence[Audience]) -> bool:
     return audience in segments or audience.before != audience.after
 
 
-def _entity(audience: Audience, before: Project, after: Project) -> str:
-    return after.segments[audience.after].entity if audience.after else before.segments[str(audience.before)].entity
-
-
-def _usable(wanted: Sequence[Audience], by: Sequence[str], before: Project, after: Project) -> dict[str, tuple[str, ...]]:
+def _usable(wanted: Sequence[Audience], by: Sequence[str], counter: Counter) -> dict[str, tuple[str, ...]]:
     """Of each entity the names of `by` that it has; each must be one of some entity."""
     usable: dict[str, tuple[str, ...]] = {}
-    failed: dict[str, UsageError] = {}
+    unknown: dict[str, UsageError] = {}
     for audience in wanted:
-        project, entity = after if audience.after else before, _entity(audience, before, after)
-        kept = []
-        for name in by:
+        entity, kept = counter.entity(audience), []
+        for name in by if entity not in usable else ():
             try:
-                named(project, entity, name)
+                check(counter.side(audience), entity, name)
                 kept.append(name)
-            except UsageError as unknown:
-                failed[name] = unknown
-        usable[entity] = tuple(kept)
-    for name, error in failed.items():
+            except UsageError as error:
+                unknown[name] = error
+        usable.setdefault(entity, tuple(kept))
+    for name, said in unknown.items():
         if not any(name in kept for kept in usable.values()):
-            raise error
+            raise said
     return usable
 
 

@@ -92,8 +92,11 @@ class _Finder:
             found["segment", name] = self._model("segment", name, segment.entity, bound.segments.get(name))
         for name, trait in project.traits.items():
             found["trait", name] = self._model("trait", name, trait.entity, bound.traits.get(name))
+        # FHIR files name each other by URL, wherever they stand: each of them may be a part of each.
+        fhir = {("value_set", name) for name, each in project.value_sets.items() if (each.file or "").lower().endswith(".json")}
         for name in project.value_sets:
-            found["value_set", name] = {*self._words("value_set", name), ("review", name), ("project", "code_systems")}
+            others = fhir if ("value_set", name) in fhir else set()
+            found["value_set", name] = {*self._words("value_set", name), *others, ("review", name), ("project", "code_systems")}
         for name in project.entities:
             terms = (bound.entities.get(name), bound.derived.get(name), bound.sql.get(("entity", name)))
             found["entity", name] = self._model("entity", name, name, terms)
@@ -101,6 +104,7 @@ class _Finder:
             found["sync", name] = self._sync(name, sync)
         for name, destination in project.destinations.items():
             found["destination", name] = {("baa", destination.baa)} if destination.baa else set()
+        found["project", "units"] = {*_parts_of(project.sources["project", "project"].tree.get("units"), self.named)}
         self._policy(found)
         return {part: frozenset(used - {part}) for part, used in found.items()}
 
@@ -133,8 +137,12 @@ class _Finder:
         document = self.project.sources.get((kind, name))
         for key, tree in document.tree.items() if document else ():
             if key not in _PROSE:
-                for word in _words(tree):
-                    yield from self.named.get(word, ())
+                yield from _parts_of(tree, self.named)
+
+
+def _parts_of(tree: Tree, named: Mapping[str, tuple[Part, ...]]) -> Iterator[Part]:
+    for word in _words(tree):
+        yield from named.get(word, ())
 
 
 def _words(tree: Tree) -> Iterator[str]:

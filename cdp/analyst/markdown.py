@@ -25,7 +25,7 @@ def markdown(diff: Diff) -> str:
         rows = [(_code(each.title), *_counts(each.movement)) for each in diff.segments]
         parts.append("### People\n\n" + _table(("segment", *COUNTS), rows, numbers=len(COUNTS)))
         parts += [f"{_code(each.title)}: {_text(each.movement.note)}" for each in diff.segments if each.movement and each.movement.note]
-        parts += [block for each in diff.segments for block in _breakdowns(each.title, each.movement)]
+        parts += [block for each in diff.segments for block in _splits(each.title, each.movement)]
     if diff.syncs:
         people = ("enter", "leave") if diff.versions is not None else ()
         syncs = [(_code(s.name), _code(s.destination), s.purpose, s.change, *_entering(s.movement, people)) for s in diff.syncs]
@@ -70,15 +70,11 @@ def _entering(movement: Movement | None, shown: Sequence[str]) -> tuple[str, ...
     return tuple(str(movement.counts[name]) if movement.counts else "?" for name in shown)
 
 
-def _breakdowns(title: str, movement: Movement | None) -> Iterator[str]:
-    for each in movement.breakdowns if movement else ():
-        rows = [(_value(value), str(enter), str(leave)) for value, enter, leave in each.rows]
+def _splits(title: str, movement: Movement | None) -> Iterator[str]:
+    for each in movement.splits if movement else ():
+        rows = [(_text(value), str(enter), str(leave)) for value, enter, leave in each.rows]
         if rows:
             yield f"{_code(title)}, those who move by {_code(each.by)}:\n\n" + _table((each.by, "enter", "leave"), rows, numbers=2)
-
-
-def _value(value: str | None) -> str:
-    return "*values of few people*" if value is None else "*none*" if value == "" else _text(value)
 
 
 def _sql(model: Difference) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlglot import exp
 
+from cdp.analyst import breakdown
+from cdp.analyst.breakdown import MOST, NONE, OTHERS
 from cdp.analyst.cells import SMALL, Shown, Table
+from cdp.analyst.sight import Sight
 from cdp.compile import Clock, compile_segment
 from cdp.compile.statement import Statement
 from cdp.engine.base import Engine
-from cdp.errors import DataError, UsageError
+from cdp.errors import DataError
+from cdp.governance.decide import Governor
 from cdp.project.project import Project
-from cdp.project.terms import ColumnRef, Measure, Operand, Picked
 
 COUNTS: Final = ("before", "after", "stay", "enter", "leave")
 # What is hidden first, where something must be: who stays follows from the rest, and what it was can be looked up elsewhere.
@@ -31,14 +34,14 @@ class Audience:
 
 
 @dataclass(frozen=True, slots=True)
-class Breakdown:
-    """Those who move by one column or trait: (value, who enters, who leaves). None are values of few people, taken together."""
+class Split:
+    """Those who move by one column or trait: (value, who enters, who leaves)."""
 
     by: str
-    rows: tuple[tuple[str | None, Shown, Shown], ...]
+    rows: tuple[tuple[str, Shown, Shown], ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The breakdown as a JSON object with stable keys."""
+        """The split as a JSON object with stable keys."""
         rows = [{"value": value, "enter": enter.as_json(), "leave": leave.as_json()} for value, enter, leave in self.rows]
         return {"by": self.by, "rows": rows}
 
@@ -48,13 +51,13 @@ class Movement:
     """Numbers of people as they may be shown; without them a `note` says why there are none."""
 
     counts: Mapping[str, Shown]
-    breakdowns: tuple[Breakdown, ...] = ()
+    splits: tuple[Split, ...] = ()
     note: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The movement as a JSON object with stable keys."""
         numbers = {name: self.counts[name].as_json() if self.counts else None for name in COUNTS}
-        return {**numbers, "by": [breakdown.as_json() for breakdown in self.breakdowns], "note": self.note}
+        return {**numbers, "by": [split.as_json() for split in self.splits], "note": self.note}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,39 +76,43 @@ class Counter:
         versions: the commits that the tables are read at; None of a table that keeps none.
     """
 
-    engine: Engine
     before: Side
     after: Side
-    versions: dict[str, int | None]
+    versions: dict[str, int | None] = field(default_factory=dict)
 
-    def movement(self, audience: Audience, by: Sequence[str]) -> Movement:
-        """Who enters and leaves an audience, and who they are by columns and traits of its entity.
+    def side(self, audience: Audience) -> Side:
+        """The project that says who people are: that of now, for a segment that is not removed."""
+        return self.after if audience.after else self.before
 
-        Raises:
-            UsageError: one of `by` is neither a column nor a trait of the segment's entity.
-        """
+    def entity(self, audience: Audience) -> str:
+        """What an audience is made of."""
+        return self.side(audience).project.segments[audience.after or str(audience.before)].entity
+
+    def movement(self, engine: Engine, audience: Audience, by: Sequence[str]) -> Movement:
+        """Who enters and leaves an audience, and who they are by columns and traits of its entity, each of them checked."""
         try:
-            selects = [self._keys(self.before, audience.before), self._keys(self.after, audience.after)]
-            rows = self.engine.query(self._counting(selects, audience, by), what=f"segment {audience.after or audience.before}").to_pylist()
+            selects = [self._keys(engine, self.before, audience.before), self._keys(engine, self.after, audience.after)]
+            counting = self._counting(engine, selects, audience, by)
+            rows = engine.query(counting, what=f"segment {audience.after or audience.before}").to_pylist()
         except DataError as error:
             return Movement({}, note=error.message)
         return _protected(rows, by)
 
-    def _keys(self, side: Side, segment: str | None) -> exp.Select | None:
+    def _keys(self, engine: Engine, side: Side, segment: str | None) -> exp.Select | None:
         """The keys of a segment's members, under the names k0, k1, ..."""
         if segment is None:
             return None
         query = compile_segment(side.project, segment, side.clock)
-        inner = self._pinned(query.select, query.tables)
+        inner = self._pinned(engine, query.select, query.tables)
         keys = [exp.column(name, table="s", quoted=True).as_(f"k{n}") for n, name in enumerate(inner.named_selects)]
         return exp.select(*keys).from_(inner.subquery("s"))
 
-    def _pinned(self, select: exp.Select, tables: Sequence[str]) -> exp.Select:
+    def _pinned(self, engine: Engine, select: exp.Select, tables: Sequence[str]) -> exp.Select:
         """A query over the tables at their versions."""
-        self.engine.register(tables)
+        engine.register(tables)
         for table in tables:
             if table not in self.versions:
-                self.versions[table] = self.engine.version(table)
+                self.versions[table] = engine.version(table)
 
         pinned = select.copy()
         for node in pinned.find_all(exp.Table):
@@ -114,7 +121,7 @@ class Counter:
                 node.set("version", exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(version)))
         return pinned
 
-    def _counting(self, selects: Sequence[exp.Select | None], audience: Audience, by: Sequence[str]) -> exp.Select:
+    def _counting(self, engine: Engine, selects: Sequence[exp.Select | None], audience: Audience, by: Sequence[str]) -> exp.Select:
         """One row for each way of moving and each combination of the values of `by`."""
         there = [(flags, select) for flags, select in zip(((1, 0), (0, 1)), selects, strict=True) if select is not None]
         keys = [f"k{n}" for n in range(len(there[0][1].named_selects))]
@@ -128,85 +135,78 @@ class Counter:
         counted = exp.select("m.was", "m.now", *(f"CASE WHEN m.was + m.now = 1 THEN CAST(v.{c} AS STRING) END AS {c}" for c in columns))
         counted = counted.from_(moves.subquery("m"))
         if columns:
-            values = self._values(audience, by).subquery("v")
+            values = self._values(engine, audience, by).subquery("v")
             counted = counted.join(values, on=" AND ".join(f"m.{key} = v.{key}" for key in keys), join_type="left")
         return exp.select("was", "now", *columns, "COUNT(*) AS people").from_(counted.subquery("c")).group_by("was", "now", *columns)
 
-    def _values(self, audience: Audience, by: Sequence[str]) -> exp.Select:
+    def _values(self, engine: Engine, audience: Audience, by: Sequence[str]) -> exp.Select:
         """The columns and traits of `by`, of everyone."""
-        side, segment = (self.after, audience.after) if audience.after else (self.before, str(audience.before))
-        entity = side.project.entities[side.project.segments[segment].entity]
-        statement = Statement(side.project, entity, side.clock)
+        statement = _statement(self.side(audience), self.entity(audience))
         statement.column("k0", exp.cast(statement.key(), "string"))
         for number, name in enumerate(by):
-            statement.column(f"b{number}", statement.output(named(side.project, entity.name, name)))
-        query = statement.query(f"breakdown of {segment}")
-        return self._pinned(query.select, query.tables)
+            statement.column(f"b{number}", breakdown.value(statement, name))
+        query = statement.query("those who move")
+        return self._pinned(engine, query.select, query.tables)
 
 
-def named(project: Project, entity: str, name: str) -> Operand:
-    """What a column or trait of an entity (or a column of a trait's row, `trait.column`) stands for.
+def check(side: Side, entity: str, by: str) -> None:
+    """Check that people of an entity may be broken down by a column or trait.
 
     Raises:
-        UsageError: the entity has none of this name, or it is a whole row.
+        UsageError: there is none of this name, or it has no single value.
+        RefusedError: it tells single people apart, or is of a class that no query may read.
     """
-    columns = project.entities[entity].columns
-    if name in columns and not columns[name].fields:
-        spec = columns[name]
-        return ColumnRef((), entity, name, spec.type, array=spec.array)
-    trait, _, column = name.partition(".")
-    operand = project.bound.traits.get(trait) if trait in project.traits and project.traits[trait].entity == entity else None
-    whole = isinstance(operand, Measure) and operand.verb in ("latest", "earliest") and operand.of is None
-    if operand is not None and not whole and not column:
-        return operand
-    if isinstance(operand, Measure) and whole and column in project.entities[operand.link.entity].columns:
-        target = operand.link.entity
-        return Picked(operand, ColumnRef((), target, column, project.entities[target].columns[column].type))
-    valid = sorted([*columns, *(trait.name for trait in project.traits.values() if trait.entity == entity)])
-    more = f"name a column of its row: {name}.COLUMN" if whole and not column else f"one of: {', '.join(valid[:24])}"
-    raise UsageError(f"{entity} has no column or trait {name!r} with one value", fix=more)
+    breakdown.check(Sight(Governor.of(side.project)), _statement(side, entity), by)
+
+
+def _statement(side: Side, entity: str) -> Statement:
+    return Statement(side.project, side.project.entities[entity], side.clock)
 
 
 def _protected(rows: Sequence[Mapping[str, Any]], by: Sequence[str]) -> Movement:
-    """The counts, none of them small."""
+    """The counts, none of them small and none that a small one follows from."""
     totals = {"stay": 0, "enter": 0, "leave": 0}
-    values: list[dict[str | None, dict[str, int]]] = [{} for _ in by]
     for row in rows:
-        move = _MOVES.get((row["was"], row["now"]), "stay")
-        totals[move] += row["people"]
-        for number in range(len(by)) if move != "stay" else ():
-            cell = values[number].setdefault(row[f"b{number}"] or "", {"enter": 0, "leave": 0})
-            cell[move] += row["people"]
+        totals[_move(row)] += row["people"]
     totals |= {"before": totals["stay"] + totals["leave"], "after": totals["stay"] + totals["enter"]}
     table = Table()
     for name in COUNTS:
         table.cell(name, totals[name], _RANKS[name])
     table.whole("before", ("stay", "leave"))
     table.whole("after", ("stay", "enter"))
-    gathered = [_gathered(each) for each in values]
-    for number, groups in enumerate(gathered):
-        for rank, (value, cells) in enumerate(groups.items()):
-            for move, people in cells.items():
-                table.cell((number, value, move), people, -1 - rank)
-        for move in ("enter", "leave") if groups else ():
-            table.whole(move, [(number, value, move) for value in groups])
+    lines = [_lines(rows, f"b{number}") for number in range(len(by))]
+    for number, values in enumerate(lines):
+        for value, moves in values.items():
+            for move, people in moves.items():
+                table.cell((number, value, move), people, _RANKS["stay"] - 1)
+        for move in ("enter", "leave") if values else ():
+            table.whole(move, [(number, value, move) for value in values])
     shown = table.shown()
-    breakdowns = [
-        Breakdown(name, tuple((value, shown[number, value, "enter"], shown[number, value, "leave"]) for value in groups))
-        for number, (name, groups) in enumerate(zip(by, gathered, strict=True))
+    splits = [
+        Split(name, tuple((value, shown[number, value, "enter"], shown[number, value, "leave"]) for value in lines[number]))
+        for number, name in enumerate(by)
     ]
-    return Movement({name: shown[name] for name in COUNTS}, tuple(breakdowns))
+    return Movement({name: shown[name] for name in COUNTS}, tuple(splits))
 
 
-def _gathered(values: Mapping[str | None, Mapping[str, int]]) -> dict[str | None, dict[str, int]]:
-    """Values in their order; those of few people are one, as the value itself may say who it is."""
-    kept: dict[str | None, dict[str, int]] = {}
-    for value in sorted(values, key=str):
-        cells = values[value]
-        own = value if max(cells.values()) >= SMALL else None
-        into = kept.setdefault(own, {"enter": 0, "leave": 0})
-        for move, people in cells.items():
-            into[move] += people
-    if None in kept:
-        kept[None] = kept.pop(None)
+def _move(row: Mapping[str, Any]) -> str:
+    return _MOVES.get((row["was"], row["now"]), "stay")
+
+
+def _lines(rows: Sequence[Mapping[str, Any]], column: str) -> dict[str, dict[str, int]]:
+    """Who enters and leaves by the values of a column, in order.
+
+    A value of few people has no line of its own, as the value may say who it is; nor have more than there is room for.
+    """
+    found: dict[str | None, dict[str, int]] = {}
+    for row in rows:
+        if (move := _move(row)) != "stay":
+            found.setdefault(row[column], {"enter": 0, "leave": 0})[move] += row["people"]
+    many = {value for value, moves in found.items() if max(moves.values()) >= SMALL}
+    own = set(sorted((value for value in many if value is not None), key=lambda value: (-sum(found[value].values()), value))[:MOST])
+    kept: dict[str, dict[str, int]] = {}
+    for value in sorted(found, key=lambda value: (value not in own, value is None, value or "")):
+        line = kept.setdefault(NONE if value is None else value if value in own else OTHERS, {"enter": 0, "leave": 0})
+        for move, people in found[value].items():
+            line[move] += people
     return kept

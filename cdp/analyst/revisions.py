@@ -96,7 +96,11 @@ def _commit(root: Path, ref: str) -> str:
     if found is not None and found.returncode == 0:
         return found.stdout.decode().strip()
     shallow = _git(root, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
-    fix = "this clone is shallow: `git fetch --unshallow`, or fetch-depth: 0 in actions/checkout" if shallow else "see `git log`, `git branch -a`"
+    fix = (
+        "this clone is shallow: `git fetch --unshallow`, or fetch-depth: 0 in actions/checkout"
+        if shallow
+        else "see `git log`, `git branch -a`"
+    )
     raise UsageError(f"git knows no revision {ref!r}", fix=fix)
 
 

@@ -134,8 +134,8 @@ def _details(session: Session, title: str, movement: Movement | None) -> None:
         return
     if movement.note:
         session.out.text(f"{title}: {movement.note}")
-    for each in movement.breakdowns:
+    for each in movement.splits:
         if each.rows:
             session.out.text(f"\n{title}, those who move by {each.by}")
-            rows = [("(values of few people)" if v is None else v or "(none)", e.as_json(), lv.as_json()) for v, e, lv in each.rows]
+            rows = [(value, enter.as_json(), leave.as_json()) for value, enter, leave in each.rows]
             session.out.table((each.by, "enter", "leave"), rows)

@@ -159,7 +159,7 @@ def check(project: Project, chosen: Chosen, *, clock: Clock, now: Clock) -> Find
         refused = [(name, reason) for name in chosen.syncs for reason in governor.check(name, clock=clock, now=now)]
     counts = (len(chosen.segments), len(chosen.traits), len(chosen.syncs))
     refusals = tuple(Refused(name, reason, _place(project, name)) for name, reason in refused)
-    return Findings(*counts, refusals=refusals, warnings=getattr(project, "warnings", ()))
+    return Findings(*counts, refusals=refusals, warnings=project.warnings)
 
 
 def _place(project: Project, sync: str) -> tuple[str, int, int]:

@@ -1,4 +1,5 @@
 """`cdp test`: the tests that stand in the YAML, and cases to begin with."""
+# ruff: noqa: PT028 - the verb is called `test`; it is none of ours
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from cdp.errors import UsageError
 
 if TYPE_CHECKING:
     from cdp.analyst.outcomes import Outcome, Tested
+    from cdp.analyst.test_text import Draft
     from cdp.engine import Engine
 
 MARKS = {"passed": "✓", "failed": "✗", "pending": "?", "error": "!"}
@@ -111,8 +113,8 @@ def _subject(session: Session, name: str, outcomes: Sequence[Outcome]) -> None:
         )
         for line in outcome.said():
             session.out.text(f"      {line}")
-        for part in (outcome.tree, _shortened(outcome.rows)):
-            session.out.text("".join(f"\n      {line}" for line in part)) if part else None
+        for part in filter(None, (outcome.tree, _shortened(outcome.rows))):
+            session.out.text("".join(f"\n      {line}" for line in part))
 
 
 def _shortened(rows: Sequence[str]) -> Sequence[str]:
@@ -138,21 +140,20 @@ def _from(session: Session, names: Sequence[str], key: str, write: bool) -> None
         source = session.engine
         say("looking whether the case comes out the same")
         made = case_of(project, names[0], key, session.clock, source, _engine(session, Path(folder)))
+    _give(session, names[0], made, write)
+
+
+def _give(session: Session, name: str, made: Draft, write: bool) -> None:
+    """Print a test, or append it to the file that declares the segment."""
+    from cdp.analyst.test_text import appended
+
+    document = session.project.sources["segment", name]
+    if write:
+        path = session.root / document.file
+        path.write_text(appended(path.read_text(encoding="utf-8"), document, made.text), encoding="utf-8")
     for note in made.notes:
         session.out.note(note)
-    _give(session, names[0], made.text, write)
-
-
-def _give(session: Session, name: str, text: str, write: bool) -> None:
-    """Print a test, or append it to the file that declares the segment."""
-    from cdp.analyst.appended import appended
-
-    project = session.project
-    if not write:
-        return session.out.json({"segment": name, "yaml": text}) if session.out.as_json else session.out.text(text.rstrip("\n"))
-    document = project.sources["segment", name]
-    path = project.root / document.file
-    path.write_text(appended(path.read_text(encoding="utf-8"), document, text), encoding="utf-8")
-    return (
-        session.out.json({"segment": name, "file": document.file}) if session.out.as_json else session.out.text(f"wrote to {document.file}")
-    )
+    if session.out.as_json:
+        session.out.json({"segment": name, "file": document.file, "written": write, "yaml": made.text, "notes": list(made.notes)})
+    else:
+        session.out.text(f"wrote to {document.file}" if write else made.text.rstrip("\n"))

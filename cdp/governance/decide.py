@@ -74,6 +74,14 @@ class Governor:
         except RefusedError as error:
             return error.refusals
 
+    def audience(self, name: str, *, clock: Clock, now: Clock) -> people.Audience:
+        """Whom a sync's rules are asked about, and the consents that they need; it may be refused all the same.
+
+        Raises:
+            RefusedError: its query uses something that cannot be analysed.
+        """
+        return self._decided(name, clock, now).audience
+
     def govern(self, name: str, *, clock: Clock, now: Clock) -> GovernedQuery:
         """Decide on a sync.
 
@@ -312,10 +320,11 @@ def govern(project: Project, name: str, *, clock: Clock, now: Clock) -> Governed
 def tables_of(project: Project) -> dict[str, TableFacts]:
     """What every column and every row of every declared table says.
 
-    Two entities of one table add up; the loader sees to it that they say the same of a column that both have.
+    Two entities of one table add up; the loader sees to it that they say the same of a column that both have. Entities that
+    are made of others say what those say: the walk finds that in their queries.
     """
     tables: dict[str, TableFacts] = {}
-    for entity in project.entities.values():
+    for entity in filter(lambda each: each.table, project.entities.values()):
         table = entity.table.lower()  # `Clinical.patients` is the same table
         other = tables.get(table)
         mine = {name: ColumnFacts(column.cls, frozenset(column.may_hold)) for name, column in entity.columns.items()}

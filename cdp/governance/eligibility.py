@@ -53,24 +53,25 @@ def asks_consent(project: Project, eligibility: Eligibility, purpose: str) -> bo
 
 def rule_column(statement: Statement, eligibility: Eligibility, audience: Audience, now: Clock) -> exp.Expr:
     """The first rule that keeps the person out, as text; null for who may be told."""
-    tests = _tests(statement, eligibility, audience, now)
-    if not tests:
+    found = tests(statement, eligibility, audience, now)
+    if not found:
         return exp.Cast(this=exp.Null(), to=exp.DataType(this=exp.DataType.Type.TEXT))
-    return exp.Case(ifs=[exp.If(this=test, true=sql.string(name)) for name, test in tests])
+    return exp.Case(ifs=[exp.If(this=test, true=sql.string(name)) for name, test in found])
 
 
 def kept_out(project: Project, eligibility: Eligibility, audience: Audience, now: Clock) -> Query:
     """SUBJECT and RULE of everyone whom a rule keeps out now."""
     statement = Statement(project, project.entities[eligibility.entity], now)
-    tests = _tests(statement, eligibility, audience, now)
+    found = tests(statement, eligibility, audience, now)
     statement.column(SUBJECT, statement.key())
     statement.column(RULE, rule_column(statement, eligibility, audience, now))
-    statement.keep(sql.some([test for _, test in tests]))
+    statement.keep(sql.some([test for _, test in found]))
     return statement.query(f"{audience.sync.name} eligibility")
 
 
-def _tests(statement: Statement, eligibility: Eligibility, audience: Audience, now: Clock) -> list[tuple[str, exp.Expr]]:
-    tests = []
+def tests(statement: Statement, eligibility: Eligibility, audience: Audience, now: Clock) -> list[tuple[str, exp.Expr]]:
+    """Each rule that holds for the purpose, by name: whether it keeps the person out."""
+    found = []
     for rule in applicable(eligibility, audience.sync.purpose):
         term = statement.project.bound.rules[eligibility.entity, rule.name]
         if isinstance(term, ConsentMissing):  # noqa: SIM108  the types follow the branches
@@ -79,8 +80,8 @@ def _tests(statement: Statement, eligibility: Eligibility, audience: Audience, n
             test = statement.test(term, now, ROLE)
         if rule.unknown == "keep_out":
             test = sql.coalesce(test, exp.Boolean(this=True))
-        tests.append((rule.name, test))
-    return tests
+        found.append((rule.name, test))
+    return found
 
 
 # -- consent --------------------------------------------------------------------------------------------------------

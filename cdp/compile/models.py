@@ -88,7 +88,20 @@ def _written(compiler: Compiler, kind: str, model: str, clock: Clock) -> exp.Que
     names = {("entity", name): _entity(compiler, name, clock) for name in written.entities}
     names |= {("segment", name): _segment(compiler, name, clock) for name in written.segments}
     names |= {("trait", name): _trait(compiler, name, clock) for name in written.traits}
-    return statements.renamed(written, names, clock.day)
+    return _apart(compiler, model, statements.renamed(written, names, clock.day))
+
+
+def _apart(compiler: Compiler, model: str, tree: exp.Query) -> exp.Query:
+    """The SELECT with names of its own for its WITH parts, which Spark SQL lists among all others of the statement."""
+    for with_ in list(tree.find_all(exp.With)):
+        for cte in with_.expressions:
+            old, new = cte.alias, sql.identifier(compiler.unique(f"{model}_{cte.alias}"))
+            cte.args["alias"].set("this", new)
+            for table in with_.parent.find_all(exp.Table):
+                if table.name == old and not table.db:
+                    table.set("alias", table.args.get("alias") or exp.TableAlias(this=sql.identifier(old)))
+                    table.set("this", new)
+    return tree
 
 
 def _entity(compiler: Compiler, name: str, clock: Clock) -> str:

@@ -236,8 +236,9 @@ class Values:
     def window(self, node: exp.Expr, scope: Scope) -> Taint:
         """What the rows of a window, named or not, and their order depend on."""
         check(node)
-        parts = [*(node.args.get("partition_by") or ()), node.args.get("order"), node.args.get("spec")]
-        facts = union([self.value(part, scope) for part in parts if part])
+        partition = union([self.value(part, scope) for part in node.args.get("partition_by") or ()])
+        rest = union([self.value(part, scope) for part in (node.args.get("order"), node.args.get("spec")) if part])
+        facts = self.informative(partition) | rest  # as of GROUP BY: that two rows have one key tells nothing
         return facts | scope.windows if name_of(node.args.get("alias")) else facts
 
     def _generator(self, node: exp.Expr, scope: Scope) -> Taint:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable
 from typing import Final
 
-VOID: Final = frozenset({"br", "circle", "hr", "input", "link", "meta", "path", "rect"})
+VOID: Final = frozenset({"br", "hr", "input", "link", "meta"})
 
 
 class Html(str):

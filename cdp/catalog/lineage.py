@@ -15,9 +15,9 @@ from cdp.catalog.html import Html, tag
 from cdp.catalog.uses import Part, Uses
 
 KINDS: Final = ("entity", "trait", "segment", "sync", "destination")
-WIDTH, HEIGHT, GAP, BETWEEN = 172, 26, 10, 64  # of a node; between nodes of a layer; between layers
+WIDTH, HEIGHT, GAP, BETWEEN = 164, 26, 9, 52  # of a node; between nodes of a layer; between layers
 THREAD: Final = 6  # the height that a long edge takes in a layer that it passes
-SHOWN: Final = 24  # characters of a name that fit into a node
+SHOWN: Final = 21  # characters of a name that fit into a node
 SWEEPS: Final = 8
 
 Edge = tuple[Part, Part]
@@ -39,23 +39,23 @@ class Drawing:
 
 
 def edges(uses: Uses, among: Iterable[Part] | None = None) -> list[Edge]:
-    """From what is used to its user, of the kinds that are drawn; `among` leaves out all other parts.
+    """From where something comes to where it goes, of the kinds that are drawn; `among` leaves out all other parts.
 
-    A use that other edges tell already is left out: a segment reads the entities of the traits that it uses.
+    What other edges tell already is left out: a segment reads the entities of the traits that it uses.
     """
     parts = set(among) if among is not None else set(uses.of) | set(uses.by)
     drawn = {part for part in parts if part[0] in KINDS}
-    direct = {user: {used for used in uses.of.get(user, ()) if used in drawn} for user in drawn}
+    direct = {part: {source for source in uses.sources(part) if source in drawn} for part in drawn}
     told: dict[Part, set[Part]] = {}
 
     def reached(part: Part) -> set[Part]:
         if part not in told:
             told[part] = set()  # a circle, which no valid project has, ends here
-            told[part] = {further for used in direct[part] for further in (used, *reached(used))}
+            told[part] = {further for source in direct[part] for further in (source, *reached(source))}
         return told[part]
 
-    implied = {user: {far for used in direct[user] for far in reached(used)} for user in drawn}
-    return sorted((used, user) for user in drawn for used in direct[user] - implied[user])
+    implied = {part: {far for source in direct[part] for far in reached(source)} for part in drawn}
+    return sorted((source, part) for part in drawn for source in direct[part] - implied[part])
 
 
 def draw(lines: Sequence[Edge]) -> Drawing:

@@ -19,6 +19,7 @@
       count += hit;
       for (const element of [entry.article, entry.item]) if (element) element.hidden = !hit;
     }
+    for (const group of document.querySelectorAll("nav details")) group.hidden = !group.querySelector("li:not([hidden])");
     document.body.classList.toggle("searching", words.length > 0);
     for (const section of document.querySelectorAll("main > section[id$=s]")) {
       section.hidden = !section.querySelector("article:not([hidden])");
@@ -86,8 +87,4 @@
       for (const event of ["mouseleave", "blur"]) node.addEventListener(event, clear);
     }
   }
-
-  const folded = [...document.querySelectorAll("main details:not([open])")];
-  addEventListener("beforeprint", () => folded.forEach((each) => { each.open = true; }));
-  addEventListener("afterprint", () => folded.forEach((each) => { each.open = false; }));
 })();

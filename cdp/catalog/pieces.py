@@ -94,7 +94,7 @@ def chips(words: Iterable[str], kind: str = "class") -> Html:
 
 
 def folded(title: str, content: Part, *, open_: bool = False) -> Html:
-    """What is shown on demand, and always in print."""
+    """What is shown on demand."""
     return tag("details", tag("summary", title), content, open=open_)
 
 

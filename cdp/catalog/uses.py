@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,15 +67,24 @@ class Uses:
         """Who uses a part directly, in order."""
         return tuple(sorted(self.by.get((kind, name), ())))
 
+    def sources(self, part: Part) -> frozenset[Part]:
+        """Where what a part holds comes from directly. A sync uses its destination, but what it holds goes there."""
+        found = self.by.get(part, frozenset()) if part[0] == "destination" else self.of.get(part, frozenset())
+        return frozenset(each for each in found if each[0] != "destination")
+
     def around(self, part: Part) -> frozenset[Part]:
-        """A part with everything that it rests on, and everything that rests on it."""
-        return _reached(self.of, part) | _reached(self.by, part)
+        """A part with everything that it comes from, and everything that it goes to."""
+        return _reached(self.sources, part) | _reached(self._goes_to, part)
+
+    def _goes_to(self, part: Part) -> frozenset[Part]:
+        receivers = frozenset(each for each in self.of.get(part, ()) if each[0] == "destination")
+        return receivers | (self.by.get(part, frozenset()) if part[0] != "destination" else frozenset())
 
 
-def _reached(edges: Mapping[Part, frozenset[Part]], start: Part) -> frozenset[Part]:
+def _reached(step: Callable[[Part], frozenset[Part]], start: Part) -> frozenset[Part]:
     found, waiting = {start}, [start]
     while waiting:
-        new = edges.get(waiting.pop(), frozenset()) - found
+        new = step(waiting.pop()) - found
         found |= new
         waiting += new
     return frozenset(found)
@@ -102,7 +111,7 @@ class _Finder:
         for name, sync in project.syncs.items():
             yield ("sync", name), self._sync(name, sync)
         for (entity_name, rule), term in bound.rules.items():
-            yield ("rule", f"{entity_name}.{rule}"), _read([term])
+            yield ("rule", f"{entity_name}.{rule}"), self._read([term])
 
     def _sync(self, name: str, sync: Sync) -> set[Part]:
         bound = self.project.bound
@@ -111,13 +120,46 @@ class _Finder:
         named = {("segment", sync.segment), ("destination", sync.destination)}
         return named | self._model("sync", name, [*outputs, *ranked])
 
+    def _read(self, terms: Iterable[Any]) -> set[Part]:
+        """The columns, entities, value sets and segments of terms."""
+        found: set[Part] = set()
+        for term in terms:
+            if term is None or isinstance(term, Constant | ConsentMissing):
+                continue
+            found |= {("segment", name) for name in segments_of(term)}
+            for part in within(term):
+                if isinstance(part, ColumnRef):
+                    found |= self._column(part)
+                elif isinstance(part, Measure):
+                    found |= self._related(part)
+                elif named := getattr(part, "named", ""):
+                    found.add(("value_set", named))
+        return found
+
+    def _column(self, column: ColumnRef) -> set[Part]:
+        """A column with those that hold its code system and unit."""
+        entity = self.project.entities[column.entity]
+        spec = entity.columns.get(column.column)
+        beside = (spec.system, spec.unit) if spec else ()
+        names = (column.column, *(name for name in beside if name in entity.columns))
+        return {("entity", column.entity), *(("column", f"{column.entity}.{name}") for name in names)}
+
+    def _related(self, measure: Measure) -> set[Part]:
+        """The entity that a measure reads, the columns that join it, and those of its time where it asks for that."""
+        name = measure.link.entity
+        time = self.project.entities[name].time
+        columns = [theirs for theirs, _ in measure.link.on]
+        if time is not None and (measure.window is not None or measure.verb in ("latest", "earliest", "days_covered", "list")):
+            columns += [time] if isinstance(time, str) else [time.start, time.end]
+        return {("entity", name), *(("column", f"{name}.{column}") for column in columns)}
+
     def _model(self, kind: str, name: str, terms: Iterable[Any]) -> set[Part]:
         """What terms read, and the traits that the document names."""
         written = self.project.bound.sql.get((kind, name))
         document = self.project.sources.get((kind, name))
         tree = {key: part for key, part in document.tree.items() if key not in _PROSE} if document else {}
         traits = {("trait", word) for word in _names(tree, naming=False) if word in self.project.traits and ("trait", word) != (kind, name)}
-        return _read(terms) | traits | (_selected(written) if written else set())
+        return self._read(terms) | traits | (_selected(written) if written else set())
 
 
 def _derived(derived: Derived) -> Iterator[Any]:
@@ -132,23 +174,6 @@ def _derived(derived: Derived) -> Iterator[Any]:
 def _selected(model: SqlModel) -> set[Part]:
     kinds = {"entity": model.entities, "segment": model.segments, "trait": model.traits}
     return {(kind, name) for kind, names in kinds.items() for name in names}
-
-
-def _read(terms: Iterable[Any]) -> set[Part]:
-    """The columns, entities, value sets and segments of terms."""
-    found: set[Part] = set()
-    for term in terms:
-        if term is None or isinstance(term, Constant | ConsentMissing):
-            continue
-        found |= {("segment", name) for name in segments_of(term)}
-        for part in within(term):
-            if isinstance(part, ColumnRef):
-                found |= {("column", f"{part.entity}.{part.column}"), ("entity", part.entity)}
-            elif isinstance(part, Measure):
-                found.add(("entity", part.link.entity))
-            if (named := getattr(part, "named", "")) and not isinstance(part, Measure):
-                found.add(("value_set", named))
-    return found
 
 
 def _names(tree: Tree, *, naming: bool) -> Iterator[str]:

@@ -362,11 +362,9 @@ class Compiler:
 
     def _holds(self, term: Holds, row: Row, asked: Asked) -> exp.Expr:
         array = self.value(term.operand, row, asked)
-        literals = [_literal(value, asked) for value in term.values]
-        if term.all:
-            return sql.every([exp.ArrayContains(this=array, expression=literal) for literal in literals])
-        element = f"element_{row.depth + 1}"
-        return sql.any_of(array, element, sql.one_of(sql.identifier(element), literals))
+        # Not EXISTS(array, ...): Sail finds no column in a lambda that it hands down to the scan of a Delta table.
+        each = [exp.ArrayContains(this=array, expression=_literal(value, asked)) for value in term.values]
+        return sql.every(each) if term.all else sql.some(each)
 
 
 def _column(operand: Operand) -> ColumnRef:

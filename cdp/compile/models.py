@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sqlglot import exp
 
@@ -97,7 +97,7 @@ def _apart(compiler: Compiler, model: str, tree: exp.Query) -> exp.Query:
         for cte in with_.expressions:
             old, new = cte.alias, sql.identifier(compiler.unique(f"{model}_{cte.alias}"))
             cte.args["alias"].set("this", new)
-            for table in with_.parent.find_all(exp.Table):
+            for table in cast(exp.Query, with_.parent).find_all(exp.Table):
                 if table.name == old and not table.db:
                     table.set("alias", table.args.get("alias") or exp.TableAlias(this=sql.identifier(old)))
                     table.set("this", new)

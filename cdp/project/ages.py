@@ -63,7 +63,8 @@ def _age_test(age: _Age, op: str, tree: Any, at: Place) -> Condition | None:
     ages = cast(list[int], numbers)
     wrong = next((n for n in ages if not 0 <= n <= OLDEST[age.unit]), None)
     if wrong is not None:
-        return at.wrong(f"{wrong} {age.unit} is nobody's age", hint="an age is a number from 0 on")
+        hint = "for months write `unit: months`" if wrong > 0 else "an age is a number from 0 on"
+        return at.wrong(f"{wrong} {age.unit} is nobody's age", hint=hint)
     if op in ("in", "eq", "ne", "not_in"):
         found = Some(tuple(age.between(n, n) for n in ages)) if len(ages) > 1 else age.between(ages[0], ages[0])
         return found if op in ("in", "eq") else Every((Negation(found), Negation(IsNull(age.born))))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from cdp.project.conflicts import contradiction, tautology
-from cdp.project.sayings import COMPARED, said
-from cdp.project.terms import Compare, Condition, Covered, Every, Measure, Operand, Some, Tally
+from cdp.project.sayings import said
+from cdp.project.terms import Chosen, Compare, Condition, Covered, Every, Measure, Operand, Some, Tally, Value
 
 if TYPE_CHECKING:
     from cdp.project.bind import Place
@@ -19,7 +20,7 @@ def conjunction(parts: list[Condition | None], at: Place) -> Condition | None:
         return kept[0] if kept else None
     why = contradiction(kept)
     if why:
-        hint = "one of several is written as a list, [a, b], or with `any`" if " is " in why else ""
+        hint = "one of several is written as a list, [a, b], or with `any`" if re.search(" is .* and is ", why) else ""
         return at.wrong(f"never true: {why}", hint=hint)
     return Every(kept)
 
@@ -48,19 +49,32 @@ def telling(term: Compare, at: Place) -> Compare | None:
     """A comparison that may turn out either way: a count is never less than 0; None after a problem was reported."""
     if term.op in ("starts_with", "ends_with", "contains") and not term.value:
         return at.wrong("true of everyone who has a value: every text holds the empty one", hint="to say that, write {not_null: true}")
+    if isinstance(term.operand, Chosen) and not possible(term.operand, term.op, term.value, at):
+        return None
     bounds = _bounds(term.operand)
     if bounds is None or isinstance(term.value, str):
         return term
     low, high = bounds
-    value, what = term.value, f"{COMPARED[term.op, False]} {said(term.value)}"
+    value, known = term.value, f"it is {low} or more{f' and at most {high}' if high is not None else ''}"
     beyond = high is not None and value > high  # type: ignore[operator]
     at_top = high is not None and value == high
     below, at_low = value < low, value == low  # type: ignore[operator]
     if {"gt": beyond or at_top, "gte": beyond, "lt": below or at_low, "lte": below, "eq": beyond or below}.get(term.op):
-        return at.wrong(f"never true: it is {low} or more{f' and at most {high}' if high is not None else ''}, never {what}")
+        return at.wrong(f"never true: {known}")
     if {"gt": below, "gte": below or at_low, "lt": beyond, "lte": beyond or at_top, "ne": beyond or below}.get(term.op):
-        return at.wrong(f"always true: it is {low} or more{f' and at most {high}' if high is not None else ''}, so it {what}")
+        return at.wrong(f"always true: {known}")
     return term
+
+
+def possible(operand: Operand, op: str, value: Value, at: Place) -> bool:
+    """Whether a value is one that a `case` gives; reports one that it never gives."""
+    if not isinstance(operand, Chosen) or op not in ("eq", "ne"):
+        return True
+    given = [each for each in (*(then for _, then in operand.branches), operand.otherwise) if each is not None]
+    if value in given:
+        return True
+    at.wrong(f"never true: the case gives no {said(value)!r}", value=said(value), valid=[said(each) for each in given])
+    return False
 
 
 def _bounds(operand: Operand) -> tuple[int, int | None] | None:

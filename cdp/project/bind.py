@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from cdp.project import conditions, derived, outputs, statements, traits
 from cdp.project.bound import Bound, Template
 from cdp.project.circles import DEEPEST, refuse_circles
+from cdp.project.lints import warn_of_unused
+from cdp.project.open_windows import refuse_open_windows
 from cdp.project.scope import outermost
 from cdp.project.terms import Condition, Derived, InSql, Measure, Operand, Output
-from cdp.project.uses import plain, segments_of
+from cdp.project.uses import Term, plain, segments_of
 from cdp.spec.model import Entity
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class Binder:
     templates: dict[Template, Condition | None] = field(default_factory=dict)
     filling: list[Template] = field(default_factory=list)
     stripped: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
-    bounded: dict[Measure, Place] = field(default_factory=dict)
+    bounded: list[tuple[Measure, Place]] = field(default_factory=list)
     _traits: dict[str, Operand | None] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _by_entity: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -134,13 +136,25 @@ class Binder:
         if len(self._open) == DEEPEST:
             return at.wrong(f"traits that rest on traits, more than {DEEPEST} deep")
         self._open.append(name)
-        self._traits[name] = traits.bind_trait(self, self.project.traits[name])
+        before = len(self.bounded)
+        found = self._traits[name] = traits.bind_trait(self, self.project.traits[name])
+        self._over(found, before)
         self._open.pop()
-        return self._traits[name]
+        return found
 
     def condition(self, tree: Any, entity: Entity | None, at: Place) -> Condition | None:
         """A condition on an entity; None after a problem was reported."""
-        return conditions.condition(self, tree, outermost(entity), at) if entity else None
+        if entity is None:
+            return None
+        before = len(self.bounded)
+        term = conditions.condition(self, tree, outermost(entity), at)
+        self._over(term, before)
+        return term
+
+    def _over(self, term: Term | None, before: int) -> None:
+        """Look at the windows after events that were met since."""
+        if term is not None and len(self.bounded) > before:
+            refuse_open_windows(self, term, dict(reversed(self.bounded[before:])))
 
 
 def bind(project: Project, problems: Problems) -> Bound:
@@ -168,6 +182,8 @@ def bind(project: Project, problems: Problems) -> Bound:
     fields, one_per, prefer = _syncs(binder)
     sql = statements.bound(project, problems)
     refuse_circles(binder, segments, sql)
+    if not problems:
+        warn_of_unused(binder, sql)
     templates = {key: term for key, term in binder.templates.items() if term is not None}
     return Bound(entities, segments, found, rules, fields, templates, made, sql, one_per, prefer)
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from cdp.project import names
-from cdp.project.conditions import condition
 from cdp.project.literals import article
 from cdp.project.problems import Problems
 from cdp.project.scope import outermost
@@ -98,7 +97,7 @@ def bind_derived(binder: Binder, entity: Entity) -> Derived | None:
     if source is None:
         return None
     at, before = binder.place("entity", entity.name), len(binder.problems)
-    where = condition(binder, entity.where, outermost(source), at.child("where")) if entity.where is not None else None
+    where = binder.condition(entity.where, source, at.child("where")) if entity.where is not None else None
     groups = [(name, _group(binder, path, source, at.child("group_by", name))) for name, path in entity.group_by.items()]
     columns = [
         (name, _aggregate(binder, column, source, at.child("columns", name)))
@@ -127,7 +126,7 @@ def _aggregate(binder: Binder, column: Column, source: Entity, at: Place) -> Agg
     verb = _verb(column)
     if verb is None:
         return None  # reported by the loader
-    where = condition(binder, column.where, outermost(source), at.child("where")) if column.where is not None else None
+    where = binder.condition(column.where, source, at.child("where")) if column.where is not None else None
     if verb == "count":
         return Aggregate("count", where, None)
     path = str(getattr(column, verb))

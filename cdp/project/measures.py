@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 from cdp.project import conditions, names
 from cdp.project.always import conjunction
 from cdp.project.index import NAME, RESERVED
+from cdp.project.lints import warn_of_denial
+from cdp.project.open_windows import may_be_open
 from cdp.project.operators import value_test
 from cdp.project.pipeline import pipeline
 from cdp.project.relations import Related, related
 from cdp.project.scope import Scope
-from cdp.project.spans import shift
 from cdp.project.terms import (
     ColumnRef,
     CompareTo,
@@ -137,9 +138,10 @@ def _alias(binder: Binder, alias: object, rows: Related, scope: Scope, at: Place
 
 def _present(asked: Asked, term: Measure) -> Condition:
     """There is a row, or there is none."""
-    last = term.window.last if term.window else None
-    if last is not None and isinstance(last.anchor, ColumnRef) and shift(last)[1] > 0 and not asked.tree.get("even_if_open"):
-        asked.binder.bounded.setdefault(term, asked.at)
+    if may_be_open(term) and asked.tree.get("even_if_open") not in (True, "true"):
+        asked.binder.bounded.append((term, asked.at))
+    if asked.verb == "has":
+        warn_of_denial(term, asked.verb, asked.at)
     return Exists(term) if asked.verb == "has" else Negation(Exists(term))
 
 
@@ -156,6 +158,8 @@ def _is(asked: Asked, term: Measure) -> Condition | None:
     operand = _operand(asked, term)
     if operand is None:
         return None
+    if term.verb == "count":
+        warn_of_denial(term, asked.verb, asked.at)
     if not is_row(operand):
         return value_test(asked.binder, operand, tree, asked.scope, at)
     if not isinstance(tree, (dict, list)):

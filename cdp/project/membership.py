@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from cdp.project.always import possible
 from cdp.project.comparisons import compare
 from cdp.project.literals import literal
 from cdp.project.scope import Scope
@@ -33,7 +34,7 @@ def one_of(binder: Binder, operand: Operand, tree: Any, scope: Scope, at: Place,
         tests = [compare(binder, operand, "eq", item, scope, at.child(i)) for i, item in enumerate(tree)]
         kept = tuple(test for test in tests if test is not None)
         return None if len(kept) != len(tests) else kept[0] if len(kept) == 1 else Some(kept)
-    values = _literals(tree, kind, at)
+    values = _literals(operand, tree, kind, at)
     if values is None:
         return None
     moments = tuple(value for value in values if isinstance(value, dt.datetime))  # compared as such; days as local days
@@ -42,10 +43,10 @@ def one_of(binder: Binder, operand: Operand, tree: Any, scope: Scope, at: Place,
     return found[0] if len(found) == 1 else Some(found)
 
 
-def _literals(tree: list[Any], kind: ColumnType, at: Place) -> tuple[Value, ...] | None:
+def _literals(operand: Operand, tree: list[Any], kind: ColumnType, at: Place) -> tuple[Value, ...] | None:
     """The literals of a list; None after a problem was reported."""
     values = [literal(item, kind, at.child(i)) for i, item in enumerate(tree)]
-    kept = tuple(value for value in values if value is not None)
+    kept = tuple(v for i, v in enumerate(values) if v is not None and possible(operand, "eq", v, at.child(i)))
     return kept if len(kept) == len(values) else None
 
 
@@ -57,7 +58,7 @@ def holds(binder: Binder, operand: Operand, tree: Any, at: Place, *, every: bool
     if not isinstance(tree, str):
         if not isinstance(tree, list) or not tree:
             return at.wrong("a list of literals or the name of a value set is expected", valid=binder.project.value_sets)
-        values = _literals(tree, kind, at)
+        values = _literals(operand, tree, kind, at)
         return Holds(operand, values, kind, every) if values is not None else None
     value_set, column = found(binder, tree, at), declared(binder, operand)
     if value_set is None:

@@ -93,17 +93,25 @@ def resolve(binder: Binder, path: str, scope: Scope, at: Place, *, outward: bool
         return _column(spot, head, rest, path, at)
     if head in binder.traits_of(spot.entity.name):
         return _trait(binder, spot, head, rest, path, at)
-    if head == "age" and not rest and (born := birth_date(spot.entity)):
-        return Age(spot.column(born))
-    if binder.malformed("trait", head):
-        return None
-    before = [hop.name for hop in spot.hops[len(start[0].hops) :]]
-    valid = [".".join([*before, name]) for name in names_of(binder, spot.entity)]
-    return at.wrong(f"{spot.entity.name} has no {head!r}", value=path, valid=[*valid, *_outside(scope, before)], key=True)
+    if head == "age" and (born := birth_date(spot.entity)):
+        return at.wrong(f"{path}: age has no fields", key=True) if rest else Age(spot.column(born))
+    if not binder.malformed("trait", head):
+        _unknown(binder, path, head, rest, spot, scope, at)
+    return None
 
 
-def _outside(scope: Scope, before: list[str]) -> list[str]:
-    return [] if before else [f"{name}.COLUMN" for name in scope.names() if scope.parent is not None]
+def _unknown(binder: Binder, path: str, head: str, rest: str, spot: Spot, scope: Scope, at: Place) -> None:
+    """Report a word that is no name on the row that a path has come to."""
+    before = path.removesuffix(f".{rest}" if rest else "").removesuffix(head)
+    valid = [before + name for name in names_of(binder, spot.entity)]
+    around = [] if before else [(row, up) for row, up in scope.around() if row is not scope]
+    valid += [f"{name}.COLUMN" for row, _ in around for name in row.aliases if not knows(binder, scope.entity, name)]
+    hint = ""
+    outer = next((row for row, _ in around if knows(binder, row.entity, head)), None)
+    if outer is not None:
+        alias = next((name for name in outer.aliases if not knows(binder, scope.entity, name)), "")
+        hint = f"of the {outer.entity.name} around it: {alias}.{head}" if alias else f"name the {outer.entity.name} around it with `as`"
+    at.wrong(f"{spot.entity.name} has no {head!r}", value=path, valid=valid, hint=hint, key=True)
 
 
 def _start(binder: Binder, path: str, scope: Scope, at: Place, outward: bool) -> tuple[Spot, str] | None:

@@ -35,10 +35,10 @@ class Related:
 def related(binder: Binder, path: str, scope: Scope, at: Place) -> Related | None:
     """The rows that a path over relations leads to; None after a problem was reported."""
     spot, *words = _start(binder, path, scope)
-    for word in words[:-1]:
+    for number, word in enumerate(words[:-1]):
         relation = spot.entity.relations.get(word)
         if relation is None:
-            return _unknown(path, word, spot, at)
+            return _unknown(path, len(words) - number, spot, at)
         if relation.one is None:
             return at.wrong(f"{path}: {word} leads to many rows", hint=f"nest the measures: has: {word}, where: {{...}}")
         hop = _link(binder, word, spot)
@@ -46,7 +46,7 @@ def related(binder: Binder, path: str, scope: Scope, at: Place) -> Related | Non
             return None
         spot = Spot(binder.project.entities[hop.entity], spot.up, (*spot.hops, hop))
     if not words or words[-1] not in spot.entity.relations:
-        return _unknown(path, words[-1] if words else path, spot, at)
+        return _unknown(path, 1, spot, at)
     link = _link(binder, words[-1], spot)
     if link is None:
         return None  # a dangling relation is reported where it is declared
@@ -65,10 +65,12 @@ def _start(binder: Binder, path: str, scope: Scope) -> tuple[Spot, *tuple[str, .
     return Spot(scope.entity, 0, scope.hops), *words
 
 
-def _unknown(path: str, word: str, spot: Spot, at: Place) -> None:
-    before = path.removesuffix(word)
+def _unknown(path: str, left: int, spot: Spot, at: Place) -> None:
+    """The first of the words that are left of a path is no relation."""
+    words = path.split(".")
+    before = "".join(f"{word}." for word in words[:-left])
     valid = [before + name for name in spot.entity.relations]
-    return at.wrong(f"{spot.entity.name} has no relation {word!r}", value=path, valid=valid)
+    return at.wrong(f"{spot.entity.name} has no relation {words[-left]!r}", value=path, valid=valid)
 
 
 def _link(binder: Binder, name: str, spot: Spot) -> Link | None:

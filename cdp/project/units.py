@@ -117,7 +117,8 @@ def in_unit(binder: Binder, column: ColumnRef, unit: str) -> Converted:
 
 def _known(binder: Binder, unit: str, at: Place) -> bool:
     """A unit that differs from a declared one in the case of its letters only would match nothing."""
-    declared = {name for each in binder.project.config.units for name in binder.unit_names(each)}
+    units = binder.project.config.units
+    declared = {name for each, spec in units.items() for name in (*binder.unit_names(each), spec.to) if name}
     if unit in declared or unit.lower() not in {name.lower() for name in declared}:
         return True
     at.wrong(f"unknown unit {unit!r}", value=unit, valid=declared, hint="units stand under `units` of conf/cdp.yml")

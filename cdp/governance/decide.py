@@ -28,7 +28,7 @@ from cdp.governance.taint import Analyst, ColumnFacts, Fact, Relation, TableFact
 from cdp.project.load import Project
 from cdp.project.terms import ColumnRef, Picked
 from cdp.spec.activation import Destination, Output, Sync
-from cdp.spec.model import ColumnType, Entity
+from cdp.spec.model import Column, ColumnType, Entity
 from cdp.spec.policy import Agreement, Consent, DeclassifyEntry, DeclassifyTarget, Mask, Purpose
 
 
@@ -289,9 +289,9 @@ class Governor:
         ref = output.column if isinstance(output, Picked) else output
         return ref.type if isinstance(ref, ColumnRef) else None
 
-    def _declared(self, table: str) -> dict[str, ColumnType]:
+    def _declared(self, table: str) -> dict[str, Column]:
         entities = [entity for entity in self.project.entities.values() if entity.table == table]
-        return {name: column.type for entity in entities for name, column in entity.columns.items()}
+        return {name: column for entity in entities for name, column in entity.columns.items()}
 
     def _fingerprint(self, sync: Sync, agreement: Agreement, decision: Decision) -> str:
         """SHA-256 over what the decision rests on, not over files: comments and order do not matter."""

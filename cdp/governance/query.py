@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from cdp.spec.activation import Destination, Secret, Sync
-from cdp.spec.model import ColumnType, Entity
+from cdp.spec.model import Column, Entity
 from cdp.spec.policy import Agreement
 
 SUBJECT = "_subject"  # the person's key in the lakehouse: never sent, kept in plans, receipts and the ledger
@@ -65,7 +65,7 @@ class GovernedQuery:
         eligibility: SUBJECT and RULE of everyone whom a rule keeps out at the wall clock given to `govern`.
         keys, values: names of the columns that leave, in order.
         rules: the names RULE can take, in the order in which they are asked.
-        declared: of each of these, its columns and their types as the entities say.
+        declared: of each of these, its columns as the entities say.
         lookups: (table, columns) that must be unique, because to-one relations lead there.
         tables: every `schema.table` that `select` and `eligibility` read.
         fingerprint: SHA-256 over everything the decision rests on: agreement, purpose, masks, classes, rules.
@@ -82,7 +82,7 @@ class GovernedQuery:
     wire_masks: tuple[WireMask, ...]
     rules: tuple[str, ...]
     tables: tuple[str, ...]
-    declared: Mapping[str, Mapping[str, ColumnType]]
+    declared: Mapping[str, Mapping[str, Column]]
     lookups: tuple[tuple[str, tuple[str, ...]], ...]
     freshness: tuple[Freshness, ...]
     decision: Decision

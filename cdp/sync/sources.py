@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from cdp.engine.base import Engine, quoted
 from cdp.errors import DataError
 from cdp.governance.query import Freshness, GovernedQuery
+from cdp.spec.model import Column
 
 
 def check(engine: Engine, query: GovernedQuery, now: dt.datetime) -> None:
@@ -41,14 +42,42 @@ def _check_columns(engine: Engine, query: GovernedQuery) -> None:
     wrong = []
     for table, declared in query.declared.items():
         there = {name.lower(): kind for name, kind in engine.columns(table).items()}
-        for name, kind in declared.items():
+        for name, column in declared.items():
             found = there.get(name.lower())
             if found is None:
                 wrong.append(f"{table}.{name} is not there")
-            elif found.partition("(")[0] not in _FITTING[kind]:
-                wrong.append(f"{table}.{name} is {found}, declared as {kind}")
+            elif not fits(found, column):
+                wrong.append(f"{table}.{name} is {found}, declared as {_said(column)}")
     if wrong:
         raise DataError(f"the lakehouse is not as declared: {'; '.join(wrong)}", fix="mend the table, or `columns:` of the entity")
+
+
+def fits(found: str, column: Column) -> bool:
+    """Whether a type of the lakehouse, as Spark writes it, holds what is declared. Of a struct only the declared fields count."""
+    if column.array:
+        return found.startswith("array<") and fits(found[6:-1], column.model_copy(update={"array": False}))
+    if column.fields:
+        fields = dict(part.split(":", 1) for part in _parts(found[7:-1])) if found.startswith("struct<") else {}
+        there = {name.strip().lower(): kind.strip() for name, kind in fields.items()}
+        return all(there.get(name.lower(), "").partition("(")[0] in _FITTING[kind] for name, kind in column.fields.items())
+    return found.partition("(")[0] in _FITTING[column.type]
+
+
+def _parts(fields: str) -> list[str]:
+    """The fields of a struct; commas inside of a field's own type do not part them."""
+    parts, depth = [""], 0
+    for letter in fields:
+        depth += (letter in "<(") - (letter in ">)")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _said(column: Column) -> str:
+    kind = f"struct<{', '.join(f'{name}: {kind}' for name, kind in column.fields.items())}>" if column.fields else column.type
+    return f"array<{kind}>" if column.array else kind
 
 
 def _check_age(engine: Engine, freshness: Freshness, now: dt.datetime) -> None:

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from cdp.errors import DataError, DeliveryError
 from cdp.spec.activation import Guards, Secret
+from cdp.spec.model import Column
 from cdp.sync import encoding, guards, secrets
 from cdp.sync.plan import Plan
+from cdp.sync.sources import fits
 
 
 def test_a_plan_is_not_made_by_hand() -> None:
@@ -78,3 +80,30 @@ def test_a_secret_that_is_not_set_is_named_and_a_sandbox_needs_none(monkeypatch:
     assert secrets.value(Secret(env="MAILER_KEY"), "destination mailer", sandbox=True) == "sandbox"
     monkeypatch.setenv("MAILER_KEY", "s3")
     assert secrets.value(Secret(env="MAILER_KEY"), "destination mailer", sandbox=True) == "s3"
+
+
+# -- are the tables as declared ---------------------------------------------------------------------------------------
+
+TAGS = Column.model_validate({"array": "true", "class": "public"})
+DEVICE = Column.model_validate({"fields": {"kind": "string", "size": "decimal"}, "class": "public"})
+
+
+@pytest.mark.parametrize(
+    ("found", "column", "fine"),
+    [
+        ("string", Column(), True),
+        ("decimal(18,6)", Column(type="decimal"), True),
+        ("string", Column(type="decimal"), False),
+        ("array<string>", TAGS, True),
+        ("array<int>", TAGS, False),
+        ("string", TAGS, False),
+        ("array<string>", Column(), False),
+        ("struct<kind:string,size:decimal(9,2)>", DEVICE, True),
+        ("struct<Kind:string,size:decimal(9,2),made:struct<by:string,on:date>>", DEVICE, True),
+        ("struct<kind:string>", DEVICE, False),
+        ("struct<kind:int,size:decimal(9,2)>", DEVICE, False),
+        ("string", DEVICE, False),
+    ],
+)
+def test_a_type_of_the_lakehouse_fits_what_is_declared(found: str, column: Column, fine: bool) -> None:
+    assert fits(found, column) is fine

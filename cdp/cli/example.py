@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cdp
 
-FOLDERS = ("conf", "models", "syncs", "destinations", "governance", "notebooks")
+FOLDERS = ("conf", "models", "syncs", "destinations", "governance", "notebooks", ".github")
 IGNORED = "# what runs leave behind: patients' data and the state of this machine\n/lake/\n/out/\n/.cdp/\n"
 
 

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {"yaml": "pyyaml", "delta": "delta-spark", "pydantic_core": "pydantic"}  # import names that are not the distribution's
-EXAMPLE = ("conf", "models", "syncs", "destinations", "governance", "notebooks")
+EXAMPLE = ("conf", "models", "syncs", "destinations", "governance", "notebooks", ".github")
 
 
 def distribution(requirement: str) -> str:

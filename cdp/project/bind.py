@@ -233,7 +233,7 @@ def _syncs(
         if entity is None:
             continue
         fields.update(outputs.bind_outputs(binder, sync, entity))
-        value = outputs.bind_one_per(binder, sync, entity)
+        value, order = outputs.bind_one_per(binder, sync, entity), outputs.bind_prefer(binder, sync, entity)
         if value is not None:
-            one_per[name], prefer[name] = value, outputs.bind_prefer(binder, sync, entity)
+            one_per[name], prefer[name] = value, order
     return fields, one_per, prefer

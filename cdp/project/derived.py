@@ -10,7 +10,7 @@ from cdp.project.literals import article
 from cdp.project.problems import Problems
 from cdp.project.scope import outermost
 from cdp.project.source import Document
-from cdp.project.terms import Aggregate, ColumnRef, Converted, DayOf, Derived
+from cdp.project.terms import Aggregate, ColumnRef, DayOf, Derived, Every
 from cdp.project.types import NUMBERS
 from cdp.project.units import in_unit
 from cdp.spec.model import Column, ColumnType, Entity
@@ -151,5 +151,5 @@ def _in_unit(binder: Binder, verb: Any, where: Any, of: ColumnRef, unit: str | N
         return Aggregate(verb, where, of) if same else at.child("unit").wrong(f"{of.column} is in {source}, not in {unit}")
     if unit is None:
         return at.wrong(f"{of.column} is in several units", hint="say in which: unit: mg/dL", key=True)
-    value: Converted = in_unit(binder, of, unit)
-    return Aggregate(verb, where, value)
+    value, rows = in_unit(binder, of, unit, at)
+    return Aggregate(verb, Every((where, rows)) if where is not None and rows is not None else where or rows, value)

@@ -61,14 +61,12 @@ def _output(binder: Binder, spec: OutputSpec, entity: Entity, at: Place) -> Outp
 
 def bind_one_per(binder: Binder, sync: Sync, entity: Entity) -> Operand | None:
     """The value of which one holder is told; None without, or after a problem was reported."""
-    at = binder.place("sync", sync.name)
-    if sync.one_per is None:
-        return at.child("prefer").wrong("`prefer` says who of those that `one_per` groups", key=True) if sync.prefer else None
-    if not formulas.is_path(sync.one_per):
+    if sync.one_per is None or not formulas.is_path(sync.one_per):
         return None  # reported by the loader
-    value = formulas.value(binder, sync.one_per, outermost(entity), at.child("one_per"))
+    at = binder.place("sync", sync.name, "one_per")
+    value = formulas.value(binder, sync.one_per, outermost(entity), at)
     if value is not None and is_array(value):
-        return at.child("one_per").wrong(f"{sync.one_per} is a list of values")
+        return at.wrong(f"{sync.one_per} is a list of values")
     return value
 
 

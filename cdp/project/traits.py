@@ -8,7 +8,7 @@ from cdp.project import formulas, measures
 from cdp.project.conditions import condition
 from cdp.project.literals import article, typed
 from cdp.project.scope import outermost
-from cdp.project.terms import Chosen, Condition, Operand, SqlValue, Value
+from cdp.project.terms import Chosen, Operand, SqlValue, Value
 from cdp.spec.model import VERBS, ColumnType, Entity, Trait
 
 if TYPE_CHECKING:
@@ -43,42 +43,29 @@ def bind_trait(binder: Binder, trait: Trait) -> Operand | None:
 
 
 def _case(binder: Binder, tree: list[Any], kind: ColumnType | None, entity: Entity, at: Place) -> Chosen | None:
-    """The first branch whose condition holds gives the value."""
+    """The first branch whose condition holds gives the value; the loader sees to it that `else` is the last one."""
     before = len(binder.problems)
-    whens: list[Condition] = []
-    texts: list[tuple[Any, Place]] = []
-    for i, branch in enumerate(tree):
-        last = "else" in branch
-        if last and (i < len(tree) - 1 or len(branch) > 1):
-            at.child(i, "else").wrong("`else` is a last branch of its own: {else: VALUE}", key=True)
-        if not last and not ("when" in branch and "then" in branch):
-            at.child(i).wrong("a branch says `when` and `then`", hint="{when: {age: {lt: 18}}, then: child}")
-        elif not last:
-            when = condition(binder, branch["when"], outermost(entity), at.child(i, "when"))
-            whens += [when] if when is not None else []
-        word = "else" if last else "then"
-        texts.append((branch.get(word), at.child(i, word)))
+    scope = outermost(entity)
+    whens = [condition(binder, branch["when"], scope, at.child(i, "when")) for i, branch in enumerate(tree) if "when" in branch]
+    words = ["then" if "then" in branch else "else" for branch in tree]
+    kind = kind or _kind([branch[word] for branch, word in zip(tree, words, strict=True)])
+    values = [_value(branch[word], kind, at.child(i, word)) for i, (branch, word) in enumerate(zip(tree, words, strict=True))]
     if len(binder.problems) != before:
         return None
-    if not whens:
-        return at.wrong("a case has at least one branch with `when`")
-    kind = kind or _kind(texts)
-    values = [_value(text, kind, place) for text, place in texts]
-    if len(binder.problems) != before:
-        return None
-    branches = tuple(zip(whens, values, strict=False))
-    return Chosen(branches, values[-1] if len(values) > len(whens) else None, kind)
+    branches = tuple((when, value) for when, value in zip(whens, values, strict=False) if when is not None)
+    return Chosen(branches, values[-1] if len(values) > len(branches) else None, kind)
 
 
-def _kind(texts: list[tuple[Any, Place]]) -> ColumnType:
-    """The type of the first value: what its text reads as; a code such as 08 stays text."""
-    first = next((text for text, _ in texts if isinstance(text, str)), None)
-    if first is None or getattr(first, "quoted", False) or (first[:1] == "0" and first[1:2].isdigit()):
+def _kind(texts: list[Any]) -> ColumnType:
+    """The type of the values: what all of their texts read as, else the first; a code such as 08 stays text."""
+    words = [text for text in texts if isinstance(text, str)]
+    if not words or any(getattr(text, "quoted", False) or (text[:1] == "0" and text[1:2].isdigit()) for text in words):
         return "string"
-    kinds = [kind for kind in _GUESSES if typed(first, kind) is not None]
-    if kinds[:1] == ["integer"] and any(isinstance(text, str) and typed(text, "integer") is None for text, _ in texts):
-        kinds = kinds[1:]
-    return kinds[0] if kinds else "string"
+    for some in (words, words[:1]):
+        for kind in _GUESSES:
+            if all(typed(text, kind) is not None for text in some):
+                return kind
+    return "string"
 
 
 def _value(text: Any, kind: ColumnType, at: Place) -> Value | None:

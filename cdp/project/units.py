@@ -101,18 +101,32 @@ def compare_quantity(binder: Binder, operand: Operand, op: Comparison, unit: Uni
         return asked.compare(operand, base)
     # A picked row is looked at as a row, so that its unit and code are at hand.
     column = cast(ColumnRef, operand.column if isinstance(operand, Picked) else operand)
-    either = Some((asked.compare(column, base), *(_converted(asked, column, group) for group in groups)))
+    either = Some((asked.compare(column, base), *(_compared(asked, column, group) for group in groups)))
     return Satisfies(operand.measure, either) if isinstance(operand, Picked) else either
 
 
-def in_unit(binder: Binder, column: ColumnRef, unit: str) -> Converted:
-    """A column in one unit: rows of other units converted, or without a value where they do not become it.
+def in_unit(binder: Binder, column: ColumnRef, unit: str, at: Place) -> tuple[Converted, Condition | None]:
+    """A column in one unit, and of which rows it is taken.
 
-    A conversion that holds of some codes only is left out: which rows are taken is said beside the value, not in it.
+    Rows of a unit that does not become it have no value; where a conversion holds for some codes only, the others are left out.
     """
-    spec = binder.project.entities[column.entity].columns[column.column]
-    others = tuple((group.names, group.factor) for group in _conversions(binder, unit) if group.of is None)
-    return Converted(column, _beside(column, cast(str, spec.unit)), ((binder.unit_names(unit), Decimal(1)), *others))
+    groups, base = _conversions(binder, unit), binder.unit_names(unit)
+    rows = _rows(binder, column, base, groups, at) if any(group.of for group in groups) else None
+    return _converted(binder, column, ((base, Decimal(1)), *((group.names, group.factor) for group in groups))), rows
+
+
+def _converted(binder: Binder, column: ColumnRef, factors: tuple[tuple[tuple[str, ...], Decimal], ...]) -> Converted:
+    return Converted(column, _unit_column(binder, column), factors)
+
+
+def _rows(binder: Binder, column: ColumnRef, base: tuple[str, ...], groups: list[_Group], at: Place) -> Condition:
+    """That a row is in one of the units; where a conversion holds for some codes only, with one of those."""
+    unit = _unit_column(binder, column)
+    tests: list[Condition] = [OneOf(unit, base, "string")]
+    for group in groups:
+        codes, test = _codes(binder, column, group, at), OneOf(unit, group.names, "string")
+        tests.append(Every((test, codes)) if codes is not None else test)
+    return tests[0] if len(tests) == 1 else Some(tuple(tests))
 
 
 def _known(binder: Binder, unit: str, at: Place) -> bool:
@@ -138,16 +152,16 @@ def _conversions(binder: Binder, unit: str) -> list[_Group]:
     return groups
 
 
-def _unit_column(asked: _Asked, column: ColumnRef) -> ColumnRef:
-    spec = asked.binder.project.entities[column.entity].columns[column.column]
+def _unit_column(binder: Binder, column: ColumnRef) -> ColumnRef:
+    spec = binder.project.entities[column.entity].columns[column.column]
     return _beside(column, cast(str, spec.unit))
 
 
-def _converted(asked: _Asked, column: ColumnRef, group: _Group) -> Condition:
+def _compared(asked: _Asked, column: ColumnRef, group: _Group) -> Condition:
     """The comparison for rows in another unit."""
-    operand = Converted(column, _unit_column(asked, column), ((group.names, group.factor),))
+    operand = _converted(asked.binder, column, ((group.names, group.factor),))
     test = replace(asked.compare(operand), type=_fractional(asked.kind))
-    codes = _codes(asked, column, group)
+    codes = _codes(asked.binder, column, group, asked.at)
     return Every((test, codes)) if codes is not None else test
 
 
@@ -155,26 +169,21 @@ def _fractional(kind: ColumnType) -> ColumnType:
     return "decimal" if kind == "integer" else kind
 
 
-def _codes(asked: _Asked, column: ColumnRef, group: _Group) -> Condition | None:
+def _codes(binder: Binder, column: ColumnRef, group: _Group, at: Place) -> Condition | None:
     """That the row's code is one for which a conversion holds."""
-    columns = asked.binder.project.entities[column.entity].columns
+    columns = binder.project.entities[column.entity].columns
     code = next((name for name, spec in columns.items() if spec.type == "code"), None)
     if group.of is None or code is None:
         return None
-    return in_value_set(asked.binder, replace(_beside(column, code), type="code"), group.of, asked.at)
+    return in_value_set(binder, replace(_beside(column, code), type="code"), group.of, at)
 
 
 def _in_one_unit(asked: _Asked, measure: Measure, groups: list[_Group]) -> Measure:
     """An aggregate is taken over the rows of this unit, and of those that become it."""
     column = column_of(measure)
     assert column is not None, "only a measure of a column has a unit"
-    unit, base = _unit_column(asked, column), asked.binder.unit_names(asked.unit)
-    rows: Condition = OneOf(unit, base, "string")
-    of = measure.of
-    if groups:
-        others = [(OneOf(unit, group.names, "string"), _codes(asked, column, group)) for group in groups]
-        rows = Some((rows, *(Every((test, codes)) if codes is not None else test for test, codes in others)))
-        of = Converted(column, unit, ((base, Decimal(1)), *((group.names, group.factor) for group in groups)))
+    rows = _rows(asked.binder, column, asked.binder.unit_names(asked.unit), groups, asked.at)
+    of = in_unit(asked.binder, column, asked.unit, asked.at)[0] if groups else measure.of
     return replace(measure, of=of, where=Every((measure.where, rows)) if measure.where is not None else rows)
 
 

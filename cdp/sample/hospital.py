@@ -79,7 +79,7 @@ APPOINTMENT = Made(
     times=4,
     dice={
         "comes": 2,
-        "ahead": 21,
+        "ahead": 8,
         "came": 2,
         "kept": 300,
         "stayed_away": 8,
@@ -123,17 +123,17 @@ def _literal(value: object) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-_DRUGS: Final = (  # RxNorm, name, ingredient, group of equivalents, on the formulary, unit cost, days that a fill lasts
-    ("312961", "Simvastatin 20 MG Oral Tablet", "simvastatin", "simvastatin-20", True, 0.08, 30),
-    ("104491", "Zocor 20 MG Oral Tablet", "simvastatin", "simvastatin-20", False, 6.40, 30),
-    ("860975", "Metformin ER 500 MG Oral Tablet", "metformin", "metformin-er-500", True, 0.11, 30),
-    ("860977", "Glucophage XR 500 MG Oral Tablet", "metformin", "metformin-er-500", False, 2.90, 30),
-    ("197361", "Amlodipine 5 MG Oral Tablet", "amlodipine", "amlodipine-5", True, 0.05, 90),
-    ("212549", "Norvasc 5 MG Oral Tablet", "amlodipine", "amlodipine-5", False, 7.10, 90),
-    ("309362", "Clopidogrel 75 MG Oral Tablet", "clopidogrel", "clopidogrel-75", True, 0.12, 90),
-    ("897122", "Liraglutide Pen Injector", "liraglutide", "liraglutide-pen", True, 310.00, 30),
-    ("106892", "Insulin Lispro [Humalog]", "insulin lispro", "insulin-lispro", False, 27.50, 30),
-    ("865098", "Insulin Lispro 100 UNT/ML", "insulin lispro", "insulin-lispro", True, 8.20, 30),
+_DRUGS: Final = (  # RxNorm, name, number of the ingredient, group of equivalents, on the formulary, unit cost, days that a fill lasts
+    ("312961", "Simvastatin 20 MG Oral Tablet", "i1", "simvastatin-20", True, 0.08, 30),
+    ("104491", "Zocor 20 MG Oral Tablet", "i1", "simvastatin-20", False, 6.40, 30),
+    ("860975", "Metformin ER 500 MG Oral Tablet", "i2", "metformin-er-500", True, 0.11, 30),
+    ("860977", "Glucophage XR 500 MG Oral Tablet", "i2", "metformin-er-500", False, 2.90, 30),
+    ("197361", "Amlodipine 5 MG Oral Tablet", "i3", "amlodipine-5", True, 0.05, 90),
+    ("212549", "Norvasc 5 MG Oral Tablet", "i3", "amlodipine-5", False, 7.10, 90),
+    ("309362", "Clopidogrel 75 MG Oral Tablet", "i4", "clopidogrel-75", True, 0.12, 90),
+    ("897122", "Liraglutide Pen Injector", "i5", "liraglutide-pen", True, 310.00, 30),
+    ("106892", "Insulin Lispro [Humalog]", "i6", "insulin-lispro", False, 27.50, 30),
+    ("865098", "Insulin Lispro 100 UNT/ML", "i6", "insulin-lispro", True, 8.20, 30),
 )
 _ROWS = ", ".join(f"('d{number:02}', {', '.join(map(_literal, drug))})" for number, drug in enumerate(_DRUGS))
 _CATALOGUE = f"""SELECT * FROM (VALUES {_ROWS})
@@ -171,10 +171,10 @@ FILL = Made(
     dice={"late": 3, "first": 25, "brand": 5, "begun": 2},
     noise={"reversed": 25},
     let={"back": "2 + first + k * (days_supply + CASE WHEN late = 0 THEN cast(days_supply * 0.6 AS int) ELSE -2 END)"},
-    where="back <= 540 AND (k = 0 OR ingredient <> 'liraglutide' OR begun > 0)",
+    where="back <= 540 AND (k = 0 OR ingredient <> 'i5' OR begun > 0)",
 )
 
-# -- pregnancies and devices ------------------------------------------------------------------------------------------
+# -- pregnancies, screens and devices ------------------------------------------------------------------------------------------
 
 # One in three women of the age; one in eight has ended. Synthea's own pregnancies lie in the past and have no last period.
 PREGNANCY = Made(
@@ -219,7 +219,24 @@ STEP_DAY = Made(
     where="age >= 30 AND watch = 0 AND worn > 0",
 )
 
-TABLES = (CLINICIAN, COVERAGE, APPOINTMENT, CONTACT, DRUG, FILL, PREGNANCY, UPLOAD, STEP_DAY)
+# Screens for depression, one in three positive, some not read yet.
+_SCREENED: Final = {"screened": 3, "ago": 200, "positive": 3, "followed": 2, "days": 20}
+SCREEN = Made(
+    "behavioral.screens",
+    {
+        "screen_id": _text("concat_ws('-', 'phq', patient_id)"),
+        "patient_id": _text("patient_id"),
+        "code": _text("'73832-8'"),
+        "code_system": _text(f"'{_LOINC}'"),
+        "date": Value("timestamp", _at("date_sub(today, 3 + ago)", "11")),
+        "status": _text("'final'"),
+        "value_code": _text("CASE WHEN positive = 0 THEN '428181000124104' WHEN unread > 0 THEN '428171000124102' END"),
+    },
+    dice={**_SCREENED, "unread": 20},
+    where="age >= 18 AND screened = 0",
+)
+
+TABLES = (CLINICIAN, COVERAGE, APPOINTMENT, CONTACT, DRUG, FILL, PREGNANCY, SCREEN, UPLOAD, STEP_DAY)
 
 # -- events for the tables of the feed --------------------------------------------------------------------------------
 
@@ -275,7 +292,7 @@ def _done(what: str, when: str, code: str) -> dict[str, Value]:
 
 
 # Stays that ended 17 to 42 days ago, most of them at home; every second of those people was seen within two weeks.
-_STAY: Final = {"stay": 9, "discharged": 26, "nights": 6, "goes": 9, "is_seen": 2, "seen": 10}
+_STAY: Final = {"stay": 5, "discharged": 26, "nights": 6, "goes": 9, "is_seen": 2, "seen": 10}
 _STAYS = Made(
     ENCOUNTERS.table,
     _visit(
@@ -306,20 +323,11 @@ _EMERGENCIES = Made(
     where="age >= 18 AND frequent = 0 AND (k < 4 OR k % 2 = 0) AND cast(k / 2 AS int) < 2 + often",
 )
 
-# Screens for depression, one in three positive; every second of those was followed by a visit.
-_SCREEN: Final = {"screened": 3, "ago": 200, "positive": 3, "followed": 2, "days": 20}
-_SCREENS = Made(
-    OBSERVATIONS.table,
-    _answer(
-        "phq", _at("date_sub(today, 3 + ago)", "11"), "73832-8", "CASE WHEN positive = 0 THEN '428181000124104' ELSE '428171000124102' END"
-    ),
-    dice=_SCREEN,
-    where="age >= 18 AND screened = 0",
-)
+# Every second positive screen was followed by a visit.
 _TALKS = Made(
     ENCOUNTERS.table,
     _visit("talk", _at("date_sub(today, 2 + ago - days)", "16"), "90834"),
-    dice=_SCREEN,
+    dice=_SCREENED,
     where="age >= 18 AND screened = 0 AND positive = 0 AND followed = 0 AND ago > days",
 )
 
@@ -342,8 +350,8 @@ _MAMMOGRAMS = Made(
 _OPERATIONS = Made(
     PROCEDURES.table,
     _done("op", _at("date_sub(today, 4 + ago)", "12"), "element_at(array('609588000', '52734007', '38102005', '80146002'), 1 + part)"),
-    dice={"operated": 8, "ago": 6, "part": 4},
+    dice={"operated": 4, "ago": 6, "part": 4},
     where="age >= 18 AND operated = 0",
 )
 
-ADDITIONS = (_STAYS, _SEEN_AFTER, _EMERGENCIES, _SCREENS, _TALKS, _NURSING_HOMES, _MAMMOGRAMS, _OPERATIONS)
+ADDITIONS = (_STAYS, _SEEN_AFTER, _EMERGENCIES, _TALKS, _NURSING_HOMES, _MAMMOGRAMS, _OPERATIONS)

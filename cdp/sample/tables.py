@@ -244,6 +244,7 @@ MADE = (  # see `hospital.py`
     "pharmacy.fills",
     "crm.contacts",
     "clinical.pregnancies",
+    "behavioral.screens",
     "devices.uploads",
     "devices.step_days",
 )

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from cdp import __version__
-from cdp.cli import boundary, compile, demo, diff, fmt, history, init, plan, preview, sample, sandbox, schema, test, validate
+from cdp.cli import boundary, compile, demo, diff, docs, fmt, history, init, new, plan, preview, sample, sandbox, schema, test, validate
 from cdp.cli.command import Command, examples
 from cdp.cli.options import parameters, take, with_signature
 
 COMMANDS: tuple[Command, ...] = (
     init.init,
+    new.new,
     validate.validate,
     compile.compile,
     test.test,
@@ -27,6 +28,7 @@ COMMANDS: tuple[Command, ...] = (
     plan.sync,
     history.runs,
     history.disclosures,
+    docs.docs,
     schema.schema,
     sample.sample,
     sandbox.sandbox,

@@ -12,7 +12,8 @@ from sqlglot import exp
 
 from cdp.project import syntax
 from cdp.project.source import short
-from cdp.project.sql_text import AS_OF, Select
+from cdp.project.sql_rules import AS_OF
+from cdp.project.sql_text import Select
 
 Columns = Mapping[str, frozenset[str] | None]  # each with the fields of a struct; None where nothing is known of them
 QUERIES = (exp.Select, exp.SetOperation, exp.Subquery)

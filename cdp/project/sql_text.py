@@ -6,7 +6,7 @@ What is refused here is refused whatever the names mean. What they mean is in `s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -16,13 +16,13 @@ from sqlglot.errors import ParseError, SqlglotError
 
 from cdp.project import syntax
 from cdp.project.problems import Problems, suggestion
+from cdp.project.sql_rules import RULES, call
 
 if TYPE_CHECKING:
     from cdp.project.source import Document
 
 LONGEST: Final = 20_000  # characters of one SELECT
 DEEPEST: Final = 100  # parts inside of parts; chains of AND and OR do not count
-AS_OF: Final = "as_of"  # the day of the clock, where a column could stand
 
 _BEGINS: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*(?:select|with)\b", re.IGNORECASE | re.DOTALL)
 _CHAINS: Final = (exp.And, exp.Or)
@@ -152,12 +152,12 @@ def _refusal(node: exp.Expr, name: str) -> Mistake:
     shown, hint = _INSTEAD.get(name, (name, ""))
     if name.endswith("()"):
         hint = hint or suggestion(name.removesuffix("()"), functions())
-        return node, f"{shown} is not among the functions that every engine shares", hint
+        return node, f"{shown} is not among the functions that a SELECT may use", hint
     return node, f"{shown} may not stand in it", hint
 
 
 def _misplaced(node: exp.Expr) -> Mistake | None:
-    rule = _RULES.get(type(node))
+    rule = RULES.get(type(node))
     said = rule(node) if rule is not None else None
     return (node, *said) if said is not None else None
 
@@ -169,7 +169,7 @@ def _unlisted(node: exp.Expr) -> str:
     if type(node) is exp.Column and len(node.parts) > 2:  # a path into a struct; `sql_names` looks into it
         return ""
     what = syntax.refused(node)
-    return f"{node.sql_name().lower()}()" if what == type(node).__name__ and isinstance(node, exp.Func) else what
+    return call(node) if what == type(node).__name__ and isinstance(node, exp.Func) else what
 
 
 @lru_cache(maxsize=1)
@@ -177,75 +177,6 @@ def functions() -> frozenset[str]:
     """The names of the functions that may stand in a SELECT."""
     listed = (kind for kind in syntax.ARGS if isinstance(kind, type) and issubclass(kind, exp.Func) and kind is not exp.Anonymous)
     return syntax.FUNCTIONS | {name.lower() for kind in listed for name in kind.sql_names()}
-
-
-# -- what is on the list, but not in every place -----------------------------------------------------------------------
-
-Rule = Callable[[exp.Expr], "tuple[str, str] | None"]
-
-
-def _star(node: exp.Expr) -> tuple[str, str] | None:
-    return None if isinstance(node.parent, exp.Count) else ("`*` hides what is read", "name the columns")
-
-
-def _placeholder(node: exp.Expr) -> tuple[str, str]:
-    return "a placeholder: nothing fills it in", "write the value itself"
-
-
-def _unit(node: exp.Expr) -> tuple[str, str] | None:
-    fits = node.arg_key == "unit" or (isinstance(node.parent, exp.Extract) and node.arg_key == "this")
-    return None if fits and node.name.upper() in syntax.UNITS else (f"{node.name!r}: a word without quotes", "a text stands in 'quotes'")
-
-
-def _ordered(node: exp.Expr) -> tuple[str, str] | None:
-    query = node.parent
-    ordered = query is not None and query.args.get("order")
-    return None if ordered else ("LIMIT without ORDER BY: any rows could be meant", "say in which order")
-
-
-def _join(node: exp.Expr) -> tuple[str, str] | None:
-    return ("JOIN ... USING: engines differ about the joined column", "write ON a.x = b.x") if node.args.get("using") else None
-
-
-def _lateral(node: exp.Expr) -> tuple[str, str] | None:
-    if not node.args.get("view"):
-        return "LATERAL of a subquery", "LATERAL VIEW explode(...) is read"
-    alias = node.args.get("alias")
-    return None if alias and alias.args.get("columns") else ("LATERAL VIEW without a column name", "LATERAL VIEW explode(x) t AS y")
-
-
-def _over(node: exp.Expr) -> tuple[str, str] | None:
-    above = node.parent
-    while isinstance(above, (exp.IgnoreNulls, exp.RespectNulls)):
-        above = above.parent
-    assert isinstance(node, exp.Func)
-    return None if isinstance(above, exp.Window) else (f"{node.sql_name().lower()}() without OVER", "OVER (PARTITION BY ... ORDER BY ...)")
-
-
-def _generator(node: exp.Expr) -> tuple[str, str] | None:
-    inside = node.parent
-    return None if isinstance(inside, exp.Lateral) else ("explode() outside of LATERAL VIEW", "LATERAL VIEW explode(x) t AS y")
-
-
-def _clock(node: exp.Expr) -> tuple[str, str] | None:
-    alias = node.args.get("alias")
-    names = [alias.this, *alias.columns] if isinstance(alias, exp.TableAlias) else [alias]
-    taken = any(isinstance(name, exp.Identifier) and name.name.lower() == AS_OF for name in names)
-    return ("as_of is the day of the clock", "choose another name") if taken else None
-
-
-_RULES: Final[dict[type[exp.Expr], Rule]] = {
-    exp.Star: _star,
-    exp.Placeholder: _placeholder,
-    exp.Var: _unit,
-    exp.Limit: _ordered,
-    exp.Offset: _ordered,
-    exp.Join: _join,
-    exp.Lateral: _lateral,
-    **dict.fromkeys(syntax.WINDOW_FUNCTIONS, _over),
-    **dict.fromkeys(syntax.GENERATORS, _generator),
-    **dict.fromkeys((exp.Alias, exp.Table, exp.Subquery, exp.CTE), _clock),
-}
 
 
 def _depth(tree: exp.Expr) -> int:

@@ -14,7 +14,8 @@ from sqlglot import exp
 from cdp.project.check_entities import key_of
 from cdp.project.problems import Problems
 from cdp.project.sql_names import Names, Source
-from cdp.project.sql_text import AS_OF, Select, parse
+from cdp.project.sql_rules import AS_OF
+from cdp.project.sql_text import Select, parse
 from cdp.project.terms import ColumnRef, InSegment, InSql, Link, SqlModel, SqlValue
 from cdp.spec.model import Entity, Segment, Trait
 

@@ -54,11 +54,13 @@ CLAUSES = _table("""
 # Values that depend on nothing but what stands in them.
 SCALARS = _table("""
     this: Paren Not Neg Upper Lower Length Reverse Ascii Hex Unhex MD5 Abs Floor Ceil Sqrt IsNan
+    this: Sign Ln Exp UnixMicros
     this: Year Month Day DayOfMonth DayOfWeek WeekOfYear Quarter Hour Minute LastDay TsOrDsToDate TimeStrToTime
     this: ArraySize ArrayMax ArrayMin ArrayDistinct Flatten MapKeys JSONFormat
     this expression: And Or EQ NEQ GT GTE LT LTE NullSafeEQ NullSafeNEQ Is Like ILike RegexpLike Escape
     this expression: StartsWith EndsWith Contains Add Sub Mul Mod Pow Nullif Nanvl Left Right Levenshtein RegexpSplit ArrayContains
     this expression: AddMonths MonthsBetween SafeDivide SafeAdd Initcap Transform ArrayFilter ArrayToString JSONExtractScalar
+    this expression: IntDiv ArrayPosition
     this expression safe: DPipe
     this expression typed safe: Div
     this low high: Between
@@ -83,6 +85,9 @@ SCALARS = _table("""
     this from_ to: Translate
     this substr: StrPosition
     this decimals: Round
+    this times: Repeat
+    this delimiter part_index: SplitPart
+    this zone: AtTimeZone
     this length: SHA2
     this initial merge finish: Reduce
     this nulls_first: ArraySort

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ LONGEST = 30  # lines of a case's rows that a failure shows
     "cdp test a1c_overdue",
     "cdp test --changed-since main --junit tests.xml",
     "cdp test --generate a1c_overdue --write",
-    "cdp test a1c_overdue --from KEY",
+    "cdp test a1c_overdue --from KEY --role analyst",
 )
 def test(
     session: Session,
@@ -44,6 +45,7 @@ def test(
     from_: Annotated[
         str | None, typer.Option("--from", metavar="KEY", help="Instead: a de-identified case from a person of the lakehouse.")
     ] = None,
+    role: Annotated[str | None, typer.Option(metavar="NAME", help="With --from: a role of governance/roles.yml to look in.")] = None,
     write: Annotated[bool, typer.Option("--write", help="With --generate or --from: append it to the segment's file.")] = False,
 ) -> None:
     """Run the tests of segments and traits, all together on the embedded engine. Needs no lakehouse.
@@ -59,7 +61,7 @@ def test(
     if generate is not None:
         _generate(session, generate, write)
     elif from_ is not None:
-        _from(session, names or [], from_, write)
+        _from(session, names or [], from_, role, write)
     else:
         _run(session, names or [], changed_since, junit)
 
@@ -129,17 +131,18 @@ def _generate(session: Session, name: str, write: bool) -> None:
     _give(session, name, boundary_cases(project, name, session.clock), write)
 
 
-def _from(session: Session, names: Sequence[str], key: str, write: bool) -> None:
+def _from(session: Session, names: Sequence[str], key: str, role: str | None, write: bool) -> None:
     from cdp.analyst.deidentify import case_of
+    from cdp.analyst.sight import Sight
 
     project = session.project
     known("segment", names, project.segments)
     if len(names) != 1:
         raise UsageError("--from makes a case of one segment", fix="name it: cdp test SEGMENT --from KEY")
-    with session.out.progress("reading the person's rows") as say, tempfile.TemporaryDirectory() as folder:
-        source = session.engine
-        say("looking whether the case comes out the same")
-        made = case_of(project, names[0], key, session.clock, source, _engine(session, Path(folder)))
+    sight = Sight.of(project, role, f"uid:{os.getuid()}")
+    with session.out.progress("making a case of a person"), tempfile.TemporaryDirectory() as folder:
+        tests = _engine(session, Path(folder))
+        made = case_of(project, names[0], key, session.clock, source=session.engine, tests=tests, sight=sight)
     _give(session, names[0], made, write)
 
 

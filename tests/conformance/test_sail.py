@@ -11,6 +11,7 @@ from cdp.testing.engine import EngineSuite
 from cdp.testing.language import LanguageSuite
 from tests.conformance.catalog import CatalogStory
 from tests.conformance.example import ExampleStory
+from tests.conformance.functions import FunctionStory
 from tests.conformance.story import SyncStory
 
 
@@ -35,6 +36,10 @@ class TestSail(EngineSuite, SyncStory):
 
 
 class TestSailLanguage(LanguageSuite):
+    pass
+
+
+class TestSailFunctions(FunctionStory):
     pass
 
 

@@ -11,6 +11,7 @@ from cdp.testing.engine import EngineSuite
 from cdp.testing.language import LanguageSuite
 from tests.conformance.catalog import CatalogStory
 from tests.conformance.example import ExampleStory
+from tests.conformance.functions import FunctionStory
 from tests.conformance.story import SyncStory
 
 pytestmark = pytest.mark.spark
@@ -36,6 +37,10 @@ class TestSpark(EngineSuite, SyncStory):
 
 
 class TestSparkLanguage(LanguageSuite):
+    pass
+
+
+class TestSparkFunctions(FunctionStory):
     pass
 
 

@@ -23,6 +23,7 @@ PATH: Final = r"^[a-z_][a-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 _NUMBER: Final = r"(\d{1,5}|\$[a-z_][a-z0-9_]*)"
 POINT: Final = rf"^(\$?[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*|\d{{4}}-\d{{2}}-\d{{2}})(\s*[+-]\s*{_NUMBER}\s+(days|weeks|months|years))?$"
 UNITS: Final = ("days", "weeks", "months", "years")
+COVERED: Final = ("share", "days", "of_days", "first_fill", "fill_days", "until", "longest_gap")
 SCALARS: Final = ["string", "number", "boolean"]
 
 VERB_HELP: Final[Mapping[str, str]] = {
@@ -54,7 +55,7 @@ MODIFIER_HELP: Final[Mapping[str, str]] = {
     "by": "`day`: rows of one local calendar day are equally late.",
     "ties": "Which of several equally late rows is picked; a row without the value loses: `{value: lowest}`",
     "distinct": "Of count and list: `day` or a column; equal ones count once.",
-    "spaced": "Of count: only days at least so far apart count, from the earliest on: `{days: 28}`",
+    "spaced": "Of count: only days at least so far apart count, from the earliest on: `{days: 28}`, `{weeks: 4}`",
     "limit": "Of list: at most so many.",
     "supply": "Of days_covered: the column that says for how many days a fill lasts.",
     "same": "Of days_covered: fills that share this follow each other; others overlap.",
@@ -65,7 +66,7 @@ WINDOW_HELP: Final[Mapping[str, str]] = {
     "within": "The last so many days, both ends included: `{months: 6}`, `{days: [30, 90]}`, `{days: [1, 14], after: stay.end}`",
     "upcoming": "From today on: `{days: 7}`. The entity must say `future: visible`.",
     "older_than": "Strictly before so long ago: `{days: 30}`",
-    "during": "A period, a named row, or `{period: measurement_year, and_prior: {years: 9}}`",
+    "during": "A period, a named row, `{period: measurement_year, and_prior: {years: 9}}` or `{from: 2026-01-01, to: stay.end}`",
     "before": "Before this day, without it.",
     "after": "After this day, without it.",
     "since": "From this day on, with it.",
@@ -151,14 +152,13 @@ def _mapping(properties: Mapping[str, Any], *required: str, **more: Any) -> Sche
     return {"type": "object", "properties": dict(properties), "required": list(required), "additionalProperties": False, **more}
 
 
-def _span(*anchors: str, ranged: bool = True) -> Schema:
+def _span(*anchors: str, ranged: bool = True, units: tuple[str, ...] = UNITS) -> Schema:
     """One unit and a number, or where it is `ranged` two; `anchors` are days that it may be counted from."""
     number: Schema = {"type": ["integer", "string"], "minimum": 0, "pattern": rf"^{_NUMBER}$"}
     pair = {"items": number, "minItems": 2, "maxItems": 2}
     count = {**number, "type": ["integer", "string", "array"], **pair} if ranged else number
-    units = dict.fromkeys(UNITS, count)
     days = {word: {**ref("point"), "description": ANCHOR_HELP[word]} for word in anchors}
-    return _mapping({**units, **days}, oneOf=[{"required": [unit]} for unit in UNITS])
+    return _mapping({**dict.fromkeys(units, count), **days}, oneOf=[{"required": [unit]} for unit in units])
 
 
 BOOLEAN: Final[Schema] = {"type": ["boolean", "string"], "pattern": "^(true|false|yes|no|on|off)$"}
@@ -173,7 +173,7 @@ VALUE: Final[Schema] = {
 _TEXT: Final[Schema] = {"type": ["string", "number"]}
 _LIST: Final[Schema] = {"type": "array", "items": {"type": SCALARS}, "minItems": 1}
 _SETS: Final[Schema] = {"anyOf": [ref("name.value_set"), _LIST, {"type": "string", "pattern": r"^\$"}]}
-_CLOCK: Final[Schema] = {"type": "string", "pattern": r"^([01]?\d|2[0-3]):[0-5]\d$|^24:00$"}
+_CLOCK: Final[Schema] = {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$"}
 _WEEKDAY: Final[Schema] = {"enum": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]}
 
 WINDOW_SHAPES: Final[Mapping[str, Schema]] = {
@@ -183,8 +183,15 @@ WINDOW_SHAPES: Final[Mapping[str, Schema]] = {
     "during": {
         "type": ["string", "object"],
         "anyOf": [ref("name.period"), {"type": "object"}],
-        "properties": {"period": ref("name.period"), "and_prior": _span(ranged=False), "first": _span(ranged=False)},
-        "required": ["period"],
+        "properties": {
+            "period": ref("name.period"),
+            "and_prior": _span(ranged=False),
+            "first": _span(ranged=False),
+            "from": ref("point"),
+            "to": ref("point"),
+        },
+        "if": {"type": "object"},
+        "then": {"oneOf": [{"required": ["period"]}, {"required": ["from", "to"]}]},
         "additionalProperties": False,
     },
     **{word: ref("point") for word in ("before", "after", "since", "until")},
@@ -293,7 +300,7 @@ def measure_words() -> Schema:
         "by": {"enum": ["day"]},
         "ties": {"type": "object", "additionalProperties": {"enum": ["lowest", "highest"]}, "minProperties": 1, "maxProperties": 1},
         "distinct": {"type": "string", "pattern": PATH},
-        "spaced": _mapping({"days": _span(ranged=False)["properties"]["days"]}, "days"),
+        "spaced": _span(ranged=False, units=("days", "weeks")),
         "limit": {"type": "integer", "minimum": 1},
         "supply": {"type": "string", "pattern": PATH},
         "same": {"type": "string", "pattern": PATH},
@@ -323,6 +330,9 @@ def _measure(scope: Scope) -> Schema:
 
 
 _ROW: Final[Schema] = {"anyOf": [{"required": ["latest"]}, {"required": ["earliest"]}], "not": {"required": ["of"]}}
+_COVER: Final[Schema] = {"required": ["days_covered"], "not": {"required": ["of"]}}
+_TESTS: Final[Schema] = _mapping(dict.fromkeys(COVERED, ref("test")), minProperties=1)
+_COVERED: Final[Schema] = {"anyOf": [_TESTS, {"type": "array", "items": _TESTS, "minItems": 1}]}
 _VERB: Final = f"^({'|'.join(VERBS)})$"
 
 
@@ -331,7 +341,11 @@ def _is() -> Schema:
     return {
         "if": {"anyOf": [{"required": ["has"]}, {"required": ["lacks"]}]},
         "then": {"properties": {"is": False}},
-        "else": {"required": ["is"], "if": _ROW, "else": {"properties": {"is": ref("test")}}},
+        "else": {
+            "required": ["is"],
+            "if": _ROW,
+            "else": {"if": _COVER, "then": {"properties": {"is": _COVERED}}, "else": {"properties": {"is": ref("test")}}},
+        },
     }
 
 

@@ -15,6 +15,7 @@ from cdp.catalog.html import Html, tag
 from cdp.catalog.uses import Part, Uses
 
 KINDS: Final = ("entity", "trait", "segment", "sync", "destination")
+OUTER: Final = ("sync", "destination")
 WIDTH, HEIGHT, GAP, BETWEEN = 164, 26, 9, 52  # of a node; between nodes of a layer; between layers
 THREAD: Final = 6  # the height that a long edge takes in a layer that it passes
 SHOWN: Final = 21  # characters of a name that fit into a node
@@ -82,22 +83,25 @@ _Node = Part | _Dummy
 
 
 def _layers(lines: Sequence[Edge]) -> dict[Part, int]:
-    """Longest paths: whatever is used stands left of its users, and no kind left of the kinds before it."""
-    before: dict[Part, set[Part]] = {}
-    for used, user in lines:
-        before.setdefault(user, set()).add(used)
-        before.setdefault(used, set())
+    """Longest paths: each part stands right of all that it comes from, and no kind left of its own first layer."""
+    sources: dict[Part, set[Part]] = {}
+    for source, part in lines:
+        sources.setdefault(part, set()).add(source)
+        sources.setdefault(source, set())
     layers: dict[Part, int] = {}
-    first = 0
-    for kind in KINDS:
-        members = sorted(part for part in before if part[0] == kind)
-        depth: dict[Part, int] = {}
-        while len(depth) < len(members):
-            ready = [p for p in members if p not in depth and all(q in depth for q in before[p] if q[0] == kind)]
-            depth |= {p: max((depth[q] + 1 for q in before[p] if q[0] == kind), default=0) for p in ready or members if p not in depth}
-        layers |= {part: first + deep for part, deep in depth.items()}
-        first += max(depth.values(), default=-1) + 1
-    return layers
+
+    def layer(part: Part) -> int:
+        if part not in layers:
+            layers[part] = KINDS.index(part[0])  # where a circle, which no valid project has, would end
+            layers[part] = max([layers[part], *(layer(source) + 1 for source in sources[part])])
+        return layers[part]
+
+    inner = max((layer(part) for part in sources if part[0] not in OUTER), default=-1)
+    for part in sources:
+        if part[0] in OUTER:  # what leaves stands in two columns of its own
+            layers[part] = inner + 1 + OUTER.index(part[0])
+    used = {old: new for new, old in enumerate(sorted(set(layers.values())))}
+    return {part: used[old] for part, old in layers.items()}
 
 
 def _chain(line: Edge, layers: Mapping[Part, int]) -> tuple[_Node, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from cdp.catalog.language import NAME, PATH, Scope
+from cdp.catalog.language import COVERED, NAME, PATH, Scope
 from cdp.project.project import Project
 from cdp.spec.model import VERBS, Column, Entity, Trait
 
@@ -25,7 +25,6 @@ NAMED: Final[Mapping[str, str]] = {
     "period": PATH,
     "operand": PATH,
 }
-COVERED: Final = ("share", "days", "of_days", "first_fill", "fill_days", "until", "longest_gap")
 CALENDAR: Final = (
     "today",
     "yesterday",

@@ -14,8 +14,18 @@ import yaml
 from jsonschema import Draft7Validator
 
 from cdp.catalog.editor import EXTENSIONS, SCHEMA, SETTINGS, is_wired, text
-from cdp.catalog.language import LOGIC_HELP, MODIFIER_HELP, OPERATOR_HELP, OPERATOR_SHAPES, UNITS, VERB_HELP, WINDOW_HELP, WINDOW_SHAPES
-from cdp.catalog.names import COVERED, Known
+from cdp.catalog.language import (
+    COVERED,
+    LOGIC_HELP,
+    MODIFIER_HELP,
+    OPERATOR_HELP,
+    OPERATOR_SHAPES,
+    UNITS,
+    VERB_HELP,
+    WINDOW_HELP,
+    WINDOW_SHAPES,
+)
+from cdp.catalog.names import Known
 from cdp.catalog.schema import FILES, project_schema, schema
 from cdp.cli.app import main
 from cdp.project.files import CONFIG, FOLDERS
@@ -29,6 +39,7 @@ from cdp.spec.model import VERBS, MeasureSpec
 from cdp.testing.language import CASES
 from tests.projects import FILES as MINIMAL
 from tests.projects import minimal
+from tests.reference import write_project
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT / "../shared/language/project"
@@ -179,19 +190,22 @@ def test_every_word_says_what_it_means() -> None:
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
-def test_names_are_completed_and_not_required() -> None:
-    made = project_schema(load(ROOT))["definitions"]
+def test_names_are_completed_and_not_required(tmp_path: Path) -> None:
+    found = project_schema(load(write_project(tmp_path)))
+    made = found["definitions"]
     assert "diabetes" in made["name.value_set"]["anyOf"][0]["enum"]
     assert "identifier.mrn" in made["name.class"]["anyOf"][0]["enum"]
     assert {"observations", "conditions"} <= set(made["related.patient"]["anyOf"][0]["enum"])
-    assert {"birth_date", "age", "latest_a1c", "latest_a1c.value"} <= set(made["tests.patient"]["properties"])
+    known = {"birth_date", "age", "latest_a1c", "latest_a1c.value", "statin_cover.share", "weeks_pregnant", "pcp.active", "address.city"}
+    assert known <= set(made["tests.patient"]["properties"])
     assert {"code", "encounter.start"} <= set(made["tests.observation"]["properties"])
     assert "latest_a1c" not in made["tests.observation"]["properties"]
+    assert {"day", "systolic"} <= set(made["tests.bp_day"]["properties"])
     new = (
         "kind: segment\nname: x\nentity: newcomer\nowner: a\npurpose: of_tomorrow\nwhere: [{has: houses, where: {rooms: 2}}, {segment: y}]"
     )
     [document] = as_editor(new)
-    assert mistakes(named(), document) == []
+    assert mistakes(Draft7Validator(found), document) == []
 
 
 def test_inside_where_the_names_are_those_of_the_relation() -> None:

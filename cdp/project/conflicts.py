@@ -105,8 +105,10 @@ def _apart(one: Asked, other: Asked) -> bool:
     if isinstance(one, Compare) and isinstance(other, Compare) and one.units == other.units and _comparable(one.value, other.value):
         lower, upper = (one, other) if one.op in ("gt", "gte") else (other, one)
         if lower.op in ("gt", "gte") and upper.op in ("lt", "lte"):
-            strict = lower.op == "gt" or upper.op == "lt"
-            return _less(upper.value, lower.value) or (strict and upper.value == lower.value)
+            low, high = lower.value, upper.value
+            if isinstance(low, int) and isinstance(high, int) and one.type == "integer":
+                return low + (lower.op == "gt") > high - (upper.op == "lt")
+            return _less(high, low) or (high == low and (lower.op, upper.op) != ("gte", "lte"))
     return False
 
 

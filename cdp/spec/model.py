@@ -189,6 +189,7 @@ class Trait(Kind, MeasureSpec):
     type: ColumnType | None = Field(None, description="the type of the value of an `expr`, an `sql`, or (where the first value does not tell) a `case`")
     description: str = ""
     owner: str | None = None
+    tests: Tree = None
 
 
 class Segment(Kind):

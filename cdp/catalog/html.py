@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable
 from typing import Final
 
-VOID: Final = frozenset({"br", "hr", "input", "link", "meta"})
+VOID: Final = frozenset({"br", "hr", "input", "link", "meta", "wbr"})
 
 
 class Html(str):

@@ -20,6 +20,7 @@ WIDTH, HEIGHT, GAP, BETWEEN = 164, 26, 9, 52  # of a node; between nodes of a la
 THREAD: Final = 6  # the height that a long edge takes in a layer that it passes
 SHOWN: Final = 21  # characters of a name that fit into a node
 SWEEPS: Final = 8
+SMALLEST: Final = 0.8  # of its size: how far a picture shrinks to fit
 
 Edge = tuple[Part, Part]
 
@@ -182,6 +183,7 @@ def svg(lines: Sequence[Edge], title: str, *, here: Part | None = None) -> Html:
     ]
     nodes = [_node(part, place, numbers[part], part == here) for part, place in drawing.places.items()]
     size = {"viewBox": f"-1 -1 {drawing.width + 2:g} {drawing.height + 2:g}", "width": f"{drawing.width + 2:g}"}
+    size["style"] = f"min-width:{drawing.width * SMALLEST:.0f}px"  # beyond that it is scrolled: names stay readable
     picture = tag("svg", tag("title", title), tag("g", curves), tag("g", nodes), class_="lineage", role="group", **size)
     return tag("div", picture, class_="scroll", tabindex="0", role="region", aria_label=title)
 

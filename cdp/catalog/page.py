@@ -15,7 +15,7 @@ from cdp.catalog import activation, models
 from cdp.catalog.html import Html, Part, embedded, join, tag
 from cdp.catalog.lineage import anchor, edges, svg
 from cdp.catalog.models import Catalog, Size
-from cdp.catalog.pieces import Entry, facts
+from cdp.catalog.pieces import Entry, breakable, facts
 from cdp.compile import Clock
 from cdp.project.project import Project
 
@@ -109,7 +109,7 @@ def _navigation(sections: Iterable[Section]) -> Html:
         tag(
             "details",
             tag("summary", tag("a", section.title, href=f"#{section.name}s"), " ", tag("span", str(len(section.entries)), class_="count")),
-            tag("ul", [tag("li", tag("a", entry.part[1], href=f"#{anchor(entry.part)}")) for entry in section.entries]),
+            tag("ul", [tag("li", tag("a", breakable(entry.part[1]), href=f"#{anchor(entry.part)}")) for entry in section.entries]),
             open=True,
         )
         for section in sections

@@ -51,6 +51,12 @@ def link(part: Named, known: Iterable[Named] | None = None) -> Html:
     return tag("a", name, href=f"#{anchor(part)}", class_=f"name {kind}")
 
 
+def breakable(name: str) -> Html:
+    """A name that may go on in the next line after each of its words."""
+    first, *rest = name.split("_")
+    return join([first, *(["_", tag("wbr"), word] for word in rest)])
+
+
 def users(parts: Sequence[Named], nothing: str = "nothing") -> Html:
     """Who uses something, by kind; rules and columns have no place of their own on the page."""
     if not parts:

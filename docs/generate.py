@@ -11,9 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from cdp.cli.app import build
-from cdp.project.operators import OPERATORS
 from cdp.spec import Kind
-from cdp.spec.model import VERBS
 from cdp.testing.language import AS_OF, CASES
 
 DOCS = Path(__file__).parent
@@ -103,13 +101,21 @@ def _default(field: FieldInfo) -> str:
 
 
 def segments() -> str:
-    """The examples of the language, each of which the conformance suite runs on every engine."""
-    text = (DOCS / "segments.md").read_text()
-    head, mark, _ = text.partition("<!-- examples -->\n")
-    rows = [f"| {name.replace('_', ' ')} | `{where.replace('|', chr(92) + '|')}` |" for name, (where, _) in CASES.items()]
-    words = f"Verbs: {', '.join(f'`{v}`' for v in VERBS)}. Operators: {', '.join(f'`{o}`' for o in OPERATORS)}.\n"
-    intro = f"Each line is run by the conformance suite on every engine, at `--as-of {AS_OF}`, against answers written down by hand.\n"
-    return "\n".join([head.rstrip() + "\n", mark + NOTE, words, intro, "| what | condition |", "|---|---|", *rows]) + "\n"
+    """The cases of the language, each of which the conformance suite runs on every engine."""
+    head, mark, _ = (DOCS / "segments.md").read_text().partition("<!-- examples -->\n")
+    rows = [f"| {name.replace('_', ' ')} | `{_cell(where)}` |" for name, (where, _) in CASES.items()]
+    intro = f"""\
+## Cases
+
+Each line is run by the conformance suite on every engine, at `--as-of {AS_OF}`, on a few rows, against answers written down by hand
+(`cdp/testing/language_cases.py`): what a word means at its edges.
+"""
+    return "\n".join([head.rstrip() + "\n", mark + NOTE, intro, "| what | condition |", "|---|---|", *rows]) + "\n"
+
+
+def _cell(yaml: str) -> str:
+    """A condition in one line of a table."""
+    return " ".join(yaml.split()).replace("|", "\\|")
 
 
 PAGES = {"cli.md": cli, "yaml.md": yaml, "segments.md": segments}

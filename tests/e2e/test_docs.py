@@ -7,9 +7,11 @@ import runpy
 import shlex
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.e2e.conftest import Cdp
+from tests.reference import write_project
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -52,6 +54,29 @@ def test_pages_made_from_the_code_are_up_to_date() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_tests_of_the_page_on_the_language_pass(cdp: Cdp, tmp_path: Path) -> None:
+    said = cdp("test", "--project", str(write_project(tmp_path)), "--json")
+    assert said.code == 0, said.out + said.err
+    cases = [line for line in (ROOT / "docs" / "segments.md").read_text().splitlines() if re.search(r"expect: ", line)]
+    assert len(cases) >= 8
+
+
+def test_the_catalog_of_the_example_says_how_large_its_segments_were(cdp: Cdp, project: Path, channel: object) -> None:
+    assert cdp("sync", "a1c_reminder_email", "--quiet").code == 0
+    assert cdp("docs", "--sizes", "--out", "catalog.html").code == 0
+    text = (project / "catalog.html").read_text()
+    article = re.search(r'<article id="segment-a1c_overdue">.*?</article>', text, re.S)
+    assert article is not None
+    [shown] = re.findall(r'<ul class="sizes"><li><strong>(.*?)</strong>', article[0])
+    assert int(shown.replace(",", "")) >= 11
+    patients = [path for path in (project / "lake").rglob("*.parquet") if "patients" in str(path)]
+    assert patients
+    keys = pq.read_table(patients[0], columns=["patient_id", "email"]).to_pylist()
+    for row in keys:
+        for value in row.values():
+            assert value is None or value not in text, "a value of a patient stands in the catalog"
 
 
 def test_the_story_is_told(cdp: Cdp, tmp_path: Path) -> None:

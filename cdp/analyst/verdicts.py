@@ -6,6 +6,7 @@ second opinion. Conditions inside of measures speak of related rows and are no n
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -84,6 +85,42 @@ def column(path: tuple[int, ...]) -> str:
 def read(asked: Iterable[Node], row: Mapping[str, object]) -> Verdicts:
     """The verdicts of a row that a statement of `ask` returned."""
     return {node.path: bool(row[column(node.path)]) for node in asked}
+
+
+def decisive(asked: Sequence[Node], verdicts: Verdicts) -> frozenset[tuple[int, ...]]:
+    """The tests that each alone decide: if its verdict were the other one, so would be that of the root."""
+    tree = _Tree(asked, verdicts)
+    return frozenset(node.path for node in asked if node.kind == "test" and tree.holds((), node.path) != tree.holds(()))
+
+
+class _Tree:
+    """A tree whose tests have verdicts, and whose other nodes follow from them."""
+
+    def __init__(self, asked: Sequence[Node], verdicts: Verdicts) -> None:
+        self.verdicts = verdicts
+        self.nodes = {node.path: node for node in asked}
+        self.below: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+        for node in asked:
+            if node.path:
+                self.below.setdefault(node.path[:-1], []).append(node.path)
+
+    def holds(self, path: tuple[int, ...], turned: tuple[int, ...] | None = None) -> bool:
+        """Whether a node holds; `turned` is a test that is taken to be the other way round."""
+        node = self.nodes[path]
+        if node.kind == "test":
+            return self.verdicts[path] != (path == turned)
+        found = [self.holds(child, turned) for child in self.below[path]]
+        match node.term:
+            case Some():
+                return any(found)
+            case Negation():
+                return not all(found)
+            case Compare(op=op, value=value):
+                return bool(COMPARED[op](sum(found), value))
+        return all(found)
+
+
+COMPARED = {"eq": operator.eq, "ne": operator.ne, "gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
 
 def lines(asked: Sequence[Node], verdicts: Verdicts, *, tell: Mapping[tuple[int, ...], Sequence[str]] | None = None) -> list[str]:

@@ -10,7 +10,25 @@ from typing import Annotated, Any
 import typer
 
 from cdp import __version__
-from cdp.cli import boundary, compile, demo, diff, docs, fmt, history, init, new, plan, preview, sample, sandbox, schema, test, validate
+from cdp.cli import (
+    boundary,
+    compile,
+    demo,
+    diff,
+    docs,
+    explain,
+    fmt,
+    history,
+    init,
+    new,
+    plan,
+    preview,
+    sample,
+    sandbox,
+    schema,
+    test,
+    validate,
+)
 from cdp.cli.command import Command, examples
 from cdp.cli.options import parameters, take, with_signature
 
@@ -21,6 +39,7 @@ COMMANDS: tuple[Command, ...] = (
     compile.compile,
     test.test,
     preview.preview,
+    explain.explain,
     diff.diff,
     fmt.fmt,
     plan.plan,

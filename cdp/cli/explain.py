@@ -1,0 +1,200 @@
+"""`cdp explain`: why one person is in a segment, or told by a sync, or not."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cdp.cli.command import command
+from cdp.cli.names import unknown
+from cdp.cli.output import WIDTH, moment
+from cdp.cli.session import Session
+from cdp.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from cdp.analyst.evidence import Evidence, Row
+    from cdp.analyst.explain import Explanation, Told
+    from cdp.analyst.keptout import Addressed
+    from cdp.project.load import Project
+
+Kind = Literal["segment", "sync"]
+ROWS = 5  # rows of a measure that a person is shown; --json has them all
+INDENT = 4
+
+
+@command("cdp explain a1c_overdue KEY", "cdp explain a1c_reminder_email KEY --role care_manager", "cdp explain a1c_overdue KEY --json")
+def explain(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A segment or a sync.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the lakehouse.")],
+    kind: Annotated[Kind | None, typer.Option(help="Which one is meant, when both have the name.")] = None,
+    role: Annotated[str | None, typer.Option(metavar="NAME", help="A role of governance/roles.yml to look in.")] = None,
+) -> None:
+    """Show why a person is in a segment or not, condition by condition.
+
+    With the rows that counted and those that nearly did, as far as the role sees them; what alone would change it; and the day
+    on which it changes by itself. Of a sync, also each rule that keeps the person out.
+    """
+    from cdp.analyst.explain import explain as of_segment
+    from cdp.analyst.keptout import explain_sync
+    from cdp.analyst.sight import Sight
+
+    project = session.project
+    found = _kind(project, name, kind)
+    sight = Sight.of(project, role, f"uid:{os.getuid()}")
+    with session.out.progress("asking"):
+        if found == "segment":
+            told = of_segment(project, session.engine, name, key, clock=session.clock, sight=sight)
+            return session.out.json(_segment_json(told)) if session.out.as_json else _segment(session, told)
+        addressed = explain_sync(project, session.engine, name, key, clock=session.clock, now=session.now, sight=sight)
+    return session.out.json(_sync_json(addressed)) if session.out.as_json else _sync(session, addressed)
+
+
+def _kind(project: Project, name: str, wanted: Kind | None) -> Kind:
+    models: dict[Kind, list[str]] = {"segment": list(project.segments), "sync": list(project.syncs)}
+    kinds = [kind for kind, names in models.items() if name in names and wanted in (None, kind)]
+    if len(kinds) > 1:
+        raise UsageError(f"{name} is a segment and a sync", fix="add --kind segment or --kind sync")
+    if not kinds:
+        declared = [other for kind, names in models.items() if wanted in (None, kind) for other in names]
+        raise unknown(wanted or "segment or sync", name, declared)
+    return kinds[0]
+
+
+# -- for people ----------------------------------------------------------------------------------------------------------
+
+
+def _segment(session: Session, told: Explanation) -> None:
+    out = session.out
+    out.text(f"{told.segment}: {'in' if told.member else 'out'}, as of {moment(told.clock.instant.isoformat())}\n")
+    out.text(_drawn(told))
+    alone = [each for each in told.tree if each.decides]
+    if alone:
+        out.text(f"\nwould {'take the person out' if told.member else 'be enough to be in'} if it were the other way round")
+        for each in alone:
+            out.text(f"  {each.node.label}")
+    turn = f"{'leaves' if told.member else 'enters'} on {told.turns}" if told.turns else "nothing changes within a year"
+    out.text(f"\nif nothing new is recorded: {turn}")
+
+
+def _drawn(told: Explanation) -> str:
+    """The tree as text of at most 100 columns."""
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+    places: dict[tuple[int, ...], Tree] = {}
+    for each in told.tree:
+        made = Tree(Text(f"{'✓' if each.holds else '✗'} {each.node.label}"))
+        for line in _lines(each):
+            made.add(Text(line, style="dim"))
+        places[each.node.path] = made
+        if each.node.path:
+            places[each.node.path[:-1]].children.append(made)
+    file = io.StringIO()
+    Console(file=file, width=WIDTH, color_system=None).print(places[()])
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def _lines(told: Told) -> Iterator[str]:
+    for value in told.values:
+        yield f"{value.label}: {_hidden(value.hidden) if value.hidden else _cell(value.value)}"
+    for evidence in told.evidence:
+        yield from _rows(evidence)
+    for miss in told.misses:
+        yield miss.text
+
+
+def _rows(evidence: Evidence) -> Iterator[str]:
+    counted = evidence.counted
+    yield f"{evidence.title}: {len(counted)} {'row' if len(counted) == 1 else 'rows'} counted"
+    for row in counted[:ROWS] if any(row.values for row in counted) else ():
+        yield f"  {_row(row, evidence)}"
+    if len(counted) > ROWS and any(row.values for row in counted):
+        yield f"  and {len(counted) - ROWS} more"
+    if counted and evidence.hidden:
+        yield "  " + ", ".join(f"{name} {_hidden(classes)}" for name, classes in evidence.hidden.items())
+
+
+def _row(row: Row, evidence: Evidence) -> str:
+    names = {name: f"{name} ({evidence.masked[name]})" if name in evidence.masked else name for name in row.values}
+    return ", ".join(f"{names[name]} {_cell(value)}" for name, value in row.values.items() if value is not None)
+
+
+def _hidden(classes: tuple[str, ...]) -> str:
+    return f"(hidden: {', '.join(classes)})"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "none"
+    return ", ".join(map(_cell, value)) if isinstance(value, list) else str(value)
+
+
+def _sync(session: Session, addressed: Addressed) -> None:
+    out = session.out
+    _segment(session, addressed.segment)
+    out.text(f"\nrules of sync {addressed.sync}")
+    rows = [[rule.name, "keeps out" if rule.keeps_out else "", rule.label, rule.basis] for rule in addressed.rules]
+    out.table(("rule", "", "when", "basis"), rows, empty="none")
+    if addressed.refusals:
+        out.text("\nthe sync is refused, so nobody is told:")
+        for refusal in addressed.refusals:
+            out.text(f"  {refusal}")
+        return
+    why = "" if addressed.told else f": rule {addressed.by}" if addressed.by else ": not in the segment"
+    out.text(f"\n{'is' if addressed.told else 'is not'} among those who are told{why}")
+
+
+# -- for programs --------------------------------------------------------------------------------------------------------
+
+
+def _segment_json(told: Explanation) -> dict[str, Any]:
+    return {
+        "segment": told.segment,
+        "entity": told.entity,
+        "as_of": told.clock.instant.isoformat(),
+        "role": told.role,
+        "member": told.member,
+        "turns": told.turns,
+        "tree": [_node(each) for each in told.tree],
+    }
+
+
+def _node(told: Told) -> dict[str, Any]:
+    return {
+        "path": list(told.node.path),
+        "kind": told.node.kind,
+        "condition": told.node.label,
+        "holds": told.holds,
+        "decides": told.decides,
+        "values": [{"of": value.label, "value": value.value, "hidden": list(value.hidden)} for value in told.values],
+        "evidence": [
+            {
+                "measure": each.title,
+                "counted": len(each.counted),
+                "rows": [dict(row.values) for row in each.counted if row.values],
+                "hidden": {name: list(classes) for name, classes in each.hidden.items()},
+                "masked": dict(each.masked),
+            }
+            for each in told.evidence
+        ],
+        "misses": [{"text": miss.text, "rows": miss.rows, "days": miss.days, "amount": miss.amount} for miss in told.misses],
+    }
+
+
+def _sync_json(addressed: Addressed) -> dict[str, Any]:
+    return {
+        "sync": addressed.sync,
+        "told": addressed.told,
+        "rule": addressed.by,
+        "rules": [{"rule": rule.name, "keeps_out": rule.keeps_out, "when": rule.label, "basis": rule.basis} for rule in addressed.rules],
+        "refusals": [refusal.as_json() for refusal in addressed.refusals],
+        "segment": _segment_json(addressed.segment),
+    }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MOST: Final = 1000  # repetitions, RE2's own limit
 LONGEST: Final = 1000  # characters of a pattern
+HINT: Final = "RE2 without \\b, flags and named groups"
 _SETS: Final = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t\n\f\r "}
 _LETTERS: Final = frozenset("afnrt")  # escapes of one character
 _GROUPS: Final = {
@@ -32,7 +33,7 @@ _HEX: Final = re.compile(r"x(?:[0-9A-Fa-f]{2}|\{[0-9A-Fa-f]{1,6}\})")
 _CATEGORY: Final = re.compile(r"[pP](?:[LMNPSZ]|\{[LMNPSZ][a-z]?\})")
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """What is wrong with a pattern."""
 
 
@@ -69,7 +70,7 @@ class _Reader:
         try:
             re.compile("".join(self.known))
         except (re.error, OverflowError, RecursionError) as error:
-            raise _Refused(str(getattr(error, "msg", "it is too complex"))) from None
+            raise Refused(str(getattr(error, "msg", "it is too complex"))) from None
         return "".join(self.out)
 
     def _escape(self, inside: bool) -> None:
@@ -80,7 +81,7 @@ class _Reader:
         elif (match := _HEX.match(rest)) is not None:
             code = int(match[0][1:].strip("{}"), 16)
             if code > 0x10FFFF:
-                raise _Refused(f"\\{match[0]} is no character")
+                raise Refused(f"\\{match[0]} is no character")
             self.at += 1 + match.end()
             self.put(f"\\{match[0]}", re.escape(chr(code)))
         elif (match := _CATEGORY.match(rest)) is not None:
@@ -93,12 +94,12 @@ class _Reader:
             self.at += 2
             self.put(r"\z", r"\Z")
         else:
-            raise _Refused(_unknown(letter))
+            raise Refused(_unknown(letter))
 
     def _set(self, letter: str, inside: bool) -> None:
         r"""`\d`, `\w`, `\s`: of ASCII, on every engine."""
         if inside and letter.isupper():
-            raise _Refused(f"\\{letter} inside of [...]")
+            raise Refused(f"\\{letter} inside of [...]")
         chars = _SETS[letter.lower()]
         self.at += 2
         self.put(chars if inside else f"[{'^' if letter.isupper() else ''}{chars}]")
@@ -110,15 +111,15 @@ class _Reader:
             self.at += 1
             self.put("^")
         if self.text[self.at : self.at + 1] == "]":
-            raise _Refused("an empty [...]; write \\] for the character")
+            raise Refused("an empty [...]; write \\] for the character")
         while self.text[self.at : self.at + 1] != "]":
             char = self.text[self.at : self.at + 1]
             if not char:
-                raise _Refused("a [ that is not closed")
+                raise Refused("a [ that is not closed")
             if char == "[":
-                raise _Refused("a [ inside of [...]; write \\[ for the character")
+                raise Refused("a [ inside of [...]; write \\[ for the character")
             if self.text[self.at : self.at + 2] in ("&&", "--", "~~", "||"):
-                raise _Refused(f"{self.text[self.at : self.at + 2]} inside of [...]")
+                raise Refused(f"{self.text[self.at : self.at + 2]} inside of [...]")
             if char == "\\":
                 self._escape(inside=True)
             else:
@@ -137,24 +138,24 @@ class _Reader:
             self.put("(?:")
         else:
             what = next((word for start, word in sorted(_GROUPS.items(), key=lambda p: -len(p[0])) if rest.startswith(start)), "flags")
-            raise _Refused(what)
+            raise Refused(what)
 
     def _repetition(self) -> None:
         rest = self.text[self.at :]
         if rest[0] == "{":
             match = _REPEAT.match(rest)
             if match is None:
-                raise _Refused("a { that counts nothing; write \\{ for the character")
+                raise Refused("a { that counts nothing; write \\{ for the character")
             if max(int(n) for n in (match[1], match[3]) if n) > MOST:
-                raise _Refused(f"more than {MOST} repetitions")
+                raise Refused(f"more than {MOST} repetitions")
             length = match.end()
         else:
             length = 1
         after = self.text[self.at + length : self.at + length + 1]
         if after == "+":
-            raise _Refused("a possessive repetition")
+            raise Refused("a possessive repetition")
         if after and after in "*{":
-            raise _Refused("a repetition of a repetition")
+            raise Refused("a repetition of a repetition")
         lazy = after == "?"
         self.put(rest[: length + lazy])
         self.at += length + lazy
@@ -168,11 +169,22 @@ def _unknown(letter: str) -> str:
     return {"b": "\\b", "B": "\\B", "k": "a back-reference"}.get(letter, f"\\{letter}")
 
 
-def portable(pattern: str, at: Place) -> str | None:
-    """The pattern in the words that every engine reads alike; None after a problem was reported."""
+def read(pattern: str) -> str:
+    """The pattern in the words that every engine reads alike.
+
+    Raises:
+        Refused: it is empty, too long, or not in the syntax that all engines share.
+    """
     if not pattern or len(pattern) > LONGEST:
-        return at.wrong("an empty pattern matches everything" if not pattern else f"a pattern of more than {LONGEST} characters")
+        raise Refused("an empty pattern matches everything" if not pattern else f"a pattern of more than {LONGEST} characters")
+    return _Reader(pattern).read()
+
+
+def portable(pattern: str, at: Place) -> str | None:
+    """`read`, with a problem at `at` instead of the error, and None."""
     try:
-        return _Reader(pattern).read()
-    except _Refused as error:
-        return at.wrong(f"not in the syntax that all engines share: {error}", hint="RE2 without \\b, flags and named groups")
+        return read(pattern)
+    except Refused as error:
+        if not pattern or len(pattern) > LONGEST:
+            return at.wrong(str(error))
+        return at.wrong(f"not in the syntax that all engines share: {error}", hint=HINT)

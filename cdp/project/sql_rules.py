@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlglot import exp
 
-from cdp.project import syntax
+from cdp.project import patterns, syntax
 
 AS_OF: Final = "as_of"  # the day of the clock, where a column could stand
 Rule = Callable[[exp.Expr], "tuple[str, str] | None"]
@@ -115,6 +115,18 @@ def _clock(node: exp.Expr) -> tuple[str, str] | None:
     return ("as_of is the day of the clock", "choose another name") if taken else None
 
 
+def _pattern(node: exp.Expr) -> tuple[str, str] | None:
+    """A regular expression, rewritten so that every engine reads it alike."""
+    pattern = node.args["expression"]
+    if not (isinstance(pattern, exp.Literal) and pattern.is_string):
+        return f"{call(node)}: a pattern that is not written out", "write it as a text"
+    try:
+        pattern.set("this", patterns.read(pattern.name))
+    except patterns.Refused as error:
+        return f"{call(node)}: not in the syntax that all engines share: {error}", patterns.HINT
+    return None
+
+
 RULES: Final[dict[type[exp.Expr], Rule]] = {
     exp.Star: _star,
     exp.Placeholder: _placeholder,
@@ -126,6 +138,7 @@ RULES: Final[dict[type[exp.Expr], Rule]] = {
     **dict.fromkeys((exp.Cast, exp.TryCast), _cast),
     exp.Sub: _days,
     exp.WindowSpec: _span,
+    **dict.fromkeys((exp.RegexpLike, exp.RegexpExtract, exp.RegexpReplace, exp.RegexpSplit), _pattern),
     exp.IsNan: _differs("a decimal is never NaN"),
     exp.Nvl2: _differs("write CASE WHEN x IS NOT NULL THEN ... ELSE ... END"),
     exp.TimestampDiff: _differs("write datediff(later, earlier)"),
@@ -143,4 +156,6 @@ RULES: Final[dict[type[exp.Expr], Rule]] = {
 def call(node: exp.Expr) -> str:
     """A function as its caller knows it, without its arguments."""
     name, _, _ = node.sql("spark").partition("(")
-    return f"{name if name.isidentifier() else type(node).__name__}()".lower()
+    if not name.isidentifier():  # an operator
+        name = node.sql_name() if isinstance(node, exp.Func) else type(node).__name__
+    return f"{name}()".lower()

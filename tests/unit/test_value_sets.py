@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cdp.errors import ProjectError
+from cdp.governance.decide import codes_of
 from cdp.project import json_text
 from cdp.project.code_tables import Hierarchy
 from cdp.project.load import load
@@ -221,3 +222,17 @@ def test_a_set_without_a_review_is_warned_of_where_one_would_narrow(tmp_path: Pa
     warned = [w.message for w in load(minimal(tmp_path, **files, **{"models/patient.yml": coded})).warnings if "reviewed" in w.message]
     assert warned == ["nobody has reviewed value set other: comparing with it tells all that the column may hold"]
     assert not [w for w in load(minimal(tmp_path / "plain", **files)).warnings if "reviewed" in w.message]
+
+
+def test_a_code_that_also_stands_in_a_set_nobody_reviewed_is_not_reviewed(tmp_path: Path) -> None:
+    """Comparisons are narrowed by the text of a code alone, so that any system of any set counts."""
+    more = """---
+{kind: value_set, name: made, include: [it, other], exclude: [less]}
+---
+{kind: value_set, name: less, system: LOINC, codes: [2]}
+---
+{kind: value_set, name: last, system: LOINC, codes: [3, 4], include: it}
+"""
+    reviews = REVIEW + "".join(f"  {name}: {{class: sensitive.sud, reviewed: {{by: x, on: 2026-01-20}}}}\n" for name in ("made", "last"))
+    codes = codes_of(load(minimal(tmp_path, **{"models/sets.yml": SETS + more, "governance/value_sets.yml": reviews})))
+    assert codes == {"1": {"sensitive.sud"}, "3": {"sensitive.sud"}, "4": {"sensitive.sud"}}, "2 stands in two that nobody reviewed"

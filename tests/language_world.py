@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
 
+from cdp.project.bind import bind
+from cdp.project.load import Project, load
+from cdp.project.problems import Problems
+from cdp.project.source import read
+from cdp.spec.model import Segment
 from tests.projects import CONF, FILES, PATIENT, minimal
 
 _CONF = (
@@ -280,3 +288,29 @@ def segment(where: str, name: str = "asked") -> str:
     if "\n" not in where.strip():
         return f"{about}where: {where.strip()}\n"
     return about + "where:\n" + "".join(f"  {line}\n" for line in dedent(where).strip().splitlines())
+
+
+@cache
+def _base() -> Project:
+    with TemporaryDirectory() as folder:
+        return load(clinic(Path(folder)))
+
+
+def asked(where: str) -> Project:
+    """The clinic with one more segment of patients, `asked`; only that is read anew, so that a thousand tests are fast.
+
+    Raises:
+        ProjectError: as loading the project would.
+    """
+    problems = Problems()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "models" / "asked.yml"
+        path.parent.mkdir()
+        path.write_text(segment(where))
+        (document,) = read(path, Path(folder), problems)
+    new = Segment.model_validate(document.tree)
+    base = _base()
+    project = replace(base, segments={**base.segments, "asked": new}, sources={**base.sources, ("segment", "asked"): document})
+    bound = bind(project, problems)
+    problems.raise_if_any()
+    return replace(project, bound=bound, warnings=problems.warnings)

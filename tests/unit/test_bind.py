@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ from cdp.project.terms import (
     Ties,
     Window,
 )
-from tests.language_world import clinic, segment
+from tests.language_world import asked, clinic, segment
 from tests.projects import SYNC
 
 TODAY = Day("as_of")
@@ -79,18 +78,9 @@ def ago(count: int, unit: Any = "days") -> Day:
     return TODAY.plus(unit, -count)
 
 
-Bind = Callable[[str], Condition]
-
-
-@pytest.fixture
-def bound(tmp_path: Path) -> Bind:
-    """Binds one condition on a patient."""
-
-    def bind(where: str) -> Condition:
-        project = load(clinic(tmp_path, **{"models/asked.yml": segment(where)}))
-        return project.bound.segments["asked"]
-
-    return bind
+def bound(where: str) -> Condition:
+    """What a condition on a patient becomes."""
+    return asked(where).bound.segments["asked"]
 
 
 def with_models(tmp_path: Path, text: str) -> Project:
@@ -133,7 +123,7 @@ VALUES: dict[str, Condition] = {
 
 
 @pytest.mark.parametrize("where", VALUES)
-def test_values(bound: Bind, where: str) -> None:
+def test_values(where: str) -> None:
     assert bound(where) == VALUES[where]
 
 
@@ -223,14 +213,14 @@ MEASURES: dict[str, Condition] = {
 
 
 @pytest.mark.parametrize("where", MEASURES)
-def test_measures(bound: Bind, where: str) -> None:
+def test_measures(where: str) -> None:
     assert bound(where) == MEASURES[where]
 
 
 # -- rows in rows -----------------------------------------------------------------------------------------------------
 
 
-def test_a_window_after_a_named_event(bound: Bind) -> None:
+def test_a_window_after_a_named_event() -> None:
     term = bound(
         """
         has: encounters
@@ -246,12 +236,12 @@ def test_a_window_after_a_named_event(bound: Bind) -> None:
     assert term == has(Every((InWindow(END, Window(ago(45), ago(15)), "timestamp"), Negation(seen))), ENCOUNTERS)
 
 
-def test_the_way_back_to_the_row_around_is_that_row(bound: Bind) -> None:
+def test_the_way_back_to_the_row_around_is_that_row() -> None:
     inner = Exists(Measure("exists", VISITS, Exists(Measure("exists", FILLS, up=2)), up=1))
     assert bound("{has: encounters, where: {has: patient.visits, where: {has: patient.fills}}}") == has(inner, ENCOUNTERS)
 
 
-def test_the_way_to_another_row_is_a_hop(bound: Bind) -> None:
+def test_the_way_to_another_row_is_a_hop() -> None:
     cost = ColumnRef((), "drug", "unit_cost", "decimal")
     bought = ColumnRef((DRUG,), "drug", "unit_cost", "decimal", up=1)
     cheaper = Measure("exists", EQUIVALENTS, CompareTo(cost, "lt", bought, "decimal"), hops=(DRUG,))
@@ -262,7 +252,7 @@ def test_the_way_to_another_row_is_a_hop(bound: Bind) -> None:
 EQUIVALENTS = Link("equivalents", "drug", (("group_id", "group_id"),))
 
 
-def test_rows_are_named_by_as_and_the_outermost_by_its_entity(bound: Bind) -> None:
+def test_rows_are_named_by_as_and_the_outermost_by_its_entity() -> None:
     def cheaper(where: Condition) -> Condition:
         return has(Exists(Measure("exists", EQUIVALENTS, where, hops=(DRUG,))), FILLS)
 
@@ -272,7 +262,7 @@ def test_rows_are_named_by_as_and_the_outermost_by_its_entity(bound: Bind) -> No
     assert bound("{has: fills, where: {has: drug.equivalents, where: {has: patient.visits}}}") == cheaper(visited)
 
 
-def test_during_a_row_around(bound: Bind) -> None:
+def test_during_a_row_around() -> None:
     onset, abated = (ColumnRef((), "condition", name, "date", up=1) for name in ("onset", "abated"))
     visit = Measure("exists", VISITS, window=Window(Day(onset), Day(abated), ongoing=True), up=1)
     assert bound("{has: conditions, as: illness, where: {has: patient.visits, during: illness}}") == has(Exists(visit), CONDITIONS)
@@ -281,12 +271,12 @@ def test_during_a_row_around(bound: Bind) -> None:
     assert bound("{has: fills, as: bought, where: {has: patient.visits, during: bought}}") == has(Exists(visit), FILLS)
 
 
-def test_a_bare_name_in_a_point_is_of_the_nearest_row_that_has_it(bound: Bind) -> None:
+def test_a_bare_name_in_a_point_is_of_the_nearest_row_that_has_it() -> None:
     term = bound("{has: visits, where: {start: {since: birth_date + 42 days}}}")
     assert term == has(InWindow(START, Window(Day(outwards(BORN), (("days", 42),)), None), "timestamp"))
 
 
-def test_the_picked_row_is_the_row_at_hand(bound: Bind) -> None:
+def test_the_picked_row_is_the_row_at_hand() -> None:
     term = bound(
         "{latest: visits, as: seen, is: [{start: {older_than: {days: 30}}}, {lacks: patient.fills, within: {days: 30, after: seen.start}}]}"
     )
@@ -296,7 +286,7 @@ def test_the_picked_row_is_the_row_at_hand(bound: Bind) -> None:
     assert term == Satisfies(visits("latest"), Every((older, Negation(Exists(fills)))))
 
 
-def test_a_trait_of_a_row_around_or_over_a_relation(bound: Bind) -> None:
+def test_a_trait_of_a_row_around_or_over_a_relation() -> None:
     term = bound("{has: visits, where: {patient.visit_count: 3}}")
     assert term == has(Compare(Measure("count", VISITS, hops=(PATIENT,)), "eq", 3, "integer"))
     term = bound("{has: fills, where: {has: drug.equivalents, where: {patient.visit_count: 3}}}")
@@ -320,34 +310,34 @@ def converted(names: tuple[str, ...] = MMOL, factor: Decimal = FACTOR) -> Conver
     return Converted(VALUE, UNIT, ((names, factor),))
 
 
-def test_rows_in_other_units_are_converted(bound: Bind) -> None:
+def test_rows_in_other_units_are_converted() -> None:
     plain = Compare(VALUE, "gt", Decimal(126), "decimal", MG)
     other = Every((Compare(converted(), "gt", Decimal(126), "decimal"), GLUCOSE))
     assert bound("{has: observations, where: {value: {gt: 126 mg/dL}}}") == has(Some((plain, other)), OBSERVATIONS)
 
 
-def test_a_picked_quantity_is_looked_at_as_a_row(bound: Bind) -> None:
+def test_a_picked_quantity_is_looked_at_as_a_row() -> None:
     term = bound("{latest_glucose.value: {gt: 126 mg/dL}}")
     assert isinstance(term, Satisfies)
     assert term.measure == Measure("latest", OBSERVATIONS, GLUCOSE, by_day=True, ties=Ties(VALUE, True))
     assert isinstance(term.of, Some)
 
 
-def test_a_quantity_without_conversions_stays_a_column_of_the_picked_row(bound: Bind) -> None:
+def test_a_quantity_without_conversions_stays_a_column_of_the_picked_row() -> None:
     term = bound("{latest_glucose.value: {gt: 9 mmHg}}")
     assert isinstance(term, Compare)
     assert isinstance(term.operand, Picked)
     assert term.units == ("mmHg", "mm[Hg]")
 
 
-def test_an_aggregate_is_taken_in_one_unit(bound: Bind) -> None:
+def test_an_aggregate_is_taken_in_one_unit() -> None:
     term = bound("{max: observations, of: value, is: {gt: 126 mg/dL}}")
     of = Converted(VALUE, UNIT, ((MG, Decimal(1)), (MMOL, FACTOR)))
     rows = Some((OneOf(UNIT, MG, "string"), Every((OneOf(UNIT, MMOL, "string"), GLUCOSE))))
     assert term == Compare(Measure("max", OBSERVATIONS, rows, of=of), "gt", Decimal(126), "decimal")
 
 
-def test_two_quantities_are_compared_in_one_unit(bound: Bind) -> None:
+def test_two_quantities_are_compared_in_one_unit() -> None:
     term = bound("{has: observations, as: one, where: {has: patient.observations, where: {value: {gt: {ref: one.value}}}}}")
     same = Every((CompareTo(VALUE, "gt", outwards(VALUE), "decimal"), CompareTo(UNIT, "eq", outwards(UNIT), "string")))
     assert term == has(Exists(Measure("exists", OBSERVATIONS, same, up=1)), OBSERVATIONS)
@@ -442,7 +432,7 @@ OVER = [
 
 
 @pytest.mark.parametrize("where", OVER)
-def test_a_window_that_is_over_is_taken(bound: Bind, where: str) -> None:
+def test_a_window_that_is_over_is_taken(where: str) -> None:
     assert bound(where)
 
 

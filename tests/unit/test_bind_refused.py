@@ -13,7 +13,7 @@ import pytest
 
 from cdp.errors import ProjectError
 from cdp.project.load import load
-from tests.language_world import WORLD, clinic, segment
+from tests.language_world import WORLD, asked, clinic
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "refused" / "language"
 
@@ -25,8 +25,8 @@ def _corpus() -> dict[str, str]:
     return {name: body for name, _, body in cases}
 
 
-def _files(name: str, body: str) -> dict[str, str]:
-    """The files of a case: those it writes or adds to, or one with the condition that it is named by."""
+def _files(body: str) -> dict[str, str]:
+    """The files of a case: those it writes or adds to."""
     files = {}
     for part in re.split(r"^@ ", body, flags=re.MULTILINE)[1:]:
         file, _, lines = part.partition("\n")
@@ -37,7 +37,7 @@ def _files(name: str, body: str) -> dict[str, str]:
             continue
         assert WORLD[file].count("\n".join(removed)) == 1, f"{file}: {removed} must stand there once"
         files[file] = WORLD[file].replace("\n".join(removed) + "\n", added)
-    return files or {"models/asked.yml": segment(name)}
+    return files
 
 
 CORPUS = _corpus()
@@ -48,8 +48,9 @@ def test_refused(tmp_path: Path, name: str) -> None:
     body = CORPUS[name]
     expected = [".*".join(map(re.escape, line.split("..."))) for line in re.findall(r"^> (.*)$", body, re.MULTILINE)]
     assert expected, "a case must expect a problem"
+    files = _files(body)
     with pytest.raises(ProjectError) as error:
-        load(clinic(tmp_path, **_files(name, body)))
+        load(clinic(tmp_path, **files)) if files else asked(name)
     found = [str(problem) for problem in error.value.problems]
     assert len(found) == len(expected), "\n".join(found)
     for problem, pattern in zip(found, expected, strict=True):
@@ -61,10 +62,9 @@ def test_the_clinic_is_right(tmp_path: Path) -> None:
     assert not project.bound.segments.keys() ^ {"adults", "diabetic"}
 
 
-def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
-    where = segment("[{agee: 1}, {has: condition}, {any: [{sex: $x}, {doses: y}]}]")
+def test_all_mistakes_come_at_once() -> None:
     with pytest.raises(ProjectError) as error:
-        load(clinic(tmp_path, **{"models/asked.yml": where}))
+        asked("[{agee: 1}, {has: condition}, {any: [{sex: $x}, {doses: y}]}]")
     assert [problem.where for problem in error.value.problems] == [
         "where[0].agee",
         "where[1].has",

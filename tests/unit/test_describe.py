@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from cdp.project.describe import describe, parts
-from cdp.project.load import Project, load
-from tests.language_world import clinic, segment
+from tests.language_world import asked
 
 SAID = {
     "{sex: female}": "sex is female",
@@ -90,18 +88,14 @@ SAID = {
 }
 
 
-def loaded(tmp_path: Path, where: str) -> Project:
-    return load(clinic(tmp_path, **{"models/asked.yml": segment(where)}))
-
-
 @pytest.mark.parametrize("where", SAID)
-def test_said(tmp_path: Path, where: str) -> None:
-    project = loaded(tmp_path, where)
+def test_said(where: str) -> None:
+    project = asked(where)
     assert describe(project.bound.segments["asked"], project) == SAID[where]
 
 
-def test_traits_are_spelled_out_where_they_have_no_name(tmp_path: Path) -> None:
-    project = loaded(tmp_path, "{sex: f}")
+def test_traits_are_spelled_out_where_they_have_no_name() -> None:
+    project = asked("{sex: f}")
     unnamed = replace(project, bound=replace(project.bound, traits={}))
     traits = project.bound.traits
     assert describe(traits["since_last"], unnamed) == "latest days_between(filled_on, as_of) of fills"
@@ -111,11 +105,11 @@ def test_traits_are_spelled_out_where_they_have_no_name(tmp_path: Path) -> None:
     assert describe(traits["visit_count"], project) == "visit_count"
 
 
-def test_parts(tmp_path: Path) -> None:
-    project = loaded(tmp_path, "[{sex: f}, {doses: {between: [2, 4]}}, {any: [{smoker: true}, {has: visits}]}]")
+def test_parts() -> None:
+    project = asked("[{sex: f}, {doses: {between: [2, 4]}}, {any: [{smoker: true}, {has: visits}]}]")
     found = parts(project.bound.segments["asked"], project)
     assert [said for said, _ in found] == ["sex is f", "doses 2 to 4", "smoker is true or has visits"]
     assert parts(found[1][1], project) == ()
     assert [said for said, _ in parts(found[2][1], project)] == ["smoker is true", "has visits"]
-    project = loaded(tmp_path, "{n_of: [{sex: f}, {doses: 3}], is: {gte: 1}}")
+    project = asked("{n_of: [{sex: f}, {doses: 3}], is: {gte: 1}}")
     assert [said for said, _ in parts(project.bound.segments["asked"], project)] == ["sex is f", "doses is 3"]

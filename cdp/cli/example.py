@@ -8,7 +8,14 @@ from pathlib import Path
 import cdp
 
 FOLDERS = ("conf", "models", "syncs", "destinations", "governance", "notebooks", ".github")
-IGNORED = "# what runs leave behind: patients' data and the state of this machine\n/lake/\n/out/\n/.cdp/\n"
+IGNORED = """\
+# what runs leave behind: patients' data and the state of this machine
+/lake/
+/out/
+/.cdp/
+# what `cdp schema --write` makes for the editor
+/.vscode/cdp.schema.json
+"""
 
 
 def example_root() -> Path:

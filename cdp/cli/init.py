@@ -11,6 +11,7 @@ import typer
 from cdp.cli.command import command
 from cdp.cli.example import copy_example
 from cdp.cli.sample import make_sample
+from cdp.cli.schema import write_schema
 from cdp.cli.session import Session
 from cdp.errors import UsageError
 
@@ -27,13 +28,14 @@ def init(
 
     The patients are synthetic (Synthea); the newest of their events falls on today, or on `--as-of`.
     """
+    from cdp.catalog.schema import project_schema
+
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty", fix="name a new folder; nothing was written")
     copy_example(folder)
-    rows = 0
-    if data:
-        with Session(replace(session.options, project=folder)) as made:
-            rows = sum(make_sample(made, made.open(made.environment, made.root)).rows.values())
+    with Session(replace(session.options, project=folder)) as made:
+        write_schema(folder, project_schema(made.project))
+        rows = sum(make_sample(made, made.open(made.environment, made.root)).rows.values()) if data else 0
     _show(session, folder, rows)
 
 

@@ -263,3 +263,12 @@ def test_somebodys_own_settings_are_left_alone(tmp_path: Path, capsys: pytest.Ca
     assert is_wired(own.read_text())
     assert main(["schema", "--write", "--project", str(root)]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_new_project_is_wired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path / "clinic"), "--no-data", "--quiet"]) == 0
+    made = json.loads((tmp_path / "clinic" / SCHEMA).read_text())
+    assert set(load(ROOT).segments) == set(made["definitions"]["name.segment"]["anyOf"][0]["enum"])
+    assert json.loads((tmp_path / "clinic" / ".vscode" / "settings.json").read_text()) == SETTINGS
+    assert f"/{SCHEMA}" in (tmp_path / "clinic" / ".gitignore").read_text()
+    capsys.readouterr()

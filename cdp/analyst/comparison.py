@@ -188,9 +188,10 @@ def _printed(project: Project, kind: str, name: str, clock: Clock) -> list[str]:
     return COMPILERS[kind](project, name, clock).select.sql("spark", pretty=True).splitlines()
 
 
-def _fingerprint(project: Project, kind: str, name: str) -> str:
+def _fingerprint(project: Project, kind: str, name: str) -> tuple[str, str]:
+    """What a model means: its SQL, and the zone whose days it counts."""
     compiled: Compiled = "segment" if kind == "segment" else "trait" if kind == "trait" else "sync"
-    return model_sha256(project, name, compiled)
+    return project.timezone, model_sha256(project, name, compiled)
 
 
 def _codes(value_set: ValueSet) -> frozenset[tuple[str, str]]:

@@ -13,6 +13,7 @@ from cdp.analyst import starters
 from cdp.analyst.layout import formatted
 from cdp.cli.app import main
 from cdp.cli.example import copy_example
+from cdp.compile.clock import Clock
 from cdp.governance.decide import Governor
 from cdp.project.load import load
 from tests.projects import AGREEMENT, CONSENTS, PATIENT, PURPOSES, SEGMENT, minimal
@@ -132,13 +133,15 @@ def test_what_governance_refuses_is_said_and_the_file_stays(cdp: Run, tmp_path: 
     assert cdp("validate", "other_mail")[0] == 0
 
 
-def test_a_sync_of_each_list_of_the_example_that_its_purpose_and_agreement_allow(cdp: Run, example: Path) -> None:
+def test_a_sync_of_each_list_of_the_example_that_its_purpose_and_agreement_allow(example: Path) -> None:
     project = load(example)
-    for number, sync in enumerate(project.syncs.values()):
-        words = ("--segment", sync.segment, "--destination", sync.destination, "--purpose", sync.purpose)
-        code, out, _ = cdp("new", "sync", f"again_{number}", *words, "--json")
-        assert (code, json.loads(out)["refusals"]) == (0, []), sync.name
-        written(example, f"syncs/again_{number}.yml")
+    for name, sync in project.syncs.items():
+        text = starters.sync(project, f"{name}_again", segment=sync.segment, destination=sync.destination, purpose=sync.purpose)
+        (example / f"syncs/{name}_again.yml").write_text(text)
+        written(example, f"syncs/{name}_again.yml")
+    again = load(example)
+    governor, now = Governor.of(again), Clock.now(again.timezone)
+    assert {name: governor.check(f"{name}_again", clock=now, now=now) for name in project.syncs} == dict.fromkeys(project.syncs, ())
 
 
 # -- destinations ---------------------------------------------------------------------------------------------------------

@@ -246,7 +246,7 @@ def test_the_sql_of_a_segment_is_printed_and_nothing_else(cdp, project: Path) ->
 
 def test_compile_as_json_has_the_fingerprint_that_declassification_names(cdp, project: Path) -> None:
     facts = json.loads(cdp("compile", "adults", "--json")[1])
-    assert list(facts) == ["name", "kind", "sql", "model_sha256"]
+    assert list(facts) == ["name", "kind", "sql", "model_sha256", "exceptions"]
     assert (facts["name"], facts["kind"], len(facts["model_sha256"])) == ("adults", "segment", 64)
     again = json.loads(cdp("compile", "adults", "--json", "--as-of", "2020-01-01")[1])
     assert again["sql"] != facts["sql"]

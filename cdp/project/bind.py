@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Binder", "Place", "bind", "segments_of"]
 
 Path = tuple[str | int, ...]
+TOO_DEEP = "nested too deeply, together with the traits and templates that it rests on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +138,13 @@ class Binder:
             return at.wrong(f"traits that rest on traits, more than {DEEPEST} deep")
         self._open.append(name)
         before = len(self.bounded)
-        found = self._traits[name] = traits.bind_trait(self, self.project.traits[name])
+        try:
+            found = self._traits[name] = traits.bind_trait(self, self.project.traits[name])
+        except RecursionError:
+            return at.wrong(TOO_DEEP)
+        finally:
+            self._open.pop()
         self._over(found, before)
-        self._open.pop()
         return found
 
     def condition(self, tree: Any, entity: Entity | None, at: Place) -> Condition | None:
@@ -147,7 +152,10 @@ class Binder:
         if entity is None:
             return None
         before = len(self.bounded)
-        term = conditions.condition(self, tree, outermost(entity), at)
+        try:
+            term = conditions.condition(self, tree, outermost(entity), at)
+        except RecursionError:
+            return at.wrong(TOO_DEEP)
         self._over(term, before)
         return term
 

@@ -105,11 +105,16 @@ def _apart(one: Asked, other: Asked) -> bool:
     if isinstance(one, Compare) and isinstance(other, Compare) and one.units == other.units and _comparable(one.value, other.value):
         lower, upper = (one, other) if one.op in ("gt", "gte") else (other, one)
         if lower.op in ("gt", "gte") and upper.op in ("lt", "lte"):
-            low, high = lower.value, upper.value
-            if isinstance(low, int) and isinstance(high, int) and one.type == "integer":
-                return low + (lower.op == "gt") > high - (upper.op == "lt")
-            return _less(high, low) or (high == low and (lower.op, upper.op) != ("gte", "lte"))
+            return _crossed(lower, upper)
     return False
+
+
+def _crossed(lower: Compare, upper: Compare) -> bool:
+    """Whether no value lies between two bounds; of whole numbers none is above 2 and below 3."""
+    low, high = lower.value, upper.value
+    if isinstance(low, int) and isinstance(high, int) and lower.type == "integer":
+        return low + (lower.op == "gt") > high - (upper.op == "lt")
+    return _less(high, low) or (high == low and (lower.op, upper.op) != ("gte", "lte"))
 
 
 def _top(term: AgeBetween) -> int:

@@ -35,44 +35,22 @@ BELONGS = {
 
 def pipeline(asked: Asked) -> Measure | None:
     """The measure of a mapping, without what is asked of its value; None after a problem was reported."""
-    binder, tree, inner, at, target = asked.binder, asked.tree, asked.inner, asked.at, asked.rows.entity
-    before = len(binder.problems)
-    where = conditions.condition(binder, tree["where"], inner, at.child("where")) if "where" in tree else None
+    tree, rows, before = asked.tree, asked.rows, len(asked.binder.problems)
+    where = conditions.condition(asked.binder, tree["where"], asked.inner, asked.at.child("where")) if "where" in tree else None
     window = _window(asked)
     _belongs(asked)
-    picks = asked.verb in ROWS
-    if (picks or asked.verb == "days_covered" or "spaced" in tree) and target.time is None:
-        at.child(asked.verb).wrong(f"`{asked.verb}` needs an entity with `time`; {target.name} has none")
-    if "by" in tree and tree["by"] != "day":
-        at.child("by").wrong("latest and earliest go by moment, or `by: day`")
-    ties = _ties(asked, tree["ties"]) if "ties" in tree and picks else None
+    ties = _ties(asked, tree["ties"]) if "ties" in tree and asked.verb in ROWS else None
     of = _of(asked)
-    distinct = _distinct(asked, tree["distinct"]) if "distinct" in tree else None
-    spaced = _spaced(tree["spaced"], at.child("spaced")) if "spaced" in tree else None
-    if distinct is not None and spaced is not None:
-        at.child("spaced").wrong("`spaced` counts days already, each once", hint="take `distinct` out", key=True)
-    limit = _limit(tree["limit"], at.child("limit")) if "limit" in tree else None
+    distinct, spaced = _dedupe(asked)
+    limit = _limit(tree["limit"], asked.at.child("limit")) if "limit" in tree else None
     supply, same = _supply(asked) if asked.verb == "days_covered" else (None, None)
-    if len(binder.problems) != before:
+    if len(asked.binder.problems) != before:
         return None
-    name: Verb = "exists" if asked.verb in ("has", "lacks") else cast(Verb, asked.verb)
+    verb: Verb = "exists" if asked.verb in ("has", "lacks") else cast(Verb, asked.verb)
     return Measure(
-        name,
-        asked.rows.link,
-        where,
-        window,
-        tree.get("by") == "day",
-        ties,
-        of,
-        asked.rows.up,
-        asked.rows.hops,
-        distinct,
-        spaced,
-        limit,
-        supply,
-        same,
-        label=label(tree) or asked.rows.link.name,
-    )
+        verb, rows.link, where, window, "by" in tree, ties, of, rows.up, rows.hops, distinct, spaced, limit, supply, same,
+        label=label(tree) or rows.link.name,
+    )  # fmt: skip
 
 
 def label(tree: dict[str, Any]) -> str:
@@ -86,6 +64,12 @@ def label(tree: dict[str, Any]) -> str:
 
 
 def _belongs(asked: Asked) -> None:
+    """Report keys that another verb has, and verbs that need a time."""
+    target = asked.rows.entity
+    if (asked.verb in (*ROWS, "days_covered") or "spaced" in asked.tree) and target.time is None:
+        asked.at.child(asked.verb).wrong(f"`{asked.verb}` needs an entity with `time`; {target.name} has none")
+    if "by" in asked.tree and asked.tree["by"] != "day":
+        asked.at.child("by").wrong("latest and earliest go by moment, or `by: day`")
     for key, verbs in BELONGS.items():
         if key in asked.tree and asked.verb not in verbs:
             asked.at.child(key).wrong(f"`{key}` belongs to {' and '.join(verbs)}", key=True)
@@ -164,6 +148,16 @@ def _value(asked: Asked, text: str, at: Place) -> Of | None:
         if found is None or isinstance(found, (ColumnRef, DayOf, Converted, Formula)):
             return found
     return formulas.formula(asked.binder, text, asked.inner, at)
+
+
+def _dedupe(asked: Asked) -> tuple[Any, int | None]:
+    """What counts once: `distinct`, or `spaced`."""
+    tree, at = asked.tree, asked.at
+    distinct = _distinct(asked, tree["distinct"]) if "distinct" in tree else None
+    spaced = _spaced(tree["spaced"], at.child("spaced")) if "spaced" in tree else None
+    if distinct is not None and spaced is not None:
+        at.child("spaced").wrong("`spaced` counts days already, each once", hint="take `distinct` out", key=True)
+    return distinct, spaced
 
 
 def _distinct(asked: Asked, tree: Any) -> Any:

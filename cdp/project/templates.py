@@ -30,8 +30,10 @@ def use(binder: Binder, segment: Segment, given: Any, at: Place) -> InSegment | 
         if len(binder.filling) == DEEPEST:
             return at.wrong(f"templates inside of templates, more than {DEEPEST} deep")
         binder.filling.append(key)
-        binder.templates[key] = _bound(binder, segment, dict(values), at)
-        binder.filling.pop()
+        try:
+            binder.templates[key] = _bound(binder, segment, dict(values), at)
+        finally:
+            binder.filling.pop()
     return term
 
 

@@ -343,24 +343,9 @@ class ConsentMissing:
 
 
 Condition = (
-    Every
-    | Some
-    | Negation
-    | InSegment
-    | InSql
-    | Compare
-    | CompareTo
-    | OneOf
-    | Holds
-    | IsNull
-    | InWindow
-    | AtTime
-    | OnWeekday
-    | Anniversary
-    | Exists
-    | Satisfies
-    | AgeBetween
-)
+    Every | Some | Negation | InSegment | InSql | Compare | CompareTo | OneOf | Holds | IsNull | InWindow | AtTime | OnWeekday
+    | Anniversary | Exists | Satisfies | AgeBetween
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -468,6 +468,15 @@ def test_segments_that_no_engine_could_run_are_refused(tmp_path: Path, count: in
         with_models(tmp_path, text)
 
 
+def test_what_is_nested_too_deeply_together_is_said(tmp_path: Path) -> None:
+    deep = "{not: " * 50
+    traits = [
+        f"kind: trait\nname: t{n}\nentity: patient\ncount: visits\nwhere: {deep}{{patient.t{n + 1}: 1}}{'}' * 50}\n---\n" for n in range(30)
+    ]
+    with pytest.raises(ProjectError, match="nested too deeply"):
+        with_models(tmp_path, f"{''.join(traits)}kind: trait\nname: t30\nentity: patient\ncount: visits\n")
+
+
 def test_traits_on_traits_have_a_bound(tmp_path: Path) -> None:
     columns = "{id: {type: string, class: public}, boss: {type: string, class: public}}"
     entity = f"{{kind: entity, name: staff, table: hr.staff, key: id, rows: public, columns: {columns}, "

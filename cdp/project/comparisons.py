@@ -9,9 +9,10 @@ from cdp.project.always import telling
 from cdp.project.literals import article, literal
 from cdp.project.patterns import portable
 from cdp.project.scope import Scope
-from cdp.project.terms import ColumnRef, Compare, CompareTo, Comparison, Condition, DayOf, Every, OneOf, Operand
+from cdp.project.terms import ColumnRef, Compare, CompareTo, Comparison, Condition, DayOf, Every, IsNull, Negation, OneOf, Operand
 from cdp.project.types import family, is_array, is_row, type_of
 from cdp.project.units import compare_quantity, unit_of
+from cdp.project.value_sets import spellings
 from cdp.spec.model import ColumnType
 
 if TYPE_CHECKING:
@@ -40,7 +41,12 @@ def compare(
     value = literal(tree, kind, at)
     if op == "matches" and isinstance(value, str):
         value = portable(value, at)
-    return telling(Compare(operand, op, value, kind, ignore_case=ignore_case), at) if value is not None else None
+    if value is None:
+        return None
+    if op in ("eq", "ne") and len(written := spellings(binder, operand, (value,))) > 1:
+        found = OneOf(operand, written, kind, ignore_case=ignore_case)
+        return found if op == "eq" else Every((Negation(found), Negation(IsNull(operand))))
+    return telling(Compare(operand, op, value, kind, ignore_case=ignore_case), at)
 
 
 def _reference(

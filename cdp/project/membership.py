@@ -12,7 +12,7 @@ from cdp.project.scope import Scope
 from cdp.project.terms import ColumnRef, Condition, Holds, Measure, OneOf, Operand, Some, Value
 from cdp.project.types import type_of
 from cdp.project.units import unit_of
-from cdp.project.value_sets import codes, declared, found, in_value_set, meant
+from cdp.project.value_sets import codes, declared, found, in_value_set, meant, spellings
 from cdp.spec.model import ColumnType
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def one_of(binder: Binder, operand: Operand, tree: Any, scope: Scope, at: Place,
     values = _literals(operand, tree, kind, at)
     if values is None:
         return None
+    values = spellings(binder, operand, values)
     moments = tuple(value for value in values if isinstance(value, dt.datetime))  # compared as such; days as local days
     others = tuple(value for value in values if not isinstance(value, dt.datetime))
     found = tuple(OneOf(operand, some, kind, ignore_case=ignore_case) for some in (others, moments) if some)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdp.project.literals import article
-from cdp.project.terms import Condition, OneOf, Operand, Some
+from cdp.project.terms import Condition, OneOf, Operand, Some, Value
 from cdp.project.types import column_of, is_array, type_of
 from cdp.spec.model import Codes, Column, ValueSet
 
@@ -77,6 +77,14 @@ def meant(binder: Binder, operand: Operand, column: Column, value_set: ValueSet,
         hint = "declare `system` on the column, or use a value set of one system"
         return at.wrong(f"value set {value_set.name} is of {of}, and the column does not say of which system its codes are", hint=hint)
     return members
+
+
+def spellings(binder: Binder, operand: Operand, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Literals as they are written, and where some feeds leave `strip` out of a code, each also without it."""
+    column = declared(binder, operand) if type_of(operand) == "code" else None
+    if column is None or not column.strip:
+        return values
+    return tuple(dict.fromkeys([*values, *(str(value).replace(column.strip, "") for value in values)]))
 
 
 def codes(binder: Binder, value_set: ValueSet, part: Codes, strip: str | None) -> tuple[str, ...]:

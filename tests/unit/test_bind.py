@@ -156,6 +156,8 @@ MEASURES: dict[str, Condition] = {
     "{has: conditions, where: {icd: {in: any_diabetes}}}": has(
         OneOf(ColumnRef((), "condition", "icd", "code"), ("E11.9", "E119"), "code"), CONDITIONS
     ),
+    "{has: conditions, where: {icd: E11.9}}": has(OneOf(ColumnRef((), "condition", "icd", "code"), ("E11.9", "E119"), "code"), CONDITIONS),
+    "{has: conditions, where: {icd: E11}}": has(Compare(ColumnRef((), "condition", "icd", "code"), "eq", "E11", "code"), CONDITIONS),
     "{has: conditions, where: {bare: {in: diabetes}}}": has(
         OneOf(ColumnRef((), "condition", "bare", "code"), ("44054006",), "code"), CONDITIONS
     ),
@@ -484,3 +486,22 @@ def test_traits_on_traits_have_a_bound(tmp_path: Path) -> None:
     text = entity + "relations: {team: {many: staff, via: boss}}}\n---\n" + "".join(traits)
     with pytest.raises(ProjectError, match="traits that rest on traits, more than 32 deep"):
         with_models(tmp_path, f"{text}{{kind: trait, name: t300, entity: staff, count: team}}\n")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "portable"),
+    [
+        ("^E1[01]\\.?9$", r"^E1[01]\.?9\z"),
+        ("a|b(?:c|d)*?", "a|b(?:c|d)*?"),
+        ("[^-\\]a-z\\d]+", r"[^-\]a-z0-9]+"),
+        ("\\A.\\z", r"\A[^\n]\z"),
+        ("x{2}y{2,}z{2,3}", "x{2}y{2,}z{2,3}"),
+        ("\\W\\D", "[^0-9A-Za-z_][^0-9]"),
+        ("\\p{Lu}\\PN\\x{1F600}", r"\p{Lu}\PN\x{1F600}"),
+        ("[$.]}", r"[$.]\}"),
+    ],
+)
+def test_a_pattern_is_written_as_every_engine_reads_it(pattern: str, portable: str) -> None:
+    term = bound("{sex: {matches: '" + pattern + "'}}")
+    assert isinstance(term, Compare)
+    assert term.value == portable

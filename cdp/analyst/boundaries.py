@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from cdp.compile.windows import shift
-from cdp.project.terms import Value
+from cdp.project.terms import Factor, Value
 from cdp.spec.model import ColumnType
 
 Around = tuple[str, object]  # what it is, and the value
 OTHER = "other"
+MILLIONTH = Decimal("0.000001")
 SAMPLES: dict[ColumnType, object] = {
     "string": OTHER,
     "code": OTHER,
@@ -46,6 +47,11 @@ def days(day: dt.date) -> Iterator[Around]:
     """The day before, the day, the day after."""
     for word, steps in (("the day before", -1), ("the day", 0), ("the day after", 1)):
         yield word, _next(day, steps)
+
+
+def in_other_unit(value: object, factor: Factor) -> object:
+    """A value in the unit that becomes this one by the factor; to six decimals, as no test needs more."""
+    return (Decimal(value) * factor.over / factor.times).quantize(MILLIONTH).normalize() if isinstance(value, (int, Decimal)) else value
 
 
 def sample(kind: ColumnType, day: dt.date) -> object:

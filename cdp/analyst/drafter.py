@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from cdp.analyst.boundaries import OTHER, Around, around, days, passing_value, sample
+from cdp.analyst.boundaries import OTHER, Around, around, days, in_other_unit, passing_value, sample
 from cdp.analyst.drafts import Change, Path, Row, Site, Variation, after, anew, becoming, rows_at, saying, setting, shown, spread, what
 from cdp.compile.clock import Clock
 from cdp.compile.windows import resolve, shift
@@ -164,8 +164,12 @@ class Drafter:
         match operand:
             case ColumnRef():
                 return self._put(operand, site, good, edges, path, unit)
-            case Converted(column) | DayOf(column):
+            case DayOf(column):
                 return self._put(column, site, good, edges, path, unit)
+            case Converted(column, _, factors):
+                factor, other = factors[0], factors[0].names[0]
+                there = [(word, in_other_unit(value, factor)) for word, value in edges]
+                return self._put(column, site, in_other_unit(good, factor), there, path, other)
             case Picked(measure, ColumnRef() as column) | (Measure(of=ColumnRef() as column) as measure):
                 row = self._related(measure, site, path)
                 return self._put(column, row, good, edges, path, unit) if row is not None else None

@@ -46,14 +46,12 @@ def item(compiler: Compiler, scan: Scan, measure: Measure) -> exp.Expr:
     """What `list` collects of a row: where it stands in the order, then the value. Null where there is no value."""
     assert measure.of is not None, "the binder asks for `of`"
     value = scan.value(measure.of)
-    order = exp.Struct(expressions=moment(scan))
+    order = exp.Struct(expressions=moment(scan) if scan.row.entity.time is not None else [value, *scan.key()])
     return sql.chosen([(sql.not_null(value), sql.struct(place=order, value=value))])
 
 
 def moment(scan: Scan) -> list[exp.Expr]:
-    """The order of a row among others: rows without a time last, then by time, then by key; no part is null."""
-    if scan.row.entity.time is None:
-        return scan.key()
+    """The order of a row among others: by time, rows without one last, then by key; no part is null."""
     start = scan.start()
     micros = exp.Anonymous(this="unix_micros", expressions=[exp.Cast(this=start, to=sql.TIMESTAMP)])
     return [sql.is_null(start), sql.coalesce(micros, sql.number(0)), *scan.key()]

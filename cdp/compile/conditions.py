@@ -289,10 +289,13 @@ class Compiler:
 
     def _converted(self, operand: Converted, row: Row, asked: Asked) -> exp.Expr:
         value, unit = self.value(operand.column, row, asked), self.value(operand.unit, row, asked)
+        several = len(operand.factors) > 1  # engines give each branch a type of its own
         branches = []
-        for names, factor in operand.factors:
-            scaled = value if factor == 1 else exp.Mul(this=value, expression=sql.number(factor))
-            branches.append((sql.one_of(unit, [sql.string(name) for name in names]), scaled))
+        for factor in operand.factors:
+            scaled = value if factor.times == 1 else exp.Mul(this=value, expression=sql.number(factor.times))
+            scaled = scaled if factor.over == 1 else exp.Div(this=scaled, expression=sql.number(factor.over))
+            number = exp.Cast(this=scaled, to=arrays.EXACT) if several and operand.column.type != "double" else scaled
+            branches.append((sql.one_of(unit, [sql.string(name) for name in factor.names]), number))
         return sql.chosen(branches)
 
     def _formula(self, term: Formula, row: Row, asked: Asked) -> exp.Expr:

@@ -49,7 +49,7 @@ def telling(term: Compare, at: Place) -> Compare | None:
     """A comparison that may turn out either way: a count is never less than 0; None after a problem was reported."""
     if term.op in ("starts_with", "ends_with", "contains") and not term.value:
         return at.wrong("true of everyone who has a value: every text holds the empty one", hint="to say that, write {not_null: true}")
-    if isinstance(term.operand, Chosen) and not possible(term.operand, term.op, term.value, at):
+    if isinstance(term.operand, Chosen) and not term.ignore_case and not possible(term.operand, term.op, term.value, at):
         return None
     bounds = _bounds(term.operand)
     if bounds is None or isinstance(term.value, str):

@@ -40,7 +40,8 @@ def _behind(part: object, project: Project) -> Iterator[tuple[object, object]]:
     """What a part stands for, under a name by which it is followed once."""
     bound = project.bound
     if isinstance(part, InSegment):
-        yield part, bound.segment(part)
+        if part.name in bound.segments or (part.name, part.given) in bound.templates:  # else it has a mistake of its own
+            yield part, bound.segment(part)
     elif isinstance(part, InSql):
         yield from _select("segment", part.segment, project)
     elif isinstance(part, SqlValue):

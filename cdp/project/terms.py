@@ -59,12 +59,21 @@ class DayOf:
 
 
 @dataclass(frozen=True, slots=True)
+class Factor:
+    """How a number in a unit of these names becomes one in another: `value * times / over`. Two numbers, so that both ways are exact."""
+
+    names: tuple[str, ...]
+    times: Decimal = Decimal(1)
+    over: Decimal = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
 class Converted:
-    """A number in one unit: the column times the factor of the units that its unit column names; null for any other unit."""
+    """A number in one unit: the column by the factor of the unit that its unit column names; null for any other unit."""
 
     column: ColumnRef
     unit: ColumnRef
-    factors: tuple[tuple[tuple[str, ...], Decimal], ...]
+    factors: tuple[Factor, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from cdp.project.terms import (
     Condition,
     Converted,
     Every,
+    Factor,
     Measure,
     OneOf,
     Operand,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from cdp.project.bind import Binder, Place
 
 
+DIGITS = 10  # after the point, of a literal that is divided
+
+
 @dataclass(frozen=True, slots=True)
 class UnitOf:
     """The unit of an operand: its name, and where it differs by row the value that says it."""
@@ -40,10 +44,9 @@ class UnitOf:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Rows in another unit: its names, what a value is multiplied by, and the value set of the codes for which that holds."""
+    """Rows in another unit: how their values become this one, and the value set of the codes for which that holds."""
 
-    names: tuple[str, ...]
-    factor: Decimal
+    factor: Factor
     of: str | None
 
 
@@ -112,10 +115,10 @@ def in_unit(binder: Binder, column: ColumnRef, unit: str, at: Place) -> tuple[Co
     """
     groups, base = _conversions(binder, unit), binder.unit_names(unit)
     rows = _rows(binder, column, base, groups, at) if any(group.of for group in groups) else None
-    return _converted(binder, column, ((base, Decimal(1)), *((group.names, group.factor) for group in groups))), rows
+    return _converted(binder, column, (Factor(base), *(group.factor for group in groups))), rows
 
 
-def _converted(binder: Binder, column: ColumnRef, factors: tuple[tuple[tuple[str, ...], Decimal], ...]) -> Converted:
+def _converted(binder: Binder, column: ColumnRef, factors: tuple[Factor, ...]) -> Converted:
     return Converted(column, _unit_column(binder, column), factors)
 
 
@@ -124,7 +127,7 @@ def _rows(binder: Binder, column: ColumnRef, base: tuple[str, ...], groups: list
     unit = _unit_column(binder, column)
     tests: list[Condition] = [OneOf(unit, base, "string")]
     for group in groups:
-        codes, test = _codes(binder, column, group, at), OneOf(unit, group.names, "string")
+        codes, test = _codes(binder, column, group, at), OneOf(unit, group.factor.names, "string")
         tests.append(Every((test, codes)) if codes is not None else test)
     return tests[0] if len(tests) == 1 else Some(tuple(tests))
 
@@ -146,9 +149,9 @@ def _conversions(binder: Binder, unit: str) -> list[_Group]:
         if spec.to is None or not spec.times:
             continue
         if spec.to in known:
-            groups.append(_Group(binder.unit_names(name), spec.times, spec.of))
+            groups.append(_Group(Factor(binder.unit_names(name), spec.times), spec.of))
         elif name in known:
-            groups.append(_Group(binder.unit_names(spec.to), 1 / spec.times, spec.of))
+            groups.append(_Group(Factor(binder.unit_names(spec.to), over=spec.times), spec.of))
     return groups
 
 
@@ -159,8 +162,12 @@ def _unit_column(binder: Binder, column: ColumnRef) -> ColumnRef:
 
 def _compared(asked: _Asked, column: ColumnRef, group: _Group) -> Condition:
     """The comparison for rows in another unit."""
-    operand = _converted(asked.binder, column, ((group.names, group.factor),))
-    test = replace(asked.compare(operand), type=_fractional(asked.kind))
+    if group.factor.over != 1:  # the literal is multiplied, which is exact, instead of each value divided
+        literal = Decimal(str(asked.value)) * group.factor.over
+        test = replace(asked.compare(column, group.factor.names), value=literal, type=_fractional(asked.kind))
+    else:
+        operand = _converted(asked.binder, column, (group.factor,))
+        test = replace(asked.compare(operand), type=_fractional(asked.kind))
     codes = _codes(asked.binder, column, group, asked.at)
     return Every((test, codes)) if codes is not None else test
 
@@ -191,8 +198,9 @@ def _fixed(asked: _Asked, operand: Operand, unit: str, groups: list[_Group]) -> 
     """A column in one unit: the literal is converted, not the column."""
     if asked.unit in asked.binder.unit_names(unit):
         return asked.compare(operand)
-    group = next((group for group in groups if unit in group.names), None)
+    group = next((group for group in groups if unit in group.factor.names), None)
     if group is None:
         hint = f"write the number in {unit}, or declare under `units` how one becomes the other"
         return asked.at.wrong(f"the column is in {unit}, not in {asked.unit}", hint=hint)
-    return replace(asked.compare(operand), value=Decimal(str(asked.value)) / group.factor, type=_fractional(asked.kind))
+    value = Decimal(str(asked.value)) * group.factor.over / group.factor.times
+    return replace(asked.compare(operand), value=round(value, DIGITS).normalize(), type=_fractional(asked.kind))

@@ -28,6 +28,7 @@ from cdp.project.terms import (
     Derived,
     Every,
     Exists,
+    Factor,
     Holds,
     InSegment,
     InWindow,
@@ -308,14 +309,16 @@ def test_a_trait_that_looks_outwards_follows_its_row(tmp_path: Path) -> None:
 # -- units ------------------------------------------------------------------------------------------------------------
 
 
-def converted(names: tuple[str, ...] = MMOL, factor: Decimal = FACTOR) -> Converted:
-    return Converted(VALUE, UNIT, ((names, factor),))
-
-
 def test_rows_in_other_units_are_converted() -> None:
     plain = Compare(VALUE, "gt", Decimal(126), "decimal", MG)
-    other = Every((Compare(converted(), "gt", Decimal(126), "decimal"), GLUCOSE))
+    other = Every((Compare(Converted(VALUE, UNIT, (Factor(MMOL, FACTOR),)), "gt", Decimal(126), "decimal"), GLUCOSE))
     assert bound("{has: observations, where: {value: {gt: 126 mg/dL}}}") == has(Some((plain, other)), OBSERVATIONS)
+
+
+def test_the_way_back_multiplies_the_literal_which_is_exact() -> None:
+    plain = Compare(VALUE, "gt", Decimal(7), "decimal", MMOL)
+    other = Every((Compare(VALUE, "gt", Decimal("126.112"), "decimal", MG), GLUCOSE))
+    assert bound("{has: observations, where: {value: {gt: 7 mmol/L}}}") == has(Some((plain, other)), OBSERVATIONS)
 
 
 def test_a_picked_quantity_is_looked_at_as_a_row() -> None:
@@ -334,7 +337,7 @@ def test_a_quantity_without_conversions_stays_a_column_of_the_picked_row() -> No
 
 def test_an_aggregate_is_taken_in_one_unit() -> None:
     term = bound("{max: observations, of: value, is: {gt: 126 mg/dL}}")
-    of = Converted(VALUE, UNIT, ((MG, Decimal(1)), (MMOL, FACTOR)))
+    of = Converted(VALUE, UNIT, (Factor(MG), Factor(MMOL, FACTOR)))
     rows = Some((OneOf(UNIT, MG, "string"), Every((OneOf(UNIT, MMOL, "string"), GLUCOSE))))
     assert term == Compare(Measure("max", OBSERVATIONS, rows, of=of), "gt", Decimal(126), "decimal")
 
@@ -400,7 +403,7 @@ def test_a_derived_entity(tmp_path: Path) -> None:
     assert project.entities["stay_day"].key == "patient_id"
     date = ColumnRef((), "observation", "date", "timestamp")
     units = Some((OneOf(UNIT, MG, "string"), Every((OneOf(UNIT, MMOL, "string"), GLUCOSE))))
-    low = Aggregate("min", Every((GLUCOSE, units)), Converted(VALUE, UNIT, ((MG, Decimal(1)), (MMOL, FACTOR))))
+    low = Aggregate("min", Every((GLUCOSE, units)), Converted(VALUE, UNIT, (Factor(MG), Factor(MMOL, FACTOR))))
     assert project.bound.derived["reading"] == Derived(
         "observation",
         Compare(ColumnRef((), "observation", "status", "string"), "eq", "final", "string"),

@@ -78,7 +78,8 @@ def total(values: exp.Expr, kind: str) -> exp.Expr:
 
 def mean(values: exp.Expr) -> exp.Expr:
     """The average of an array of numbers; null of an empty one."""
-    return exp.Div(this=exp.Cast(this=total(values, "double"), to=sql.DOUBLE), expression=sql.size(values))
+    several = exp.Nullif(this=sql.size(values), expression=sql.number(0))
+    return exp.Div(this=total(values, "double"), expression=several)
 
 
 def in_order(array: exp.Expr) -> exp.Expr:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cdp.analyst.lineage import Part, dependents, parts, uses
+from cdp.analyst.lineage import Part, inverse, parts, reached, uses
 from cdp.analyst.revisions import Revision, revision
 from cdp.project.files import files
 from cdp.project.load import identity
@@ -66,7 +66,7 @@ def compared(then: Revision, project: Project) -> Affected:
         part for part in new if part in before and part in after and _other_files(before[part], then.root, after[part], project.root)
     }
     removed = old.keys() - new.keys()
-    return Affected(_by_kind(changed), _by_kind(removed), _by_kind(dependents(uses(project), changed | removed) - removed))
+    return Affected(_by_kind(changed), _by_kind(removed), _by_kind(reached(inverse(uses(project)), *changed, *removed)))
 
 
 def documents(root: Path) -> dict[Part, Document]:

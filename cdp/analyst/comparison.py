@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from cdp.analyst.changes import Affected, documents, trees
-from cdp.analyst.lineage import Part, Uses, dependents, reached, uses
+from cdp.analyst.lineage import Part, Uses, inverse, reached, uses
 from cdp.compile import Clock, Query, compile_segment, compile_sync, compile_trait, model_sha256
 from cdp.project.problems import dotted
 from cdp.project.project import Project
@@ -74,10 +74,12 @@ class Comparison:
     now: Clock
     touched: Affected
     _uses: Uses = field(init=False)
+    _users: Uses = field(init=False)
     _trees: tuple[Mapping[Part, Tree], Mapping[Part, Tree]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._uses = uses(self.after)
+        self._users = inverse(self._uses)
         self._trees = trees(documents(self.before.root)), trees(self.after.sources)
 
     def differences(self) -> tuple[Difference, ...]:
@@ -168,7 +170,7 @@ class Comparison:
         part = difference.kind, difference.name
         rests = reached(self._uses, part)
         through = tuple(f"{kind} {name}" for kind, name in sorted(rests) if name in self.touched.changed.get(kind, ()))
-        downstream = tuple(sorted(name for kind, name in dependents(self._uses, [part]) if kind == "sync"))
+        downstream = tuple(sorted(name for kind, name in reached(self._users, part) if kind == "sync"))
         return replace(difference, through=through, downstream=downstream, template=self._is_template(part))
 
     def _is_template(self, part: Part) -> bool:

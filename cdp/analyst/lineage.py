@@ -8,7 +8,7 @@ kinds share counts for both: what is said to depend may be too much, never too l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final
 
@@ -44,29 +44,23 @@ def uses(project: Project) -> Uses:
     return _Finder.of(project).all()
 
 
-def reached(uses: Uses, start: Part) -> frozenset[Part]:
-    """What a part rests on, directly or through others."""
-    found, waiting = {start}, [start]
-    while waiting:
-        new = uses.get(waiting.pop(), frozenset()) - found
-        found |= new
-        waiting += new
-    return frozenset(found - {start})
-
-
-def dependents(uses: Uses, of: Iterable[Part]) -> frozenset[Part]:
-    """What rests on any of these, directly or through others."""
+def inverse(uses: Uses) -> Uses:
+    """What rests on each part directly."""
     users: dict[Part, set[Part]] = {}
     for part, used in uses.items():
         for each in used:
             users.setdefault(each, set()).add(part)
-    start = frozenset(of)
+    return {part: frozenset(found) for part, found in users.items()}
+
+
+def reached(edges: Uses, *start: Part) -> frozenset[Part]:
+    """The parts that edges lead to from some parts, in one step or several; not these parts themselves."""
     found, waiting = set(start), list(start)
     while waiting:
-        new = users.get(waiting.pop(), set()) - found
+        new = edges.get(waiting.pop(), frozenset()) - found
         found |= new
         waiting += new
-    return frozenset(found - start)
+    return frozenset(found) - {*start}
 
 
 @dataclass(frozen=True, slots=True)

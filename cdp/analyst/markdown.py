@@ -74,7 +74,7 @@ def _splits(title: str, movement: Movement | None) -> Iterator[str]:
     for each in movement.splits if movement else ():
         rows = [(_text(value), str(enter), str(leave)) for value, enter, leave in each.rows]
         if rows:
-            yield f"{_code(title)}, those who move by {_code(each.by)}:\n\n" + _table((each.by, "enter", "leave"), rows, numbers=2)
+            yield f"{_code(title)}, those who move by {_code(each.by)}:\n\n" + _table((_text(each.by), "enter", "leave"), rows, numbers=2)
 
 
 def _sql(model: Difference) -> str:

@@ -35,11 +35,6 @@ class Revision:
     commit: str
     root: Path
 
-    @property
-    def title(self) -> str:
-        """The name and the commit, for people."""
-        return self.ref if self.commit.startswith(self.ref) else f"{self.ref} ({self.commit[:12]})"
-
 
 @contextmanager
 def revision(root: Path, ref: str) -> Iterator[Revision]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cdp.cli.command import command
+from cdp.cli.output import WIDTH
 from cdp.cli.session import Session
 from cdp.errors import ProjectError, UsageError
 
@@ -91,10 +93,9 @@ def _show(session: Session, found: Diff) -> None:
     from cdp.analyst.movement import COUNTS
 
     out = session.out
-    facts = {"since": f"{found.ref} ({found.commit[:12]})", "as of": found.as_of}
-    if found.versions:
-        facts["data"] = ", ".join(version(table, number) for table, number in found.versions.items())
-    out.facts(facts | ({"data": "not looked at"} if found.versions is None else {}))
+    out.facts({"since": f"{found.ref} ({found.commit[:12]})", "as of": found.as_of})
+    tables = ", ".join(version(table, number) for table, number in (found.versions or {}).items())
+    out.text(fill(f"data   {tables or 'not looked at'}", WIDTH, subsequent_indent=" " * 7))
     out.text()
     models = [(SIGNS[each.change], each.kind, each.name, _what(each)) for each in found.models]
     out.table(("", "kind", "name", "what"), models, empty="nothing that means anything else")

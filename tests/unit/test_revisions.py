@@ -120,7 +120,7 @@ def test_branches_tags_and_commits_are_revisions(root: Path, ref: str) -> None:
     commit(root, "another")
     with revision(root, git(root, "rev-parse", "--short", "HEAD") if ref == "short" else ref) as then:
         assert (then.root / "conf/cdp.yml").is_file()
-        assert then.title.startswith(then.ref)
+        assert then.commit == git(root, "rev-parse", f"{then.ref}^{{commit}}")
 
 
 def test_the_project_may_be_a_folder_of_the_repository_and_links_are_links(tmp_path: Path) -> None:

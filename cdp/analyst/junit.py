@@ -6,12 +6,12 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
-from cdp.analyst.outcomes import Outcome, Tested
+from cdp.analyst.outcomes import Outcome, Results
 
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 cannot hold
 
 
-def junit(tested: Tested) -> str:
+def junit(tested: Results) -> str:
     """A `testsuites` document with a suite for each segment or trait. A pending case is a failure, as in the exit code."""
     root = ET.Element("testsuites", _counted("cdp test", tested.outcomes), time=f"{tested.seconds:.3f}")
     for (kind, subject), outcomes in tested.by_subject().items():

@@ -78,7 +78,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Results:
     """The outcomes in the order of files and lines, and how long they took."""
 
     outcomes: tuple[Outcome, ...]

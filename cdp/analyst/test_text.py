@@ -19,7 +19,7 @@ class Draft:
     notes: tuple[str, ...] = ()
 
 
-_PLAIN = re.compile(r"[A-Za-z0-9_+./][A-Za-z0-9_+./%() :-]*|-[0-9.]+")
+_PLAIN = re.compile(r"[A-Za-z0-9_+./][A-Za-z0-9_+./@%() :-]*|-[0-9.]+")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 

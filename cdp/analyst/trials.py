@@ -5,15 +5,17 @@ What is run is the compiler's own SQL of each segment, so a test proves what a s
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from cdp.analyst import verdicts
 from cdp.analyst.fixtures import Lake, lines
 from cdp.analyst.isolation import CASE, isolated
-from cdp.analyst.outcomes import Outcome, Tested
+from cdp.analyst.outcomes import Outcome, Results
 from cdp.compile import sql
 from cdp.compile.clock import Clock
 from cdp.compile.statement import Statement
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from cdp.engine.base import Engine
 
 
-def run(project: Project, engine: Engine, segments: Collection[str], traits: Collection[str] = ()) -> Tested:
+def run(project: Project, engine: Engine, segments: Collection[str], traits: Collection[str] = ()) -> Results:
     """Run the tests of segments and traits.
 
     Args:
@@ -45,7 +47,7 @@ def run(project: Project, engine: Engine, segments: Collection[str], traits: Col
     for group in world.groups():
         outcomes.update(_run(world, engine, group))
     outcomes = _explained(world, engine, outcomes)
-    return Tested(tuple(outcomes[number] for number in sorted(outcomes)), time.monotonic() - started)
+    return Results(tuple(outcomes[number] for number in sorted(outcomes)), time.monotonic() - started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,8 @@ def _asked(world: World, engine: Engine, group: Group) -> dict[int, Outcome]:
     for operand, column in values.items():
         statement.column(column, _value(statement, operand, clock))
     answers = world.answers(engine, statement, group)
-    return {number: _outcome(case, answers.get(number, {}), members, values) for number, case in cases.items()}
+    zone = ZoneInfo(world.project.timezone)
+    return {number: _outcome(case, answers.get(number, {}), members, values, zone) for number, case in cases.items()}
 
 
 def _value(statement: Statement, operand: Operand, clock: Clock) -> Any:
@@ -145,17 +148,19 @@ def _value(statement: Statement, operand: Operand, clock: Clock) -> Any:
     return statement.output(operand, role="")
 
 
-def _outcome(case: Case, answer: Mapping[str, Any], members: Mapping[str, str], columns: Mapping[Operand, str]) -> Outcome:
+def _outcome(case: Case, answer: Mapping[str, Any], members: Mapping[str, str], columns: Mapping[Operand, str], zone: ZoneInfo) -> Outcome:
     member = bool(answer.get(members[case.subject], False)) if case.kind == "segment" else None
-    values = {expected.path: _got(expected, answer.get(columns[expected.operand])) for expected in case.values}
+    values = {expected.path: _got(expected, answer.get(columns[expected.operand]), zone) for expected in case.values}
     right = case.member in (None, member) and all(matches(expected, values[expected.path]) for expected in case.values)
     return Outcome(case, "pending" if case.pending else "passed" if right else "failed", member, values)
 
 
-def _got(expected: Expected, value: Any) -> Any:
-    """What a trait came to; of a row that is there, a word instead of its columns."""
+def _got(expected: Expected, value: Any, zone: ZoneInfo) -> Any:
+    """What a trait came to: a moment as the clock on the wall says it; of a row that is there, a word instead of its columns."""
     if is_row(expected.operand):
         return "a row" if value else None
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        return value.astimezone(zone).replace(tzinfo=None)
     return value
 
 

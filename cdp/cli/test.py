@@ -17,7 +17,7 @@ from cdp.cli.session import Session
 from cdp.errors import UsageError
 
 if TYPE_CHECKING:
-    from cdp.analyst.outcomes import Outcome, Tested
+    from cdp.analyst.outcomes import Outcome, Results
     from cdp.analyst.test_text import Draft
     from cdp.engine import Engine
 
@@ -93,7 +93,7 @@ def _engine(session: Session, folder: Path) -> Engine:
     return session.open(Environment(engine="sail", lakehouse="tests"), folder)
 
 
-def _show(session: Session, tested: Tested) -> None:
+def _show(session: Session, tested: Results) -> None:
     if session.out.as_json:
         counts = {"passed": tested.count("passed"), "failed": tested.count("failed", "error"), "pending": tested.count("pending")}
         return session.out.json({**counts, "seconds": round(tested.seconds, 3), "cases": [each.as_json() for each in tested.outcomes]})

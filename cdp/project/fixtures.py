@@ -47,14 +47,17 @@ class Fixtures:
     _systems: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
     _named: dict[tuple[str, str], list[ValueSet]] | None = None
 
-    def member(self, said: Said, entity: Entity, at: Place) -> Fixture:
-        """The row that a test is about, with all that hangs on it; mistakes are reported where they stand."""
+    def member(self, said: Said, entity: Entity, at: Place, words: tuple[str, ...] = ()) -> Fixture:
+        """The row that a test is about, with all that hangs on it; mistakes are reported where they stand.
+
+        `words` may stand beside its columns and relations, and so may be what a wrong one was meant to be.
+        """
         values: dict[str, Cell] = {}
         for name, places in said.items():
             if name in entity.columns:
                 self._fill(name, *places[-1], entity, values, said)
             elif name not in entity.relations:
-                _unknown(self.binder, name, entity, places[-1][1])
+                _unknown(self.binder, name, entity, words, places[-1][1])
         self._complete(entity, values, at)
         related = {
             name: tuple(row for tree, place in said[name] for row in self._rows(name, tree, entity, values, place))
@@ -228,8 +231,8 @@ def _made_of(entity: Entity) -> str:
     return entity.from_ or ("the entities of its SELECT" if entity.sql else "")
 
 
-def _unknown(binder: Binder, name: str, entity: Entity, at: Place) -> None:
-    valid = [*entity.columns, *entity.relations]
+def _unknown(binder: Binder, name: str, entity: Entity, words: tuple[str, ...], at: Place) -> None:
+    valid = [*entity.columns, *entity.relations, *words]
     if name in binder.traits_of(entity.name):
         return at.wrong(f"{name} is a trait, which is computed", hint="give the rows that it is computed from", key=True)
     if name == "age":

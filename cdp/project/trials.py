@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["segment", "trait"]
 MEMBER = ("in", "out")
+WORDS = tuple(CaseSpec.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +112,14 @@ class _Subject:
         if case is not None and test.expect is not None:
             test_at.child("expect").wrong("a test with cases expects nothing itself", hint="say it in each case", key=True)
         if as_of is None:
-            return at.wrong("missing key 'as_of': the result would change with the day", hint="such as as_of: 2026-07-01")
+            at.wrong("missing key 'as_of': the result would change with the day", hint="such as as_of: 2026-07-01")
         if self.entity is None:
             return None
         self._added(case, at)
-        row = self.fixtures.member(_merged(test, case, test_at, at), self.entity, at)
+        row = self.fixtures.member(_merged(test, case, test_at, at), self.entity, at, WORDS if case else ())
         member, values, pending = self._expectation(said, at)
+        if as_of is None:
+            return None
         number = at.path[-1]
         name = (case.name if case else None) or (f"case {int(number) + 1}" if case else "")
         line, _ = at.document.position(at.path)

@@ -302,7 +302,7 @@ _STAYS = Made(
         _SCT,
         cls="IMP",
         end=_at("date_sub(today, 17 + discharged)", "15"),
-        left_for="CASE WHEN age >= 80 AND goes < 4 THEN '428361000124107' WHEN goes = 8 THEN '306694006' ELSE '306689006' END",
+        left_for="CASE WHEN age >= 70 AND goes < 2 THEN '428361000124107' WHEN goes = 8 THEN '306694006' ELSE '306689006' END",
     ),
     dice=_STAY,
     where="age >= 18 AND stay = 0",

@@ -98,7 +98,7 @@ REASONS = {
 # Of 500 generated people after a day of change; recompute them when the extract or a derived value is meant to change.
 PRINTS = {
     "patients": 111441337648855,
-    "encounters": 508907827997482,
+    "encounters": 500444664069168,
     "conditions": 132685702652295,
     "observations": 77691436552017,
     "procedures": -310886890071778,

@@ -14,17 +14,19 @@ from cdp.spec.activation import Environment
 from tests.e2e.conftest import Cdp
 
 MARKER = "zqxMARKERzqx"
-SYNCS = ("a1c_reminder_email", "bp_outreach", "colorectal_calls", "diabetes_registry", "flu_reminder_sms")
+SCHEMAS = ("clinical", "crm", "plan", "scheduling", "pharmacy", "behavioral", "devices")
+# What conditions compare with literals, and what stands for no person.
+KEPT = {"code", "code_system", "value_code", "type", "type_system", "class", "disposition", "direction", "status", "unit", "system"}
+KEPT |= {"purpose", "channel", "receiver"}
 
 
 @pytest.fixture
 def marked(project: Path) -> Path:
     """Every text column of every patient table holds the marker; keys keep what joins them and get it as a prefix."""
     engine = connect(Environment(lakehouse="lake"), root=project)
-    for table in (name for schema in ("clinical", "crm") for name in _tables(project, schema)):
+    for table in (name for schema in SCHEMAS for name in _tables(project, schema)):
         columns = engine.columns(table)
-        keep = {"code", "code_system", "type", "type_system", "status", "unit", "purpose", "channel", "receiver", "class", "system"}
-        texts = [c for c, kind in columns.items() if kind == "string" and c not in keep]
+        texts = [c for c, kind in columns.items() if kind == "string" and c not in KEPT]
         changes = ", ".join(f"`{c}` = concat('{MARKER}', `{c}`)" for c in texts)
         if changes:
             engine.execute(f"UPDATE {table} SET {changes}")

@@ -353,7 +353,9 @@ WHERE = """
 - {email: {not_null: true}}
 - {has: conditions, where: {code: {in: diabetes}}, within: {months: 6}}
 - {latest: observations, where: {code: {in: glucose}}, is: {value: {gt: 100 mg/dL}}}
-- {has: conditions, as: first, where: {has: patient.conditions, after: first.onset, where: {bare: {eq: {ref: first.bare}}}}}
+- has: conditions
+  as: still
+  where: [{abated: null}, {has: patient.conditions, where: {abated: {not_null: true}, bare: {eq: {ref: still.bare}}}}]
 """
 TABLES: dict[str, tuple[dict[str, str], list[tuple[Any, ...]]]] = {
     "clinical.patients": (
@@ -369,9 +371,9 @@ TABLES: dict[str, tuple[dict[str, str], list[tuple[Any, ...]]]] = {
         | {"onset": "date", "abated": "date", "status": "string"},
         [
             ("c1", "MRN-77", "44054006", "SNOMED", "Secret 7", dt.date(2019, 4, 3), None, "active"),
-            ("c2", "MRN-77", "987654321", "SNOMED", "Secret 7", dt.date(2018, 4, 3), None, "active"),
+            ("c2", "MRN-77", "987654321", "SNOMED", "Secret 7", dt.date(2018, 4, 3), dt.date(2018, 5, 3), "active"),
             ("c3", "MRN-78", "44054006", "SNOMED", "Secret 7", dt.date(2019, 4, 3), None, "active"),
-            ("c4", "MRN-78", "44054006", "SNOMED", "Secret 7", dt.date(2018, 4, 3), None, "active"),
+            ("c4", "MRN-78", "44054006", "SNOMED", "Secret 7", dt.date(2018, 4, 3), dt.date(2018, 5, 3), "active"),
             ("c5", "MRN-79", "44054006", None, None, dt.date(2019, 4, 3), None, "active"),
         ],
     ),

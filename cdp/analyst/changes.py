@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cdp.analyst.lineage import Part, inverse, parts, reached, uses
-from cdp.analyst.revisions import Revision, revision
+from cdp.analyst.lineage import Part, Uses, inverse, parts, reached, uses
+from cdp.analyst.revisions import revision
 from cdp.project.files import files
 from cdp.project.load import identity
 from cdp.project.problems import Problems
@@ -16,6 +16,7 @@ from cdp.project.source import Document, read
 from cdp.spec.base import Text, Tree
 
 Names = Mapping[str, frozenset[str]]  # by kind
+Sources = Mapping[Part, Document]
 _BESIDE = ("file", "hierarchy")  # keys of a value set that name a file beside it
 
 
@@ -54,19 +55,24 @@ def affected(project: Project, ref: str) -> Affected:
         UsageError: there is no git, no repository, no such revision, or no project in it.
     """
     with revision(project.root, ref) as then:
-        return compared(then, project)
+        return compared(documents(then.root), then.root, project, uses(project))
 
 
-def compared(then: Revision, project: Project) -> Affected:
-    """`affected`, of a revision that is open."""
-    before, after = documents(then.root), project.sources
+def compared(before: Sources, then: Path, project: Project, used: Uses) -> Affected:
+    """`affected`, of documents that have been read.
+
+    Args:
+        before: the documents of then.
+        then: the folder in which they stand, with the files that they name.
+        project: as it stands.
+        used: what its parts rest on.
+    """
+    after = project.sources
     old, new = trees(before), trees(after)
     changed = {part for part, tree in new.items() if part not in old or _frozen(tree) != _frozen(old[part])}
-    changed |= {
-        part for part in new if part in before and part in after and _other_files(before[part], then.root, after[part], project.root)
-    }
+    changed |= {part for part in after if part in before and _other_files(before[part], then, after[part], project.root)}
     removed = old.keys() - new.keys()
-    return Affected(_by_kind(changed), _by_kind(removed), _by_kind(reached(inverse(uses(project)), *changed, *removed)))
+    return Affected(_by_kind(changed), _by_kind(removed), _by_kind(reached(inverse(used), *changed, *removed)))
 
 
 def documents(root: Path) -> dict[Part, Document]:
@@ -80,7 +86,7 @@ def documents(root: Path) -> dict[Part, Document]:
     return found
 
 
-def trees(sources: Mapping[Part, Document]) -> dict[Part, Tree]:
+def trees(sources: Sources) -> dict[Part, Tree]:
     """What documents declare, part by part."""
     return {part: tree for at, document in sources.items() for part, tree in parts(at, document).items()}
 

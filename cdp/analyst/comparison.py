@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from cdp.analyst.changes import Affected, documents, trees
+from cdp.analyst.changes import Affected, compared, trees
 from cdp.analyst.lineage import Part, Uses, inverse, reached, uses
 from cdp.compile import Clock, Query, compile_segment, compile_sync, compile_trait, model_sha256
 from cdp.project.problems import dotted
@@ -72,7 +72,7 @@ class Comparison:
     after: Project
     then: Clock
     now: Clock
-    touched: Affected
+    touched: Affected = field(init=False)
     _uses: Uses = field(init=False)
     _users: Uses = field(init=False)
     _trees: tuple[Mapping[Part, Tree], Mapping[Part, Tree]] = field(init=False)
@@ -80,7 +80,12 @@ class Comparison:
     def __post_init__(self) -> None:
         self._uses = uses(self.after)
         self._users = inverse(self._uses)
-        self._trees = trees(documents(self.before.root)), trees(self.after.sources)
+        self._trees = trees(self.before.sources), trees(self.after.sources)
+        self.touched = compared(self.before.sources, self.before.root, self.after, self._uses)
+
+    @property
+    def _sides(self) -> tuple[tuple[Project, Clock], tuple[Project, Clock]]:
+        return (self.before, self.then), (self.after, self.now)
 
     def differences(self) -> tuple[Difference, ...]:
         """Every part that is not what it was, by kind and name; those that only rest on a change, if they mean something else."""
@@ -137,14 +142,17 @@ class Comparison:
         if self._is_template(part):
             return "changed" if rewritten else None
         if kind in COMPILERS:
-            same = _fingerprint(self.before, kind, name) == _fingerprint(self.after, kind, name)
-            if same and kind == "sync" and rewritten:
-                same = not self._details(part)
+            same = self._means_the_same(kind, name) and not (kind == "sync" and rewritten and self._details(part))
         elif kind == "value_set":
             same = _codes(self.before.value_sets[name]) == _codes(self.after.value_sets[name])
         else:
             same = not rewritten or not self._details(part)
         return ("reworded" if rewritten else None) if same else "changed"
+
+    def _means_the_same(self, kind: str, name: str) -> bool:
+        """Whether a compiled model is the same: most that are not differ at this moment already, which is sooner told."""
+        now = [COMPILERS[kind](project, name, clock).select.sql("spark") for project, clock in self._sides]
+        return now[0] == now[1] and _fingerprint(self.before, kind, name) == _fingerprint(self.after, kind, name)
 
     def _details(self, part: Part) -> tuple[str, ...]:
         kind, name = part
@@ -161,8 +169,7 @@ class Comparison:
             kind == "segment" and (self.before.segments[name].params or self.after.segments[name].params)
         ):
             return ()
-        sides = ((self.before, self.then), (self.after, self.now))
-        before, after = (_printed(project, kind, name, clock) for project, clock in sides)
+        before, after = (_printed(project, kind, name, clock) for project, clock in self._sides)
         return tuple(difflib.unified_diff(before, after, fromfile="before", tofile="after", lineterm=""))
 
     def _with_context(self, difference: Difference) -> Difference:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from cdp.analyst.changes import compared
 from cdp.analyst.comparison import Comparison, Difference
 from cdp.analyst.movement import Audience, Counter, Movement, Side, check
 from cdp.analyst.revisions import Revision
@@ -106,7 +105,7 @@ def diff(
         RefusedError: one of `by` tells single people apart.
     """
     old_clock = Clock.parse(clock.instant.isoformat(), before.timezone)
-    comparison = Comparison(before, after, old_clock, clock, compared(then, after))
+    comparison = Comparison(before, after, old_clock, clock)
     models = comparison.differences()
     _known(names, before, after)
     if names:

@@ -251,9 +251,11 @@ class World:
         if self.model.same("units", has, unit):
             return Fraction(value)
         for name, spec in self.model.config.get("units", {}).items():
-            converts = "to" in spec and self.model.same("units", has, name) and self.model.same("units", spec["to"], unit)
-            if converts and ("of" not in spec or self._coded(row, spec["of"])):
-                return Fraction(value) * Fraction(spec["times"])
+            if "to" in spec and ("of" not in spec or self._coded(row, spec["of"])):
+                if self.model.same("units", has, name) and self.model.same("units", spec["to"], unit):
+                    return Fraction(value) * Fraction(spec["times"])
+                if self.model.same("units", has, spec["to"]) and self.model.same("units", name, unit):
+                    return Fraction(value) / Fraction(spec["times"])
         return None
 
     def _coded(self, row: Row, value_set: str) -> bool:

@@ -45,6 +45,9 @@ def _during(world: World, here: Here, tree: Tree) -> Span | None:
     if isinstance(tree, str):
         at = here.named(tree)
         return world.days(at.row) if at is not None else period(tree, world.today, world.model.config.get("periods", {}))
+    if "from" in tree:
+        first, last = point(world, here, tree["from"]), point(world, here, tree["to"])
+        return None if first is None or last is None else Span(first, last)
     span = period(tree["period"], world.today, world.model.config.get("periods", {}))
     first, last = span.first, span.last
     assert first is not None

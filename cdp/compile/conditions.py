@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from sqlglot import exp
 
-from cdp.compile import arrays, covered, models, related, sql
+from cdp.compile import arrays, comparisons, covered, models, related, sql
 from cdp.compile.clock import Clock
 from cdp.compile.reach import Term, inside, needs_row
 from cdp.compile.rows import Asked, PickedRow, Row
@@ -46,23 +45,13 @@ from cdp.project.terms import (
     Some,
     SqlValue,
     Tally,
-    Value,
 )
 from cdp.project.types import type_of
-from cdp.spec.model import ColumnType, Entity, Interval
+from cdp.spec.model import Entity, Interval
 
 if TYPE_CHECKING:
     from cdp.project.load import Project
 
-COMPARISONS: dict[str, type[exp.Binary]] = {
-    "eq": exp.EQ,
-    "ne": exp.NEQ,
-    "gt": exp.GT,
-    "gte": exp.GTE,
-    "lt": exp.LT,
-    "lte": exp.LTE,
-}
-TEXTS = {"starts_with": exp.StartsWith, "ends_with": exp.EndsWith, "contains": exp.Contains, "matches": exp.RegexpLike}
 CONDITIONS = get_args(Condition)
 AGGREGATES: dict[str, type[exp.Expr]] = {"sum": exp.Sum, "avg": exp.Avg, "min": exp.Min, "max": exp.Max}
 
@@ -202,13 +191,13 @@ class Compiler:
                 calendar = self.calendar(row, asked)
                 return calendar.returns(calendar.local_day(operand, kind), window)
             case Compare():
-                return self._compare(term, row, asked)
+                return comparisons.compare(self, term, row, asked)
             case CompareTo():
-                return self._compare_to(term, row, asked)
+                return comparisons.compare_to(self, term, row, asked)
             case OneOf():
-                return self._one_of(term, row, asked)
+                return comparisons.one_of(self, term, row, asked)
             case Holds():
-                return self._holds(term, row, asked)
+                return comparisons.holds(self, term, row, asked)
             case AtTime(operand, start, end):
                 return _at_time(sql.local_time(self.value(operand, row, asked), asked.clock.zone), start, end)
             case OnWeekday(operand, days, kind):
@@ -251,8 +240,8 @@ class Compiler:
             case Tally(of):
                 return _sum([sql.chosen([(self.condition(part, row, asked), sql.number(1))], sql.number(0)) for part in of])
             case Chosen(branches, otherwise, _):
-                tests = [(self.condition(when, row, asked), _literal_or_null(then, asked)) for when, then in branches]
-                return sql.chosen(tests, _literal_or_null(otherwise, asked) if otherwise is not None else None)
+                tests = [(self.condition(when, row, asked), comparisons.literal_or_null(then, asked)) for when, then in branches]
+                return sql.chosen(tests, comparisons.literal_or_null(otherwise, asked) if otherwise is not None else None)
             case SqlValue(trait):
                 return models.trait_value(self, trait, cast(SelectRow, row), asked)
             case Formula():
@@ -319,94 +308,6 @@ class Compiler:
             return node.transform(replaced)
 
         return term.tree.copy().transform(replaced)
-
-    # -- comparisons ------------------------------------------------------------------------------------------------
-
-    def _sibling(self, operand: Operand, name: str, row: Row, asked: Asked) -> exp.Expr:
-        """Another column of the row that the operand's value comes from: its unit or code system."""
-        match operand:
-            case ColumnRef():
-                return self.value(replace(operand, column=name, type="string"), row, asked)
-            case Picked(measure, column):
-                return self.value(Picked(measure, replace(column, column=name, type="string")), row, asked)
-            case _:
-                raise AssertionError("an aggregate keeps to one unit by its own filter")
-
-    def _compare(self, term: Compare, row: Row, asked: Asked) -> exp.Expr:
-        value = self.value(term.operand, row, asked)
-        test = _comparison(term, value, asked)
-        if not term.units:
-            return test
-        column = _column(term.operand)
-        unit = self.entity(column.entity).columns[column.column].unit
-        assert unit is not None, "the binder asks for a unit column"
-        return sql.every([_one_of(self._sibling(term.operand, unit, row, asked), term.units, asked), test])
-
-    def _compare_to(self, term: CompareTo, row: Row, asked: Asked) -> exp.Expr:
-        kinds = (term.type, type_of(term.other))
-        sides = [self.value(term.operand, row, asked), self.value(term.other, row, asked)]
-        if "date" in kinds and "timestamp" in kinds:  # they meet as local days
-            operands = (term.operand, term.other)
-            sides = [self.calendar(row, asked).local_day(side, str(kind)) for side, kind in zip(operands, kinds, strict=True)]
-        return COMPARISONS[term.op](this=sides[0], expression=sides[1])
-
-    def _one_of(self, term: OneOf, row: Row, asked: Asked) -> exp.Expr:
-        value = self.value(term.operand, row, asked)
-        values = term.values
-        if term.ignore_case:
-            value, values = exp.Lower(this=value), tuple(str(v).lower() for v in values)
-        found = _one_of(_comparable(value, term.type, values[0], asked) if values else value, values, asked)
-        if not term.systems:
-            return found
-        column = _column(term.operand)
-        system = self.entity(column.entity).columns[column.column].system
-        assert system is not None, "the binder gives systems only where a system column is declared"
-        return sql.every([found, _one_of(self._sibling(term.operand, system, row, asked), term.systems, asked)])
-
-    def _holds(self, term: Holds, row: Row, asked: Asked) -> exp.Expr:
-        array = self.value(term.operand, row, asked)
-        # Not EXISTS(array, ...): Sail finds no column in a lambda that it hands down to the scan of a Delta table.
-        each = [exp.ArrayContains(this=array, expression=_literal(value, asked)) for value in term.values]
-        return sql.every(each) if term.all else sql.some(each)
-
-
-def _column(operand: Operand) -> ColumnRef:
-    """The column of an operand that has a unit or a code system."""
-    column = operand.column if isinstance(operand, Picked) else operand
-    assert isinstance(column, ColumnRef), "the binder puts units and systems on columns only"
-    return column
-
-
-def _one_of(value: exp.Expr, values: tuple[Value, ...], asked: Asked) -> exp.Expr:
-    if isinstance(value, exp.Column) and all(isinstance(v, str) for v in values):
-        return sql.in_texts(value.table, value.name, cast("tuple[str, ...]", values))
-    return sql.one_of(value, [_literal(v, asked) for v in values])
-
-
-def _comparison(term: Compare, value: exp.Expr, asked: Asked) -> exp.Expr:
-    literal = _literal(term.value, asked)
-    if term.ignore_case:
-        value, literal = exp.Lower(this=value), sql.string(str(term.value).lower())
-    if term.op in COMPARISONS:
-        return COMPARISONS[term.op](this=_comparable(value, term.type, term.value, asked), expression=literal)
-    return TEXTS[term.op](this=value, expression=literal)
-
-
-def _literal(value: Value, asked: Asked) -> exp.Expr:
-    """A typed literal; a timestamp without an offset is local time."""
-    if isinstance(value, dt.datetime) and value.tzinfo is None:
-        value = value.replace(tzinfo=asked.clock.instant.tzinfo)
-    return sql.literal(value)
-
-
-def _literal_or_null(value: Value | None, asked: Asked) -> exp.Expr:
-    return exp.Null() if value is None else _literal(value, asked)
-
-
-def _comparable(value: exp.Expr, kind: ColumnType, literal: object, asked: Asked) -> exp.Expr:
-    """A timestamp meets a day as its own local calendar day."""
-    is_day = isinstance(literal, dt.date) and not isinstance(literal, dt.datetime)
-    return sql.local_day(value, asked.clock.zone) if kind == "timestamp" and is_day else value
 
 
 def _at_time(local: exp.Expr, start: int, end: int) -> exp.Expr:

@@ -127,7 +127,7 @@ class Calendar:
         parts.append(self._until(span, last, window) if last is not None else sql.not_null(self.evaluate(span.start)))
         if first is not None:
             parts.append(sql.some([sql.is_null(self.evaluate(span.end)), self._not_before(span.end, span.end.type, first)]))
-        return sql.every(parts)
+        return sql.every([*parts, *_is_a_span(first, last, window)])
 
     def _until(self, span: Span, last: dt.date | exp.Expr, window: Window) -> exp.Expr:
         """The start is not after the window's last day, which an interval that still goes on does not have."""
@@ -186,8 +186,23 @@ def shifted(day: exp.Expr, unit: Unit, count: int) -> exp.Expr:
     return exp.TsOrDsAdd(this=day, expression=sql.number(count * (7 if unit == "weeks" else 1)), unit=exp.Var(this="DAY"))
 
 
+def _is_a_span(first: dt.date | exp.Expr | None, last: dt.date | exp.Expr | None, window: Window) -> list[exp.Expr]:
+    """That a row gives both days of a window, in order: an interval would touch the gap between days that are not."""
+    tests: list[exp.Expr] = []
+    if isinstance(first, exp.Expr):
+        tests.append(sql.not_null(first))
+    if first is not None and last is not None and (isinstance(first, exp.Expr) or isinstance(last, exp.Expr)):
+        order: exp.Expr = exp.LTE(this=_written(first), expression=_written(last))
+        tests.append(sql.some([sql.is_null(_written(last)), order]) if window.ongoing else order)
+    return tests
+
+
+def _written(day: dt.date | exp.Expr) -> exp.Expr:
+    return day if isinstance(day, exp.Expr) else sql.date_literal(day)
+
+
 def _earlier(day: dt.date | exp.Expr, unit: Unit, count: int) -> exp.Expr:
-    return shifted(day, unit, -count) if isinstance(day, exp.Expr) else sql.date_literal(shift(day, unit, -count))
+    return _written(shifted(day, unit, -count) if isinstance(day, exp.Expr) else shift(day, unit, -count))
 
 
 def happened(moment: exp.Expr, kind: str, clock: Clock) -> exp.Expr:

@@ -10,7 +10,7 @@ from cdp.spec.activation import Environment
 from cdp.testing.engine import EngineSuite
 from cdp.testing.language import LanguageSuite
 from tests.conformance.catalog import CatalogStory
-from tests.conformance.example import ExampleStory
+from tests.conformance.example import EXPECTED, ExampleStory
 from tests.conformance.functions import FunctionStory
 from tests.conformance.story import SyncStory
 
@@ -44,7 +44,7 @@ class TestSailFunctions(FunctionStory):
 
 
 class TestSailExample(ExampleStory):
-    pass
+    planned = tuple(EXPECTED)
 
 
 class TestSailCatalog(CatalogStory):

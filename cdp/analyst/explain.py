@@ -6,13 +6,12 @@ no message and no log.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cdp.analyst import verdicts
 from cdp.analyst.evidence import Evidence, gather
-from cdp.analyst.horizon import Subject, next_turn
+from cdp.analyst.horizon import Subject, Turn, next_turn
 from cdp.analyst.misses import Miss, misses, positive
 from cdp.analyst.related import inside, measures
 from cdp.analyst.sight import Sight
@@ -60,7 +59,7 @@ class Explanation:
     """Why a person is in a segment or not.
 
     Attributes:
-        turns: the day on which the person enters or leaves if nothing new is recorded; None if there is none within a year.
+        turn: the day on which the person enters or leaves if nothing new is recorded, and how far was looked.
     """
 
     segment: str
@@ -69,7 +68,7 @@ class Explanation:
     role: str
     member: bool
     tree: tuple[Told, ...]
-    turns: dt.date | None
+    turn: Turn
 
 
 def subject(entity: Entity, key: str) -> Subject:
@@ -117,8 +116,8 @@ def explain(project: Project, engine: Engine, segment: str, key: str, *, clock: 
     if row is None:
         raise UsageError(f"there is no {who.entity.name} with this key", fix="check the key; rows later than --as-of do not exist")
     tree = asking.told(engine, sight, row)
-    turns = next_turn(project, engine, term, who, clock=clock, now=tree[0].holds)
-    return Explanation(segment, who.entity.name, clock, sight.name, tree[0].holds, tree, turns)
+    turn = next_turn(project, engine, term, who, clock=clock, now=tree[0].holds)
+    return Explanation(segment, who.entity.name, clock, sight.name, tree[0].holds, tree, turn)
 
 
 class _Asking:

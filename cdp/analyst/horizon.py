@@ -33,7 +33,15 @@ class Subject:
     key: exp.Expr
 
 
-def next_turn(project: Project, engine: Engine, term: Condition, subject: Subject, *, clock: Clock, now: bool) -> dt.date | None:
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The first day on which a verdict is another one; None if there is none within so many days."""
+
+    day: dt.date | None
+    within: int
+
+
+def next_turn(project: Project, engine: Engine, term: Condition, subject: Subject, *, clock: Clock, now: bool) -> Turn:
     """The first day after the clock's on which the condition holds of a person if it does not, or no longer if it does.
 
     Nothing new is assumed to be recorded; rows that lie in the future take place.
@@ -45,13 +53,10 @@ def next_turn(project: Project, engine: Engine, term: Condition, subject: Subjec
         subject: the person.
         clock: the day that is looked from.
         now: whether the condition holds there.
-
-    Returns:
-        The day; None if there is none within the horizon.
     """
     clockwork = Clockwork.of(term, project, subject.entity)
     recorded = {} if clockwork.always else _recorded(engine, clockwork, subject, clock)
-    if recorded is None:
+    if recorded is None or any(day > clock.day for move in clockwork.making for day in recorded.get(move, ())):
         clockwork.always = True
     days = turning_days(clockwork, recorded or {}, clock.day)
     for first in range(0, len(days), AT_ONCE):
@@ -59,8 +64,8 @@ def next_turn(project: Project, engine: Engine, term: Condition, subject: Subjec
         holds = _holding(project, engine, term, subject, some, clock)
         for day in some:
             if (day in holds) != now:
-                return day
-    return None
+                return Turn(day, clockwork.horizon)
+    return Turn(None, clockwork.horizon)
 
 
 def _holding(project: Project, engine: Engine, term: Condition, subject: Subject, days: Sequence[dt.date], clock: Clock) -> set[dt.date]:

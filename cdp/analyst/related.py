@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
-from cdp.project.terms import ColumnRef, Condition, Every, InWindow, IsNull, Measure, Negation, Satisfies, Some, Window
+from cdp.project.terms import ColumnRef, Condition, Every, InWindow, IsNull, Measure, Negation, Picked, Satisfies, Some, Window
 from cdp.spec.model import Entity, Interval
 
 PICKS = frozenset({"latest", "earliest"})
@@ -22,9 +22,9 @@ def measures(term: object) -> Iterator[Measure]:
 
 
 def inside(term: object) -> Iterator[object]:
-    """A term and all that it is made of on the row at hand, without the measures that it asks and what stands in them."""
+    """A term and all that it is made of on the row at hand, without the measures that it asks and what is said of their rows."""
     yield term
-    if not isinstance(term, Measure | Satisfies):
+    if not isinstance(term, Measure | Satisfies | Picked):
         yield from (found for part in _inside(term) for found in inside(part))
 
 

@@ -8,20 +8,24 @@ with the day itself (a share of days covered, an expression, a SELECT), every da
 from __future__ import annotations
 
 import datetime as dt
+import math
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from decimal import Decimal
 from itertools import product
 
 from sqlglot import exp
 
 from cdp.analyst.related import tests, times
 from cdp.compile.windows import shift
+from cdp.project.formulas import BETWEEN
 from cdp.project.project import Project
 from cdp.project.terms import (
     AgeBetween,
     Anniversary,
     ColumnRef,
+    Compare,
     Condition,
     Covered,
     Day,
@@ -32,6 +36,8 @@ from cdp.project.terms import (
     InWindow,
     Link,
     Measure,
+    OneOf,
+    Operand,
     Picked,
     Satisfies,
     SqlValue,
@@ -42,6 +48,8 @@ from cdp.project.uses import plain
 from cdp.spec.model import Entity
 
 HORIZON = 366  # days that are looked ahead
+EVERY_DAY = 92  # where each of them has to be asked
+EXTREMES = frozenset({"latest", "earliest", "min", "max"})  # measures whose value is that of a row
 Shifts = tuple[tuple[Unit, int], ...]
 
 
@@ -81,7 +89,8 @@ class Clockwork:
     Attributes:
         person: the rows that it reads.
         spans: the lengths of the calendar's periods that begin and end: `week`, `month`, `quarter`, `year`.
-        always: whether every day may make a difference.
+        always: whether every day may make a difference; then fewer days are looked ahead.
+        making: moves that decide which groups a derived entity has; where one passes a day, the groups of today may not be there later.
     """
 
     person: Reached
@@ -89,7 +98,9 @@ class Clockwork:
     moves: set[Move] = field(default_factory=set)
     spans: set[str] = field(default_factory=set)
     always: bool = False
+    making: set[Move] = field(default_factory=set)
     _seen: set[tuple[str, tuple[tuple[str, str], ...], int]] = field(default_factory=set)
+    _bounds: tuple[int, ...] | None = None  # what the value at hand is compared with
 
     @classmethod
     def of(cls, term: Condition, project: Project, entity: Entity) -> Clockwork:
@@ -99,6 +110,11 @@ class Clockwork:
         made._read(term, (made.person,))
         return made
 
+    @property
+    def horizon(self) -> int:
+        """How many days are looked ahead."""
+        return EVERY_DAY if self.always else HORIZON
+
     # -- conditions ---------------------------------------------------------------------------------------------------
 
     def _read(self, term: object, rows: tuple[Reached, ...]) -> None:
@@ -107,7 +123,7 @@ class Clockwork:
             case Measure():
                 self._measure(term, rows)
             case Satisfies(measure, of):
-                self._read(of, (self._measure(measure, rows), *rows))
+                self._with(None, (of,), (self._measure(measure, rows), *rows))
             case Picked(measure, column):
                 self._read(column, (self._measure(measure, rows), *rows))
             case ColumnRef():
@@ -122,8 +138,9 @@ class Clockwork:
                 self.always = True
                 self._parts(term, rows)
             case Formula():
-                self.always = self.always or _computes_with_the_day(term)
-                self._parts(term, rows)
+                self._formula(term, rows)
+            case Compare() | OneOf():
+                self._with(_numbers(term), term, rows)
             case InWindow() | Anniversary() | AgeBetween():
                 self._compared(term, rows)
                 self._parts(term, rows)
@@ -131,6 +148,25 @@ class Clockwork:
                 self.spans.add("year" if name in self.project.config.periods else name.partition("_")[2])
             case _:
                 self._parts(term, rows)
+
+    def _with(self, bounds: tuple[int, ...] | None, term: object, rows: tuple[Reached, ...]) -> None:
+        """The parts of a term whose value is compared with these whole numbers; None where it is not known with which."""
+        before, self._bounds = self._bounds, bounds
+        self._parts(term, rows)
+        self._bounds = before
+
+    def _formula(self, formula: Formula, rows: tuple[Reached, ...]) -> None:
+        """The days or weeks between as_of and a day grow with the clock, and reach each bound on one day."""
+        if _computes_with_the_day(formula):
+            since = _since(formula)
+            if since is None or self._bounds is None:
+                self.always = True
+            else:
+                unit, operand = since
+                columns = list(self._columns(operand, rows))
+                for bound, (found, column) in product({edge for n in self._bounds for edge in (n, n + 1)}, columns):
+                    self.moves |= {Move(found, column, ((unit, sign * bound),)) for sign in (1, -1)}
+        self._parts(formula, rows)
 
     def _parts(self, term: object, rows: tuple[Reached, ...]) -> None:
         for part in _parts_of(term):
@@ -175,8 +211,9 @@ class Clockwork:
         for shifts, column in product(_moving(measure.window), times(found.entity)):
             if column is not None:
                 self.moves.add(Move(found, column.column, shifts, of))
-        for part in _parts_of(measure, but=("link", "hops", "up")):
-            self._read(part, (found, *rows))
+        bounds = self._bounds if measure.verb in EXTREMES else None
+        self._with(None, (measure.where, measure.window), (found, *rows))
+        self._with(bounds, tuple(_parts_of(measure, but=("link", "hops", "up", "where", "window"))), (found, *rows))
         return found
 
     def _exist(self, rows: Reached, of: Condition | None) -> None:
@@ -209,10 +246,11 @@ class Clockwork:
         elif derived:
             source = self._link(rows, Link(derived.source, derived.source, tuple((groups[theirs], theirs) for theirs in asked)))
             self._exist(source, None)
-            before = len(self.moves), len(self.spans)
+            before = frozenset(self.moves), len(self.spans)
             for part in (derived.where, *(aggregate.where for _, aggregate in derived.columns)):
                 self._read(part, (source,))
-            self.always = self.always or before != (len(self.moves), len(self.spans))  # the groups of today may not be there later
+            self.making |= self.moves - before[0]
+            self.always = self.always or len(self.spans) != before[1] or any(move.shifts for move in self.making)
 
 
 def _moving(window: Window | None) -> Iterator[Shifts]:
@@ -227,6 +265,24 @@ def _parts_of(term: object, but: Collection[str] = ()) -> Iterator[object]:
         yield from term
     elif is_dataclass(term):
         yield from (getattr(term, part.name) for part in fields(term) if part.name not in but)
+
+
+def _numbers(term: Compare | OneOf) -> tuple[int, ...] | None:
+    """The whole numbers next to what a value is compared with."""
+    values = term.values if isinstance(term, OneOf) else (term.value,)
+    if any(isinstance(value, bool) or not isinstance(value, int | Decimal) for value in values):
+        return None
+    return tuple({edge for value in values if isinstance(value, int | Decimal) for edge in (math.floor(value), math.ceil(value))})
+
+
+def _since(formula: Formula) -> tuple[Unit, Operand] | None:
+    """The unit and the other day of `days_between(as_of, day)`, whichever comes first; None for any other expression."""
+    tree, operands = formula.tree.unnest(), dict(formula.operands)
+    if not isinstance(tree, exp.Anonymous) or tree.name.lower() not in BETWEEN:
+        return None
+    names = [".".join(part.name for part in day.parts) for day in tree.expressions if isinstance(day, exp.Column)]
+    days = [operands[name] for name in names if name in operands]
+    return (("weeks" if tree.name.lower() == "weeks_between" else "days"), days[0]) if len(days) == 1 and "as_of" in names else None
 
 
 def _computes_with_the_day(formula: Formula) -> bool:
@@ -248,7 +304,7 @@ def turning_days(clockwork: Clockwork, recorded: Mapping[Move, Iterable[dt.date]
     """
     ahead = [today + dt.timedelta(days=n) for n in range(1, HORIZON + 1)]
     if clockwork.always:
-        return tuple(ahead)
+        return tuple(ahead[:EVERY_DAY])
     found = {day for day in ahead if any(_begins(day, span) for span in clockwork.spans)}
     for move, days in recorded.items():
         passed = set(days)

@@ -79,8 +79,8 @@ def _segment(session: Session, told: Explanation) -> None:
         out.text(f"\nwould {'take the person out' if told.member else 'be enough to be in'} if it were the other way round")
         for each in alone:
             out.text(f"  {each.node.label}")
-    turn = f"{'leaves' if told.member else 'enters'} on {told.turns}" if told.turns else "nothing changes within a year"
-    out.text(f"\nif nothing new is recorded: {turn}")
+    word, turn = "leaves" if told.member else "enters", told.turn
+    out.text(f"\nif nothing new is recorded: {f'{word} on {turn.day}' if turn.day else f'nothing changes within {turn.within} days'}")
 
 
 def _drawn(told: Explanation) -> str:
@@ -162,7 +162,8 @@ def _segment_json(told: Explanation) -> dict[str, Any]:
         "as_of": told.clock.instant.isoformat(),
         "role": told.role,
         "member": told.member,
-        "turns": told.turns,
+        "turns": told.turn.day,
+        "looked_ahead_days": told.turn.within,
         "tree": [_node(each) for each in told.tree],
     }
 

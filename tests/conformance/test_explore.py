@@ -1,0 +1,170 @@
+"""What an analyst is shown is what the segment's own SQL says: random segments on random rows, on the embedded engine.
+
+`CDP_RANDOM_EXAMPLES=200 pytest tests/conformance/test_explore.py` asks new ones.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+from sqlglot import exp
+
+from cdp.analyst.explain import explain, subject
+from cdp.analyst.funnel import Census, funnel
+from cdp.analyst.horizon import next_turn
+from cdp.analyst.sight import Sight
+from cdp.analyst.turning import HORIZON
+from cdp.compile.clock import Clock
+from cdp.compile.statement import Statement
+from cdp.engine import Engine, connect
+from cdp.project.load import Project
+from cdp.spec.activation import Environment
+from tests import random_rows
+from tests.random_rows import Rows
+from tests.random_segments import Grammar, text
+from tests.random_worlds import Segments, arrow, base_model, by_engine
+from tests.slow_evaluator import Here, World
+
+EXAMPLES = int(os.environ.get("CDP_RANDOM_EXAMPLES", "0"))
+MODEL = base_model()
+# Rows compared with rows around them, and groups of rows, make statements that take seconds to plan; with examples asked for they are in.
+GRAMMAR = Grammar(MODEL, frozenset() if EXAMPLES else frozenset({"correlated", "relation bp_days"}))
+RANDOM = settings(
+    max_examples=EXAMPLES or 8,
+    derandomize=not EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.generate,),
+    database=None,
+)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("explore"))
+    yield engine
+    engine.close()
+
+
+@dataclass
+class OnRows:
+    """An engine whose tables are rows of this test, as temporary views."""
+
+    engine: Engine
+    project: Project
+    rows: Rows
+    names: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.names = {entity.table: name for name, entity in self.project.entities.items() if entity.table}
+        for name in self.names.values():
+            self.engine.view(f"random_{name}", arrow(self.project, name, self.rows.get(name) or [{}]))
+
+    def register(self, tables: Sequence[str]) -> None:
+        assert {*tables} <= {*self.names}, "a statement says which tables it reads"
+
+    def exists(self, table: str) -> bool:
+        return table in self.names
+
+    def query(self, statement: exp.Expression, *_: object, what: str = "") -> Any:
+        return self.engine.query(statement.copy().transform(self._replaced), what=what)
+
+    def _replaced(self, node: exp.Expression) -> exp.Expression:
+        if not isinstance(node, exp.Table) or not node.db:
+            return node
+        name = self.names[f"{node.db}.{node.name}"]
+        view = exp.select("*").from_(f"random_{name}")
+        return exp.Subquery(this=view if self.rows.get(name) else view.where("FALSE"), alias=node.args.get("alias") or node.name)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, segments: int) -> Any:
+    now = draw(random_rows.clocks())
+    trees = draw(st.lists(GRAMMAR.conditions("patient"), min_size=segments, max_size=segments))
+    return now, draw(random_rows.tables(MODEL, now)), trees
+
+
+def _written(trees: Sequence[Any], folder: str) -> Segments:
+    segments = Segments.written(Path(folder), [text(tree) for tree in trees])
+    assume(segments.texts)
+    return segments
+
+
+def _keys(rows: Rows) -> list[str]:
+    return [row["patient_id"] for row in rows["patient"] if row.get("patient_id") is not None]
+
+
+@RANDOM
+@given(world=worlds(4))
+def test_a_verdict_is_the_segments_own_sql(engine: Engine, world: Any) -> None:
+    now, rows, trees = world
+    with tempfile.TemporaryDirectory() as folder:
+        segments = _written(trees, folder)
+    on = OnRows(engine, segments.project, rows)
+    members = by_engine(engine, segments, rows, now)
+    sight = Sight.of(segments.project, None, "uid:0")
+    for name in segments.texts:
+        for key in _keys(rows)[:4]:
+            told = explain(segments.project, on, name, key, clock=Clock(now), sight=sight)  # type: ignore[arg-type]
+            assert told.member == (key in members[name]), (segments.texts[name], key)
+            assert told.tree[0].holds == told.member
+            assert all(value.value is None or not value.hidden for each in told.tree for value in each.values)
+
+
+@RANDOM
+@given(world=worlds(2))
+def test_the_day_of_the_turn_is_the_first_day_on_which_it_turns(engine: Engine, world: Any) -> None:
+    """Every day of the horizon is asked of the slow evaluator, which knows nothing of bounds that pass days."""
+    now, rows, trees = world
+    with tempfile.TemporaryDirectory() as folder:
+        segments = _written(trees, folder)
+    project, on = segments.project, OnRows(engine, segments.project, rows)
+    ahead = [now.date() + dt.timedelta(days=n) for n in range(1, HORIZON + 1)]
+    held = [World(segments.model, rows, dt.datetime.combine(day, dt.time.max, now.tzinfo)) for day in ahead]
+    for name in segments.texts:
+        tree, term = segments.model.segments[name]["where"], project.bound.segments[name]
+        for key in _keys(rows)[:3]:
+            member = _holds(World(segments.model, rows, now), key, tree)
+            who = subject(project.entities["patient"], key)
+            found = next_turn(project, on, term, who, clock=Clock(now), now=member)  # type: ignore[arg-type]
+            days = zip(ahead[: found.within], held, strict=False)
+            turns = next((day for day, world in days if _holds(world, key, tree) != member), None)
+            assert found.day == turns, f"{segments.texts[name]} of {key} in {rows} as of {now}"
+
+
+def _holds(world: World, key: str, tree: Any) -> bool:
+    return any(world.holds(Here(row, "patient"), tree) for row in world.rows("patient") if row.get("patient_id") == key)
+
+
+@RANDOM
+@given(world=worlds(4))
+def test_a_funnel_ends_with_the_members(engine: Engine, world: Any) -> None:
+    now, rows, trees = world
+    with tempfile.TemporaryDirectory() as folder:
+        segments = _written(trees, folder)
+    project = segments.project
+    census = Census(Statement(project, project.entities["patient"], Clock(now)))
+    funnels = [funnel(name, project) for name in segments.texts]
+    for each in funnels:
+        census.count(each)
+    both = census.common(funnels)
+    found = census.read(OnRows(engine, project, rows).query(census.query().select).to_pylist()).crowds
+    members = by_engine(engine, segments, rows, now)
+    people = {row["patient_id"] for row in rows["patient"]}
+    for each in funnels:
+        assert found[each.members] == len(members[each.segment]), segments.texts[each.segment]
+        sizes = [found[step.cumulative] for step in each.steps]
+        assert sizes == sorted(sizes, reverse=True)
+        assert all(found[step.cumulative] <= found[step.alone] <= len(people) for step in each.steps)
+        for step in each.steps:
+            assert not step.branches or found[step.branches[-1].cumulative] == found[step.alone]
+    assert found[both] == len(set.intersection(*(members[name] for name in segments.texts)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import product
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdp.analyst import verdicts
 from cdp.analyst.evidence import literal
-from cdp.analyst.outcomes import membership
+from cdp.analyst.outcomes import Outcome, membership
 from cdp.analyst.person import Reader, Reads, Record
 from cdp.analyst.sight import Sight
 from cdp.analyst.test_text import Draft, test_text
@@ -45,6 +45,7 @@ OLDEST = 90  # what every age over 89 becomes
 WEEKS = tuple(sign * count for count in range(8, 200) for sign in (1, -1))  # how far dates move
 YEARS = tuple(sign * (years * 52 + count) for years in range(1, 12) for count in range(3) for sign in (1, -1))  # and stay in their season
 TRIES = 10
+SHIFT = "look it through before you share it: whoever knows on which day it was made can tell by how much its dates moved"
 CAPPED = "an age over 89 became 90 (45 CFR 164.514(b)(2)(i)(C))"
 
 
@@ -90,29 +91,35 @@ def _member(project: Project, segment: str, entity: Entity, key: object, clock: 
 
 
 def _proven(project: Project, segment: str, person: Record, reads: Reads, clock: Clock, member: bool, engine: Engine) -> Draft:
-    """The first of several disguises that comes out as the person does; those that tell the least come first."""
-    random = secrets.SystemRandom()
-    weeks = [random.sample(WEEKS, TRIES), random.sample(YEARS, TRIES)]
-    notes = ["look it through before you share it: whoever knows on which day it was made can tell by how much its dates moved"]
-    otherwise: Draft | None = None
-    for whole, times, moved in product((False, True), (False, True), weeks):
-        disguises = [Disguise(project, reads, clock, count * 7, times, whole) for count in moved]
+    """The first disguise that comes out as the person does: how much it must tell is found out first, then by how much to move it."""
+
+    def tried(disguises: Sequence[Disguise]) -> list[tuple[Disguise, dict[str, Any], Outcome]]:
         made = [each.test(person, membership(member)) for each in disguises]
         written = _with_tests(project, segment, made)
         outcomes = run(written, engine, [segment]).outcomes if written is not None else ()
-        capped = [CAPPED] if disguises[0].capped else []
-        for test, outcome in zip(made, outcomes, strict=False):
-            if outcome.ok:
-                return Draft(test_text(test), (*notes, *capped))
-            if capped and outcome.member is not None:
-                changed = f"that changes the verdict: the person is {membership(member)}, the case {membership(outcome.member)}"
-                otherwise = Draft(test_text({**test, "expect": membership(outcome.member)}), (*notes, *capped, changed))
-    if otherwise is None:
+        return list(zip(disguises, made, outcomes, strict=False))
+
+    ways = [Disguise(project, reads, clock, 0, times, whole) for whole, times in product((False, True), repeat=2)]
+    least = next((each for each, _, outcome in tried(ways) if outcome.ok), ways[-1])
+    random = secrets.SystemRandom()
+    found = [
+        result
+        for weeks in (WEEKS, YEARS)
+        for result in tried([replace(least, days=count * 7) for count in random.sample(weeks, TRIES)])
+        if result[2].member is not None
+    ]
+    notes = [SHIFT, *([CAPPED] if least.capped else [])]
+    for _, test, outcome in found:
+        if outcome.ok:
+            return Draft(test_text(test), tuple(notes))
+    if not (found and least.capped):
         raise DataError(
             f"segment {segment}: no disguise comes out as the person does",
             fix="it may depend on days of the calendar, or on very many rows; choose another person, or write the test by hand",
         )
-    return otherwise
+    _, test, outcome = found[0]
+    changed = f"that changes the verdict: the person is {membership(member)}, the case {membership(outcome.member)}"
+    return Draft(test_text({**test, "expect": membership(outcome.member)}), (*notes, changed))
 
 
 def _with_tests(project: Project, segment: str, tests: list[dict[str, Any]]) -> Project | None:
@@ -149,8 +156,8 @@ class Disguise:
     times: bool
     whole: bool
     capped: bool = False
-    _texts: dict[object, str] = field(default_factory=dict)
-    _named: dict[tuple[str, str], set[object]] = field(default_factory=dict)
+    _texts: dict[object, str] = field(default_factory=dict, init=False)
+    _named: dict[tuple[str, str], set[object]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         for term in self.reads.terms:

@@ -46,6 +46,7 @@ class Fixtures:
     term: object
     _systems: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
     _named: dict[tuple[str, str], list[ValueSet]] | None = None
+    _passing: dict[object, dict[str, object] | None] = field(default_factory=dict)
 
     def member(self, said: Said, entity: Entity, at: Place, words: tuple[str, ...] = ()) -> Fixture:
         """The row that a test is about, with all that hangs on it; mistakes are reported where they stand.
@@ -150,7 +151,10 @@ class Fixtures:
         own = self.binder.project.bound.entities.get(entity.name)
         if own is None:
             return
-        found = passing(own, values)
+        asked = (entity.name, *((name, repr(values[name]) if name in values else "") for name in tested(own)))
+        if asked not in self._passing:
+            self._passing[asked] = passing(own, values)
+        found = self._passing[asked]
         if found is not None:
             values.update({name: value for name, value in found.items() if value is not None})  # type: ignore[misc]
         elif missing := [name for name in tested(own) if name not in values]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 
 from cdp.project.project import Project
 from cdp.project.terms import ColumnRef, InSegment, InSql, Link, SqlValue
@@ -11,13 +12,20 @@ from cdp.project.terms import ColumnRef, InSegment, InSql, Link, SqlValue
 
 def parts(term: object) -> Iterator[object]:
     """The term and every term inside of it, each before its own parts."""
-    if isinstance(term, tuple):
-        for part in term:
-            yield from parts(part)
-    elif is_dataclass(term) and not isinstance(term, type):
-        yield term
-        for field in fields(term):
-            yield from parts(getattr(term, field.name))
+    waiting = [term]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, tuple):
+            waiting.extend(reversed(part))
+        elif names := _fields(type(part)):
+            yield part
+            waiting.extend(getattr(part, name) for name in reversed(names))
+
+
+@cache
+def _fields(kind: type) -> tuple[str, ...]:
+    """The fields of a kind of term; none of what is no term."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def rests_on(term: object, project: Project) -> Iterator[object]:

@@ -17,7 +17,7 @@ def parts(term: object) -> Iterator[object]:
         part = waiting.pop()
         if isinstance(part, tuple):
             waiting.extend(reversed(part))
-        elif names := _fields(type(part)):
+        elif names := _fields(type(part)):  # type: ignore[arg-type]  # a type is hashable
             yield part
             waiting.extend(getattr(part, name) for name in reversed(names))
 

@@ -24,7 +24,8 @@ SUMS = {"integer": WHOLE, "decimal": EXACT, "double": sql.DOUBLE}
 def spaced(days: exp.Expr, apart: int) -> exp.Expr:
     """How many of the days count when each must lie `apart` days after the one counted before, the earliest first."""
     kept, day = sql.identifier("kept"), sql.identifier("day")
-    next_day = exp.TsOrDsAdd(this=exp.ArrayMax(this=kept), expression=sql.number(apart), unit=exp.Var(this="DAY"))
+    last = exp.Anonymous(this="get", expressions=[kept, exp.Sub(this=exp.ArraySize(this=kept), expression=sql.number(1))])
+    next_day = exp.TsOrDsAdd(this=last, expression=sql.number(apart), unit=exp.Var(this="DAY"))
     counts = sql.some([sql.equal(exp.ArraySize(this=kept), sql.number(0)), exp.GTE(this=day, expression=next_day)])
     longer = exp.Anonymous(this="array_append", expressions=[kept, day])
     start = exp.Cast(this=exp.Array(expressions=[]), to=sql.DAYS)
@@ -39,7 +40,7 @@ def mode(values: exp.Expr) -> exp.Expr:
         this=in_order(exp.ArrayDistinct(this=values)),
         expression=sql.function(["value", "position"], sql.struct(times=times, first=exp.Neg(this=position), value=value)),
     )
-    return sql.field(exp.ArrayMax(this=ranked), "value")
+    return sql.field(sql.highest(ranked), "value")
 
 
 def item(compiler: Compiler, scan: Scan, measure: Measure) -> exp.Expr:

@@ -71,9 +71,9 @@ def measured(compiler: Compiler, measure: Measure, row: Row, asked: Asked) -> ex
     values = rows.values(rows.value(measure.of))
     match measure.verb:
         case "min":
-            return exp.ArrayMin(this=values)
+            return sql.lowest(values)
         case "max":
-            return exp.ArrayMax(this=values)
+            return sql.highest(values)
         case "sum":
             return arrays.total(values, str(type_of(measure.of)))
         case "avg":
@@ -103,7 +103,7 @@ def picked(compiler: Compiler, measure: Measure, row: Row, asked: Asked) -> Row:
         rows.variable,
         sql.struct(place=order, row=sql.identifier(rows.variable)),
     )
-    best = exp.ArrayMax(this=ranked) if measure.verb == "latest" else exp.ArrayMin(this=ranked)
+    best = sql.highest(ranked) if measure.verb == "latest" else sql.lowest(ranked)
     return replace(rows.element, value=sql.field(best, "row"), depth=row.depth)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from sqlglot import exp
 
 from cdp.compile import sql
+from cdp.compile.arrays import SUMS, WHOLE
 from cdp.compile.reach import Term
 from cdp.compile.rows import Asked, Row
 from cdp.compile.windows import Calendar, Span
@@ -327,4 +328,5 @@ def _tie_order(value: exp.Expr, ties: Ties, *, latest: bool) -> list[exp.Expr]:
         moment = exp.Cast(this=value, to=sql.TIMESTAMP)
         value = exp.Anonymous(this="unix_micros", expressions=[moment])
     turned = exp.Neg(this=value) if ties.lowest == latest else value
-    return [known, sql.coalesce(turned, sql.number(0))]
+    to = SUMS.get(kind, WHOLE)  # one type for both sides: Sail plans COALESCE with one and computes it with another
+    return [known, sql.coalesce(exp.Cast(this=turned, to=to), exp.Cast(this=sql.number(0), to=to))]

@@ -218,9 +218,23 @@ def folded(array: exp.Expr, start: exp.Expr, variables: tuple[str, str], value: 
     return exp.Reduce(this=array, initial=start, merge=function(variables, value))
 
 
+def highest(array: exp.Expr) -> exp.Expr:
+    """The highest element; null of an empty array. Not ARRAY_MAX: inside of a lambda over nothing Sail fails on it."""
+    return _first(exp.ArraySort(this=array, asc=FALSE, nulls_first=FALSE))
+
+
+def lowest(array: exp.Expr) -> exp.Expr:
+    """The lowest element, which is not null; null of an empty array."""
+    return _first(exp.ArraySort(this=array))
+
+
+def _first(array: exp.Expr) -> exp.Expr:
+    return exp.Anonymous(this="get", expressions=[array, number(0)])
+
+
 def size(array: exp.Expr) -> exp.Expr:
-    """The number of elements; of no array 0, where engines say -1, NULL or 0."""
-    return exp.If(this=is_null(array), true=number(0), false=exp.ArraySize(this=array))
+    """The number of elements; of no array 0, where engines say -1 or NULL. GREATEST passes over NULL."""
+    return exp.Greatest(this=exp.ArraySize(this=array), expressions=[number(0)])
 
 
 def chosen(branches: Iterable[tuple[exp.Expr, exp.Expr]], default: exp.Expr | None = None) -> exp.Case:

@@ -90,7 +90,7 @@ SCALARS = _table("""
     this zone: AtTimeZone
     this length: SHA2
     this initial merge finish: Reduce
-    this nulls_first: ArraySort
+    this asc nulls_first: ArraySort
     this expression variant_extract: JSONExtract
     expressions: Struct Array Tuple JSONPath
     expressions safe: Concat
@@ -160,6 +160,7 @@ FUNCTIONS = frozenset(
         "from_utc_timestamp",
         "unix_micros",
         "array_append",
+        "get",
     }
 )
 

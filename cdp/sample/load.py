@@ -114,8 +114,9 @@ def write_hospital(engine: Engine, today: dt.date, timezone: str) -> None:
     """Make up what Synthea does not know, around the patients that are there and the day `today`."""
     for made in hospital.TABLES:
         write(engine, made.table, made.schema, made.query(today, timezone))
-    for more in hospital.ADDITIONS:
-        add(engine, more.table, more.columns, more.query(today, timezone))
+    for table in dict.fromkeys(more.table for more in hospital.ADDITIONS):
+        added = [more for more in hospital.ADDITIONS if more.table == table]
+        add(engine, table, added[0].columns, " UNION ALL ".join(more.query(today, timezone) for more in added))
 
 
 def write_consents(engine: Engine, today: dt.date) -> None:

@@ -98,7 +98,7 @@ def explain(project: Project, engine: Engine, segment: str, key: str, *, clock: 
         segment: the segment's name.
         key: the person's.
         clock: the moment that the segment is computed for.
-        sight: who looks; a role must be allowed to know what membership tells.
+        sight: who looks, and may know of single people what membership tells.
 
     Raises:
         UsageError: no row has this key, or the segment is a template.
@@ -107,8 +107,7 @@ def explain(project: Project, engine: Engine, segment: str, key: str, *, clock: 
     spec = project.segments[segment]
     if spec.params:
         raise UsageError(f"segment {segment} is a template", fix="explain a segment that fills it in")
-    if sight.role is not None:
-        sight.members(compile_segment(project, segment, clock).select, f"segment {segment}")
+    sight.members(compile_segment(project, segment, clock).select, f"segment {segment}")
     who = subject(project.entities[spec.entity], key)
     term = project.bound.segments[segment]
     asking = _Asking(project, who, clock, verdicts.nodes(term, project))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -78,15 +78,22 @@ class Sight:
     def members(self, select: exp.Select, what: str) -> None:
         """Check that being in what a query returns may be told of single people.
 
+        In a role by what it may `use`. In none by all but the special classes, which nobody reaches but by name.
+
         Raises:
             RefusedError: with every reason.
         """
-        relation = self.relation(select)
-        rows = Relation({}, relation.rows) if relation else None
-        if rows is None:
+        relation, tree = self.relation(select), self.governor.tree
+        if relation is None:
             raise RefusedError(what, [Refusal("syntax", what, "", (), "what it tells cannot be analysed", "write it in another way")])
-        if refusals := decide(rows, self.receiver, self.governor.tree):
-            raise RefusedError(what, [refusal for refusal in refusals if refusal.what == MEMBERSHIP])
+        refusals = [refusal for refusal in decide(Relation({}, relation.rows), self.receiver, tree) if refusal.what == MEMBERSHIP]
+        if self.role is None:
+            named = (
+                f"name a role of governance/roles.yml whose `use` lists it: --role {next(iter(self.governor.project.policy.roles), 'NAME')}"
+            )
+            refusals = [replace(refusal, fix=named) for refusal in refusals if tree.is_special(refusal.cls) or tree.never(refusal.cls)]
+        if refusals:
+            raise RefusedError(what, refusals)
 
     def relation(self, select: exp.Select) -> Relation | None:
         """What a query tells; None where that cannot be analysed."""

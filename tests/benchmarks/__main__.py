@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tests.benchmarks.ratio import Ratio
 
-BENCHMARKS = ("validate_1000", "diff_1m", "delivery_100k", "receipts")
+BENCHMARKS = ("validate_1000", "trials_500", "language_20m", "diff_1m", "delivery_100k", "receipts")
 RESULT = Path(__file__).parents[2] / "build" / "benchmarks.json"
 
 

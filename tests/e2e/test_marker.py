@@ -14,6 +14,7 @@ from cdp.spec.activation import Environment
 from tests.e2e.conftest import Cdp
 
 MARKER = "zqxMARKERzqx"
+SYNCS = ("a1c_reminder_email", "bp_outreach", "choose_a_pcp", "diabetes_registry", "flu_reminder_sms", "panel_reports")
 SCHEMAS = ("clinical", "crm", "plan", "scheduling", "pharmacy", "behavioral", "devices")
 # What conditions compare with literals, and what stands for no person.
 KEPT = {"code", "code_system", "value_code", "type", "type_system", "class", "disposition", "direction", "status", "unit", "system"}
@@ -55,10 +56,10 @@ def test_nothing_but_payloads_holds_a_value(cdp: Cdp, marked: Path, port: int, l
             channel.fault(name, "not_json", times=1)
         for words in (
             ("validate",),
-            ("plan", "--all", "-v"),
+            ("plan", *SYNCS, "-v"),
             ("plan", "bp_outreach", "--json"),
             ("sync", "--all", "-v"),
-            ("sync", "--all", "--json", "-v"),
+            ("sync", *SYNCS, "--json", "-v"),
             ("runs", "-v"),
             ("compile", "a1c_overdue"),
         ):

@@ -21,9 +21,11 @@ def test_a_new_project_validates_and_delivers_as_it_stands_and_what_it_did_is_on
     runs = first.json
     assert first.code == 0
     assert "sandbox" in first.err
-    assert {run["status"] for run in runs} == {"succeeded"}
-    detail = cdp("runs", runs[0]["run"], "--json").json
-    assert detail["delivered"] == runs[0]["delivered"] == sum(line["count"] for line in detail["receipts"])
+    assert {run["status"] for run in runs} <= {"succeeded", "nothing"}  # measures of the calendar year may be empty in January
+    assert sum(run["status"] == "succeeded" for run in runs) >= 15
+    (mails,) = (run for run in runs if run["sync"] == SYNC)
+    detail = cdp("runs", mails["run"], "--json").json
+    assert detail["delivered"] == mails["delivered"] == sum(line["count"] for line in detail["receipts"])
     again = cdp("sync", "--all", "--json").json  # a sandbox of its own, which finds the rows of the first again
     assert {run["status"] for run in again} == {"nothing"}
 

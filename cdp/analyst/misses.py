@@ -85,7 +85,8 @@ def _short_of(term: Compare, operand: Operand, value: object, bound: object) -> 
         more = abs(amount) + (1 if term.op in ("gt", "lt") else 0)
         yield Miss(f"{more} too {'few' if amount >= 0 else 'many'}", amount=more)
     else:
-        yield Miss(f"{abs(amount)}{unit} too {'little' if amount >= 0 else 'much'} for {SHORT[term.op]} {bound}{unit}", amount=abs(amount))
+        far = format(abs(amount).normalize(), "f")
+        yield Miss(f"{far}{unit} too {'little' if amount >= 0 else 'much'} for {SHORT[term.op]} {bound}{unit}", amount=abs(amount))
 
 
 def _day(value: object) -> dt.date | None:

@@ -209,14 +209,17 @@ class Scan:
         return self.aggregate(key, f"{label}_{measure.label}", test, lambda test: sql.where(kind(this=value), test))
 
     def picked(self, measure: Measure, key: object, label: str, value: exp.Expr) -> exp.Expr:
-        """A value of the row that the measure picks."""
+        """A value of the row that the measure picks. Its moment is the highest or lowest one, which needs no order of rows."""
+        if not measure.by_day and key == started(self.row.entity):
+            extreme = exp.Max if measure.verb == "latest" else exp.Min
+            return self._picked(measure, key, label, lambda test: sql.where(extreme(this=value), test))
         kind = exp.ArgMax if measure.verb == "latest" else exp.ArgMin
-        return self.aggregate(
-            ("picked", self._rows(measure), key),
-            f"{measure.verb}_{measure.label}_{label}",
-            self._filter(measure),
-            lambda test: sql.where(kind(this=value, expression=self.order(measure)), test),
-        )
+        order = self.order(measure)
+        return self._picked(measure, key, label, lambda test: sql.where(kind(this=value, expression=order), test))
+
+    def _picked(self, measure: Measure, key: object, label: str, build: Build) -> exp.Expr:
+        name = f"{measure.verb}_{measure.label}_{label}"
+        return self.aggregate(("picked", self._rows(measure), key), name, self._filter(measure), build)
 
     def collect(self, measure: Measure) -> Collection:
         """The measure's rows as an array of structs, for conditions that look further than one row."""

@@ -186,6 +186,9 @@ def check(node: exp.Expr) -> None:
     Raises:
         Unsupported: naming the type, or the type and the argument.
     """
+    allowed = ARGS.get(type(node))
+    if allowed is not None and node.args.keys() <= allowed:
+        return  # asked of each of a hundred nodes of each query: the way out that nearly all take
     if what := refused(node):
         raise Unsupported(f"{what} is not supported in a governed query")
 

@@ -89,11 +89,12 @@ def _of_day(day: Day | None) -> Iterator[Term]:
 
 def within(term: Term | None) -> Iterator[Term]:
     """The term and everything inside of it, each before its own parts."""
-    if term is not None:
-        yield term
-        if not isinstance(term, _LEAVES):
-            for part in children(term):
-                yield from within(part)
+    waiting = [term] if term is not None else []
+    while waiting:
+        part = waiting.pop()
+        yield part
+        if not isinstance(part, _LEAVES):
+            waiting.extend(reversed(list(children(part))))
 
 
 def segments_of(term: Term | None) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from sqlglot import exp
 
@@ -18,15 +19,21 @@ from cdp.spec.model import Entity
 if TYPE_CHECKING:
     from cdp.compile.conditions import Compiler
 
+_ROWS: Final = re.compile(r"_rows(_[0-9]+)?$")
 KINDS: dict[str, type[exp.Expr]] = {"sum": exp.Sum, "avg": exp.Avg, "min": exp.Min, "max": exp.Max}
+
+
+def made_by(cte: str) -> str:
+    """The entity whose rows a CTE of this name may hold, as `rows_of` names them."""
+    return _ROWS.sub("", cte)
 
 
 def rows_of(compiler: Compiler, entity: Entity, clock: Clock) -> str:
     """The CTE that makes the rows of an entity without a table."""
-    name = compiler.models.get((entity.name, clock))
+    name = compiler.models.get(("rows", entity.name, clock))
     if name is None:
         body = _derived(compiler, entity, clock) if entity.from_ else _written(compiler, "entity", entity.name, clock)
-        name = compiler.models[entity.name, clock] = compiler.unique(f"{entity.name}_rows")
+        name = compiler.models["rows", entity.name, clock] = compiler.unique(f"{entity.name}_rows")
         compiler.define(name, body)
         made = f"grouped from {entity.from_}" if entity.from_ else "made by a SELECT"
         compiler.exceptions[name] = f"{entity.name} is {made}, so what it is made of is read for it alone"

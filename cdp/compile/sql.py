@@ -176,8 +176,10 @@ def negation(test: exp.Expr) -> exp.Expr:
 
 
 def _counts(test: exp.Expr) -> bool:
-    """A comparison of a coalesced value with a literal is never unknown."""
-    return isinstance(test, exp.Binary) and isinstance(test.this, exp.Coalesce) and isinstance(test.expression, exp.Literal)
+    """A comparison of a literal with a value that falls back to one is never unknown."""
+    if not (isinstance(test, exp.Binary) and isinstance(test.this, exp.Coalesce) and isinstance(test.expression, exp.Literal)):
+        return False
+    return any(isinstance(default, exp.Literal) for default in test.this.expressions)
 
 
 # -- arrays -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from cdp.compile import sql
@@ -55,7 +55,7 @@ class Governor:
     def of(cls, project: Project) -> Governor:
         """The governor of a project."""
         tree = ClassTree(project.policy.classes)
-        return cls(project, tree, Analyst(tables_of(project), codes_of(project).get, tree))
+        return cls(project, tree, Analyst(tables_of(project), codes_of(project).get, tree, made_of(project)))
 
     # -- the question -----------------------------------------------------------------------------------------------
 
@@ -114,8 +114,9 @@ class Governor:
         query = statement.query(f"sync {name}")
 
         refusals = [*contract(sync, destination, purpose, agreement, now.day), *self._unknown_masks(outputs)]
-        relation = _telling(self._relation(query, f"sync {name}"), deciding)
+        relation, preferred = _split(self._relation(query, f"sync {name}"), deciding)
         lowered = self._lowered(relation, outputs, sync, now.day)
+        lowered = replace(lowered, rows=lowered.rows | preferred)  # who approved the segment has not seen whom the sync prefers
         told = decide(lowered, receiver(sync, purpose, agreement), self.tree, project.policy.masks)
         refusals += told
         if told:
@@ -320,19 +321,28 @@ def govern(project: Project, name: str, *, clock: Clock, now: Clock) -> Governed
 def tables_of(project: Project) -> dict[str, TableFacts]:
     """What every column and every row of every declared table says.
 
-    Two entities of one table add up; the loader sees to it that they say the same of a column that both have. Entities that
-    are made of others say what those say: the walk finds that in their queries.
+    Two entities of one table add up; the loader sees to it that they say the same of a column that both have.
     """
     tables: dict[str, TableFacts] = {}
     for entity in filter(lambda each: each.table, project.entities.values()):
         table = entity.table.lower()  # `Clinical.patients` is the same table
         other = tables.get(table)
-        mine = {name: ColumnFacts(column.cls, frozenset(column.may_hold)) for name, column in entity.columns.items()}
-        columns = {**(other.columns if other else {}), **mine}
+        columns = {**(other.columns if other else {}), **_columns_of(entity)}
         rows = frozenset(entity.rows) | (other.rows if other else frozenset())
         key = frozenset({entity.key}) if other is None or other.key == {entity.key} else frozenset()
         tables[table] = TableFacts(columns, rows, key)
     return tables
+
+
+def made_of(project: Project) -> dict[str, TableFacts]:
+    """What is declared of entities that are made of others. They also say what those say: the walk finds that in their queries."""
+    made = (entity for entity in project.entities.values() if not entity.table)
+    return {entity.name: TableFacts(_columns_of(entity), frozenset(entity.rows)) for entity in made}
+
+
+def _columns_of(entity: Entity) -> dict[str, ColumnFacts]:
+    """What is declared of an entity's columns; one of a derived entity may have no class of its own."""
+    return {name: ColumnFacts(column.cls, frozenset(column.may_hold)) for name, column in entity.columns.items() if column.cls}
 
 
 def codes_of(project: Project) -> dict[str, frozenset[str]]:
@@ -354,11 +364,11 @@ def codes_of(project: Project) -> dict[str, frozenset[str]]:
     return {code: classes for code, classes in codes.items() if code not in unreviewed}
 
 
-def _telling(relation: Relation, deciding: tuple[str, ...]) -> Relation:
-    """A relation whose rows also tell what the deciding columns hold, which do not leave themselves."""
-    facts = frozenset().union(*(relation.columns[name] for name in deciding)) if deciding else frozenset()
+def _split(relation: Relation, deciding: tuple[str, ...]) -> tuple[Relation, frozenset[Fact]]:
+    """A relation without its deciding columns, which do not leave, and what these hold: who is told, and who is not, tells it."""
+    facts = frozenset[Fact]().union(*(relation.columns[name] for name in deciding))
     columns = {name: held for name, held in relation.columns.items() if name not in deciding}
-    return Relation(columns, relation.rows | facts, relation.keys)
+    return Relation(columns, relation.rows, relation.keys), facts
 
 
 def _trait_of(output: Output) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from cdp.compile.models import made_by
 from cdp.governance.classes import ClassTree
 from cdp.governance.taint_groups import Choice, Output, covering, ref, separated
 from cdp.governance.taint_scope import NONE, Codes, Fact, Held, Scope, Source, Taint, union
@@ -64,15 +65,21 @@ class Analyst:
         codes: the classes that a code of a reviewed value set gives away (none is an answer too); None for a code in no
             reviewed value set. Where several sets hold the code: the classes of all of them.
         tree: the classes.
+        made: the entities without a table by name: what is declared of their columns and rows adds to what the query that
+            makes them tells, so a declaration may raise a class and never lowers one.
 
     Raises:
         UnknownClass: a table uses a class that the tree does not hold.
     """
 
-    def __init__(self, tables: Mapping[str, TableFacts], codes: Codes, tree: ClassTree) -> None:
+    def __init__(
+        self, tables: Mapping[str, TableFacts], codes: Codes, tree: ClassTree, made: Mapping[str, TableFacts] | None = None
+    ) -> None:
         self._tables = {tuple(name.lower().split(".")): _base(name.lower(), facts, tree) for name, facts in tables.items()}
-        facts = union(held.facts for source in self._tables.values() for held in source.columns.values())
-        facts |= union(source.rows for source in self._tables.values())
+        self._made = {name.lower(): _base(name.lower(), facts, tree) for name, facts in (made or {}).items()}
+        sources = [*self._tables.values(), *self._made.values()]
+        facts = union(held.facts for source in sources for held in source.columns.values())
+        facts |= union(source.rows for source in sources)
         self._values = Values(codes, tree, frozenset(fact for fact in facts if tree.is_key(fact.cls)), self._query)
 
     def query(self, node: exp.Expr) -> Relation:
@@ -109,7 +116,9 @@ class Analyst:
             name, columns = _alias(cte, "a CTE")
             if name in own:
                 raise Unsupported(f"{name}: two CTEs of one name")
-            own[name] = self._query(cte.this, {**ctes, **own}, outer).renamed(columns)
+            source = self._query(cte.this, {**ctes, **own}, outer).renamed(columns)
+            made = self._made.get(made_by(name))
+            own[name] = source.declared(made) if made is not None else source
         return {**ctes, **own}
 
     def _set_operation(self, node: exp.Expr, ctes: Mapping[str, Source], outer: Scope | None) -> Source:

@@ -65,6 +65,11 @@ class Held(NamedTuple):
         alone = self.alone | on
         return Held.of(alone) if self.empty == "NULL" else Held(self.facts | rows | on, self.fixed | rows | on, NONE, alone, self.empty)
 
+    def declared(self, said: Held) -> Held:
+        """The column where its declaration says more than what it is made of."""
+        alone = None if self.alone is None else self.alone | said.facts
+        return Held(self.facts | said.facts, self.fixed | said.fixed, self.bound | said.bound, alone, self.empty)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -90,6 +95,11 @@ class Source:
     def beside(self, more: Taint) -> Source:
         """The same where every value depends on `more` too, and nothing is known to be unique."""
         return Source({c: held.beside(more) for c, held in self.columns.items()}, self.rows)
+
+    def declared(self, said: Source) -> Source:
+        """The same where a declaration of its columns and rows says more than what they are made of."""
+        columns = {c: held.declared(said.columns[c]) if c in said.columns else held for c, held in self.columns.items()}
+        return Source(columns, self.rows | said.rows, self.keys)
 
 
 def union(taints: Iterable[Taint]) -> Taint:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 
+from cdp.compile import compile_segment
 from cdp.compile.clock import Clock
 from cdp.engine import Engine
 from cdp.governance.decide import Governor
@@ -47,6 +48,16 @@ class ExampleStory:
             rows = engine.query(query.select.sql("spark"), what=name).to_pylist()
             found[name] = (len(rows), _digest(rows))
         assert found == ROWS
+
+    def test_segments_that_others_rest_on_find_people(self, engine: Engine) -> None:
+        clock = Clock.parse(NOW, self.project.timezone)
+        used = {sync.segment for sync in self.project.syncs.values()}
+        found = {}
+        for name in sorted(name for name, segment in self.project.segments.items() if name not in used and not segment.params):
+            query = compile_segment(self.project, name, clock)
+            engine.register(query.tables)
+            found[name] = engine.query(query.select.sql("spark"), what=name).num_rows
+        assert found == SHARED
 
     def test_plans_are_of_the_same_people(self, engine: Engine) -> None:
         clock = Clock.parse(NOW, self.project.timezone)
@@ -130,3 +141,18 @@ ROWS = {
 
 # One of each kind: everyday; a derived entity; one a household; days covered; a template; clinicians.
 SOME = ("a1c_reminder_email", "bp_outreach", "choose_a_pcp", "refill_reminder", "immunisation_recall", "panel_reports")
+
+# By segment that no sync sends: its members. Synthea has neither frailty nor palliative care.
+SHARED = {
+    "advanced_illness": 2,
+    "cms130_population": 27,
+    "cms130_screened": 43,
+    "cms165_excluded": 4,
+    "cms165_population": 28,
+    "frail": 0,
+    "in_hospice": 3,
+    "in_nursing_home": 1,
+    "in_palliative_care": 0,
+    "measure_excluded": 4,
+    "seen_this_year": 63,
+}

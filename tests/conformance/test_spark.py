@@ -11,6 +11,7 @@ from cdp.testing.engine import EngineSuite
 from cdp.testing.language import LanguageSuite
 from tests.conformance.catalog import CatalogStory
 from tests.conformance.example import SOME, ExampleStory
+from tests.conformance.explore import ExploreStory
 from tests.conformance.functions import FunctionStory
 from tests.conformance.story import SyncStory
 
@@ -41,6 +42,10 @@ class TestSparkLanguage(LanguageSuite):
 
 
 class TestSparkFunctions(FunctionStory):
+    pass
+
+
+class TestSparkExplore(ExploreStory):
     pass
 
 

@@ -134,17 +134,23 @@ class Compiler:
 
     def existence(self, row: SelectRow, clock: Clock) -> list[exp.Expr]:
         """Which rows of an entity exist at all: its own `where`, and nothing later than the clock."""
-        if row.entity.from_:
-            return []  # its rows are made of rows that exist
         parts = []
         own = self.project.bound.entities.get(row.entity.name)
-        if own is not None:
+        if own is not None and not row.entity.from_:
             parts.append(self.condition(own, row, Asked(clock)))
-        time = row.entity.time
-        if time is not None and row.entity.future == "hidden":
-            name = time.start if isinstance(time, Interval) else time
+        name = start_of(row.entity)
+        if name and row.entity.future == "hidden" and not self._made_of_past(row.entity, name):
             parts.append(happened(sql.column(row.alias, name), row.entity.columns[name].type, clock))
         return parts
+
+    def _made_of_past(self, entity: Entity, time: str) -> bool:
+        """Whether a derived entity has the time of its source, which hides what is later itself."""
+        if not entity.from_:
+            return False
+        derived = self.project.bound.derived[entity.name]
+        group, source = dict(derived.group).get(time), self.entity(derived.source)
+        column = group.column if isinstance(group, DayOf) else group
+        return source.future == "hidden" and column is not None and not column.hops and column.column == start_of(source)
 
     def calendar(self, row: Row, asked: Asked) -> Calendar:
         """What turns days into dates on a row."""
@@ -308,6 +314,11 @@ class Compiler:
             return node.transform(replaced)
 
         return term.tree.copy().transform(replaced)
+
+
+def start_of(entity: Entity) -> str:
+    """The column that says when a row of an entity is, or begins; an empty text without one."""
+    return entity.time.start if isinstance(entity.time, Interval) else entity.time or ""
 
 
 def _at_time(local: exp.Expr, start: int, end: int) -> exp.Expr:

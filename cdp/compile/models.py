@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from sqlglot import exp
@@ -13,7 +14,7 @@ from cdp.compile.clock import Clock
 from cdp.compile.rows import Asked
 from cdp.compile.scans import SelectRow
 from cdp.project import statements
-from cdp.project.terms import Aggregate, InSegment, Link
+from cdp.project.terms import Aggregate, InSegment, Link, SqlModel
 from cdp.spec.model import Entity
 
 if TYPE_CHECKING:
@@ -95,25 +96,26 @@ def _written(compiler: Compiler, kind: str, model: str, clock: Clock) -> exp.Que
     names = {("entity", name): _entity(compiler, name, clock) for name in written.entities}
     names |= {("segment", name): _segment(compiler, name, clock) for name in written.segments}
     names |= {("trait", name): _trait(compiler, name, clock) for name in written.traits}
-    return _apart(compiler, model, statements.renamed(written, names, clock.day))
+    return statements.renamed(_apart(compiler, model, written), names, clock.day)
 
 
-def _apart(compiler: Compiler, model: str, tree: exp.Query) -> exp.Query:
+def _apart(compiler: Compiler, model: str, written: SqlModel) -> SqlModel:
     """The SELECT with names of its own for its WITH parts, which Spark SQL lists among all others of the statement."""
+    tree, meant = written.tree.copy(), {*written.entities, *written.segments, *written.traits}
     for with_ in list(tree.find_all(exp.With)):
         for cte in with_.expressions:
-            old, new = cte.alias, sql.identifier(compiler.unique(f"{model}_{cte.alias}"))
+            old, new = cte.alias, sql.identifier(compiler.unique(f"{model}_{cte.alias}", meant))
             cte.args["alias"].set("this", new)
             for table in cast(exp.Query, with_.parent).find_all(exp.Table):
                 if table.name == old and not table.db:
                     table.set("alias", table.args.get("alias") or exp.TableAlias(this=sql.identifier(old)))
                     table.set("this", new)
-    return tree
+    return replace(written, tree=tree)
 
 
 def _entity(compiler: Compiler, name: str, clock: Clock) -> str:
     entity = compiler.entity(name)
-    if not entity.table:
+    if not entity.table and not compiler.existence(SelectRow.of(compiler, entity, name), clock):
         return rows_of(compiler, entity, clock)
     return _named(compiler, f"all_{name}", entity, clock, lambda row: [sql.column(row.alias, column) for column in entity.columns])
 

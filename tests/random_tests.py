@@ -199,7 +199,7 @@ class Tests:
             return self._typed(scope, "string", WORDS["kind"], name)
         if "count" in trait:
             return self._numeric().map(lambda t: {name: t})  # it always has a value
-        if "_between" in trait.get("of", ""):
+        if "_between" in trait.get("of", "") or "expr" in trait:
             return self._typed(scope, "integer", (), name)
         if trait.get("of") == "value":
             return self._quantity(name, None)

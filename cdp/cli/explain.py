@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import os
+import textwrap
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -21,11 +24,11 @@ if TYPE_CHECKING:
     from cdp.analyst.evidence import Evidence, Row
     from cdp.analyst.explain import Explanation, Told
     from cdp.analyst.keptout import Addressed
+    from cdp.compile.clock import Clock
     from cdp.project.load import Project
 
 Kind = Literal["segment", "sync"]
 ROWS = 5  # rows of a measure that a person is shown; --json has them all
-INDENT = 4
 
 
 @command("cdp explain a1c_overdue KEY", "cdp explain a1c_reminder_email KEY --role care_manager", "cdp explain a1c_overdue KEY --json")
@@ -78,7 +81,7 @@ def _segment(session: Session, told: Explanation) -> None:
     if alone:
         out.text(f"\nwould {'take the person out' if told.member else 'be enough to be in'} if it were the other way round")
         for each in alone:
-            out.text(f"  {each.node.label}")
+            out.text(textwrap.fill(each.node.label, WIDTH, initial_indent="  ", subsequent_indent="    "))
     word, turn = "leaves" if told.member else "enters", told.turn
     out.text(f"\nif nothing new is recorded: {f'{word} on {turn.day}' if turn.day else f'nothing changes within {turn.within} days'}")
 
@@ -92,8 +95,10 @@ def _drawn(told: Explanation) -> str:
     places: dict[tuple[int, ...], Tree] = {}
     for each in told.tree:
         made = Tree(Text(f"{'✓' if each.holds else '✗'} {each.node.label}"))
-        for line in _lines(each):
-            made.add(Text(line, style="dim"))
+        for line, further in dict(_lines(each, told.clock)).items():
+            below = made.add(Text(line))
+            for row in further:
+                below.add(Text(row))
         places[each.node.path] = made
         if each.node.path:
             places[each.node.path[:-1]].children.append(made)
@@ -102,39 +107,43 @@ def _drawn(told: Explanation) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def _lines(told: Told) -> Iterator[str]:
+def _lines(told: Told, clock: Clock) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What stands under a condition, each line with what stands under it in turn."""
     for value in told.values:
-        yield f"{value.label}: {_hidden(value.hidden) if value.hidden else _cell(value.value)}"
+        yield f"{value.label}: {_hidden(value.hidden) if value.hidden else _cell(value.value, clock)}", ()
     for evidence in told.evidence:
-        yield from _rows(evidence)
-    for miss in told.misses:
-        yield miss.text
+        counted = len(evidence.counted)
+        yield f"{evidence.title}: {counted} {'row' if counted == 1 else 'rows'} counted", tuple(_rows(evidence, clock))
+    yield from ((miss.text, ()) for miss in told.misses)
 
 
-def _rows(evidence: Evidence) -> Iterator[str]:
-    counted = evidence.counted
-    yield f"{evidence.title}: {len(counted)} {'row' if len(counted) == 1 else 'rows'} counted"
-    for row in counted[:ROWS] if any(row.values for row in counted) else ():
-        yield f"  {_row(row, evidence)}"
-    if len(counted) > ROWS and any(row.values for row in counted):
-        yield f"  and {len(counted) - ROWS} more"
-    if counted and evidence.hidden:
-        yield "  " + ", ".join(f"{name} {_hidden(classes)}" for name, classes in evidence.hidden.items())
+def _rows(evidence: Evidence, clock: Clock) -> Iterator[str]:
+    seen = [row for row in evidence.counted if row.values]
+    yield from (_row(row, evidence, clock) for row in seen[:ROWS])
+    if len(seen) > ROWS:
+        yield f"and {len(seen) - ROWS} more"
+    if evidence.counted and evidence.hidden:
+        yield ", ".join(f"{name} {_hidden(classes)}" for name, classes in evidence.hidden.items())
 
 
-def _row(row: Row, evidence: Evidence) -> str:
+def _row(row: Row, evidence: Evidence, clock: Clock) -> str:
     names = {name: f"{name} ({evidence.masked[name]})" if name in evidence.masked else name for name in row.values}
-    return ", ".join(f"{names[name]} {_cell(value)}" for name, value in row.values.items() if value is not None)
+    return ", ".join(f"{names[name]} {_cell(value, clock)}" for name, value in row.values.items() if value is not None)
 
 
 def _hidden(classes: tuple[str, ...]) -> str:
     return f"(hidden: {', '.join(classes)})"
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, clock: Clock) -> str:
+    """A value as people read it: a moment in the project's time zone, a number without needless zeros."""
     if value is None:
         return "none"
-    return ", ".join(map(_cell, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(_cell(each, clock) for each in value)
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        return moment(value.astimezone(clock.instant.tzinfo).isoformat())
+    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
 
 
 def _sync(session: Session, addressed: Addressed) -> None:

@@ -73,8 +73,10 @@ def _parsed(text: str, at: Place) -> exp.Expr | None:
 
 
 def _allowed(tree: exp.Expr, at: Place) -> bool:
-    """Whether every function is one that the engines share."""
+    """Whether every function is one that the engines share, and stands where they compute it alike: as in a SELECT."""
     from sqlglot import exp
+
+    from cdp.project.sql_rules import RULES
 
     for node in tree.walk():
         if isinstance(node, exp.Anonymous) and node.name.lower() in BETWEEN:
@@ -87,6 +89,10 @@ def _allowed(tree: exp.Expr, at: Place) -> bool:
             what = node.name.lower()
         if what:
             at.wrong(f"{what} may not stand in an expression", hint="only functions that every engine shares")
+            return False
+        rule = RULES.get(type(node))
+        if said := rule(node) if rule is not None else None:
+            at.wrong(said[0], hint=said[1])
             return False
     return True
 

@@ -181,6 +181,19 @@ def test_a_function_off_the_list_does_not_even_load(tmp_path: Path, expression: 
         edited(tmp_path, ("syncs/adults_mail.yml", "first_name: given_name", f'hello: {{expr: "{expression}"}}'))
 
 
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("cast(email as date)", "write TRY_CAST"),  # its error would repeat the address
+        ("email rlike '(?=a)'", "not in the syntax that all engines share"),
+        ("regexp_replace(email, given_name, '')", "a pattern that is not written out"),
+    ],
+)
+def test_an_expression_is_held_to_the_rules_of_a_select(tmp_path: Path, expression: str, words: str) -> None:
+    with pytest.raises(ProjectError, match=words):
+        edited(tmp_path, ("syncs/adults_mail.yml", "first_name: given_name", f'hello: {{expr: "{expression}"}}'))
+
+
 def test_every_reason_comes_at_once(tmp_path: Path) -> None:
     edits = [edit for name in ("ended", "host", "channel", "paid", "value", "raw_key") for edit in REFUSED[name][0]]
     assert {reason.rule for reason in refusals(edited(tmp_path, *edits))} == {"agreement", "host", "channel", "funding", "value"}

@@ -140,7 +140,7 @@ class Governor:
         for name, facts in relation.columns.items():
             mask = outputs[name].mask
             masked = lower(self.tree, mask, masks[mask], facts) if mask else facts
-            columns[name] = self._declassified(masked, self._entries(trait=_trait_of(outputs[name])), day)
+            columns[name] = self._declassified(masked, self._entries(trait=_trait_of(self.project, sync, outputs[name])), day)
         return Relation(columns, self._declassified(relation.rows, self._entries(segment=sync.segment), day), relation.keys)
 
     def _unknown_masks(self, outputs: Mapping[str, Output]) -> Iterator[Refusal]:
@@ -178,7 +178,7 @@ class Governor:
         """Why entries for this segment and these traits did not lower what they say."""
         said = [(entry, relation.rows) for entry in self._entries(segment=sync.segment)]
         for name, output in outputs.items():
-            said += [(entry, relation.columns[name]) for entry in self._entries(trait=_trait_of(output))]
+            said += [(entry, relation.columns[name]) for entry in self._entries(trait=_trait_of(self.project, sync, output))]
         for entry, facts in said:
             if (unfit := self._unfit(entry, facts, day)) is not None:
                 fix = f"have {entry.owner} look at it again and correct governance/declassify.yml"
@@ -371,9 +371,12 @@ def _split(relation: Relation, deciding: tuple[str, ...]) -> tuple[Relation, fro
     return Relation(columns, relation.rows, relation.keys), facts
 
 
-def _trait_of(output: Output) -> str | None:
-    """The trait that a mapping names, alone or with a field."""
-    return output.of.partition(".")[0] if output.of else None
+def _trait_of(project: Project, sync: Sync, output: Output) -> str | None:
+    """The trait that a mapping names, alone or with a field; not one of another entity, nor a column or relation of that name."""
+    name, entity = (output.of or "").partition(".")[0], project.entities[project.segments[sync.segment].entity]
+    trait = project.traits.get(name)
+    meant = trait is not None and trait.entity == entity.name and not {name} & {*entity.columns, *entity.relations}
+    return name if meant else None
 
 
 def _classes(facts: frozenset[Fact]) -> tuple[str, ...]:

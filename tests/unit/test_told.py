@@ -287,3 +287,15 @@ def test_an_approval_of_the_segment_is_none_of_whom_the_sync_prefers(tmp_path: P
 def test_what_a_declaration_says_too_little_of_is_found_all_the_same(tmp_path: Path) -> None:
     members = {reason.cls for reason in refusals(project(tmp_path, CONDITIONS["sql_entity_called_public"]))}
     assert "sensitive.sud" in members
+
+
+def test_an_approval_of_a_trait_is_none_of_a_column_of_that_name(tmp_path: Path) -> None:
+    """A trait of another entity may have the name of a column; it was the trait that was approved."""
+    other = '---\n{kind: trait, name: state, entity: encounter, type: string, expr: "upper(patient.state)"}\n'
+    files = {"models/encounters.yml": ENCOUNTERS + other}
+    sha = model_sha256(project(tmp_path / "a", **files), "state", "trait")
+    entry = DECLASSIFY.format(sha=sha).replace("segment: adults", "trait: state").replace("to: demographic.state", "to: name.given")
+    files["governance/declassify.yml"] = entry.replace("[clinical.condition, clinical.date]", "demographic.state")
+    mapped = SYNC.replace("first_name: given_name", "first_name: state")
+    found = refusals(project(tmp_path / "b", sync=mapped, **files))
+    assert {(reason.rule, reason.cls) for reason in found} == {("value", "demographic.state")}

@@ -16,6 +16,7 @@ from cdp.project.membership import holds, one_of
 from cdp.project.scope import Scope
 from cdp.project.terms import Comparison, Condition, Covered, Every, Exists, InWindow, IsNull, Measure, Negation, Operand, Tally
 from cdp.project.types import DATES, is_array, is_row, type_of
+from cdp.project.units import unit_of
 from cdp.project.windows import WORDS, bind_window
 
 if TYPE_CHECKING:
@@ -115,6 +116,10 @@ def _in_window(op: str, tree: Any, test: _Asked) -> Condition | None:
 
 
 def _in(op: str, tree: Any, test: _Asked) -> Condition | None:
+    if op == "not_in" and isinstance(tree, list) and tree and unit_of(test.binder, test.operand) is not None:
+        # As `ne`, so that a row in an unknown unit fails it too.
+        parts = [compare(test.binder, test.operand, "ne", item, test.scope, test.at.child(i)) for i, item in enumerate(tree)]
+        return conjunction(parts, test.at)
     found = one_of(test.binder, test.operand, tree, test.scope, test.at, ignore_case=test.ignore_case)
     return found if found is None or op == "in" else Every((Negation(found), Negation(null(test.operand))))
 

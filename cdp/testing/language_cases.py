@@ -105,6 +105,7 @@ CASES: dict[str, tuple[str, str]] = {
     "unit_converted": ("{has: observations, where: {code: {in: glucose}, value: {gte: 126 mg/dL}}}", "d e"),
     "unit_converted_back": ("{max: observations, of: value, where: {code: {in: glucose}}, is: {between: [7 mmol/L, 7 mmol/L]}}", "d e"),
     "unit_unknown_fails": ("{has: observations, where: {code: {in: glucose}, value: {ne: 126 mg/dL}}}", ""),
+    "unit_unknown_fails_not_in": ("{max: observations, of: value, where: {code: {in: glucose}}, is: {not_in: [120 mg/dL]}}", "d e"),
     "unit_unknown_is_no_null": ("{has: observations, where: {code: {in: glucose}, value: {not_null: true}}}", "d e f"),
     # -- clock and calendar ---------------------------------------------------------------------------------------------
     "time_of_day": ('{has: contacts, where: {started_at: {time_of_day: ["22:00", "06:00"]}}}', "a d"),  # c called at 06:00

@@ -172,6 +172,19 @@ def _relation(relation: Relation, path: tuple[str, ...], entity: Entity, documen
     target = relation.one if relation.one is not None else str(relation.many)
     if index.refer(document, (*path, cardinality), target, index.names("entity"), "entity") and target in project.entities:
         _via(relation, (*path, "via"), entity, project.entities[target], document, index)
+        if relation.one is not None:
+            _leads_to_one(relation, (*path, "one"), project.entities[target], document, index)
+
+
+def _leads_to_one(relation: Relation, path: tuple[str, ...], theirs: Entity, document: Document, index: Index) -> None:
+    """What is made of other rows has no table whose keys a plan could look at: its own text must say that there is one."""
+    joined = set(relation.via) if isinstance(relation.via, dict) else {theirs.key}
+    if theirs.sql is not None:
+        hint = "declare it with `many` and ask for `latest`, `max` or `has`"
+        index.problems.add(document, path, f"{theirs.name} is made by a SELECT, whose keys may repeat", hint=hint)
+    elif theirs.from_ is not None and not set(theirs.group_by) <= joined:
+        left = ", ".join(sorted(set(theirs.group_by) - joined))
+        index.problems.add(document, path, f"{theirs.name} has several rows for each {', '.join(sorted(joined))}", hint=f"join {left} too")
 
 
 def _via(relation: Relation, path: tuple[str, ...], mine: Entity, theirs: Entity, document: Document, index: Index) -> None:

@@ -186,7 +186,7 @@ class Trait(Kind, MeasureSpec):
     case: tuple[Case, ...] = ()
     expr: str | None = Field(None, description="an SQL expression over columns and traits by name")
     sql: str | None = Field(None, description="one SELECT of the entity's key and a column with the trait's name")
-    type: ColumnType | None = Field(None, description="the type of the value of an `expr`, an `sql`, or (where the first value does not tell) a `case`")
+    type: ColumnType | None = Field(None, description="of `expr` and `sql`, and of a `case` whose values do not tell: the type")
     description: str = ""
     owner: str | None = None
     tests: Tree = None

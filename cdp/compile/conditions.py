@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 from sqlglot import exp
 
 from cdp.compile import arrays, comparisons, covered, models, related, sql
 from cdp.compile.clock import Clock
 from cdp.compile.reach import Term, inside, needs_row
-from cdp.compile.rows import Asked, PickedRow, Row
+from cdp.compile.rows import CONDITIONS, Asked, PickedRow, Row
 from cdp.compile.scans import SelectRow
 from cdp.compile.windows import Calendar, Span, happened
 from cdp.project.terms import (
@@ -52,7 +52,6 @@ from cdp.spec.model import Entity, Interval
 if TYPE_CHECKING:
     from cdp.project.load import Project
 
-CONDITIONS = get_args(Condition)
 AGGREGATES: dict[str, type[exp.Expr]] = {"sum": exp.Sum, "avg": exp.Avg, "min": exp.Min, "max": exp.Max}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from sqlglot import exp
 
@@ -18,6 +18,7 @@ from cdp.compile import sql
 from cdp.compile.reach import Term, reach
 from cdp.project.terms import (
     ColumnRef,
+    Condition,
     Covered,
     DayOf,
     Exists,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from cdp.compile.clock import Clock
     from cdp.compile.conditions import Compiler
     from cdp.compile.scans import Collection, Scan, SelectRow
+
+
+CONDITIONS = get_args(Condition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,13 @@ class Element(Carrier):
 
     def carried(self, term: Term, asked: Asked) -> exp.Expr | None:
         """Whatever the row can say by itself, so that little is left to do for each element."""
-        return None if reach(term) else self._computed(term, asked)
+        if reach(term):
+            return None
+        return self.carry(term, _label(term), lambda row: self._nullable(self.compiler.expression(term, row, asked), term))
+
+    def _nullable(self, value: exp.Expr, term: Term) -> exp.Expr:
+        """A test as true or null: Sail may plan one as never null and compute it as nullable, which a struct in an array cannot be."""
+        return exp.Nullif(this=value, expression=sql.FALSE) if isinstance(term, CONDITIONS) else value
 
 
 @dataclass(slots=True)

@@ -81,7 +81,7 @@ class Grammar(Tests):
             tree["as"] = name
         if draw(st.integers(0, 2)):
             tree["where"] = draw(self._condition(inner))
-        each = verb == "count" and timed and draw(st.integers(0, 5)) == 0
+        each = verb == "count" and timed and draw(st.integers(0, 2)) == 0
         if timed and not each and draw(st.integers(0, 3)):
             future = self.model.entities[target].get("future") == "visible"
             tree.update(draw(self._window(inner, future=future)))

@@ -13,6 +13,8 @@ the Federal Committee on Statistical Methodology:
    rank. Ranks come from the place in the output, never from the number, so that the choice itself tells nothing. Then 3 again.
 5. If nothing is left to hide, the numbers around it are withheld, without even a bound.
 
+Of several segments in one output that share conditions under `any`, step 2 does not know every combination that counts people.
+
 Whoever reads the output knows all of this, so a hidden number counts as known to be 1 to 10, or 11 and more.
 """
 

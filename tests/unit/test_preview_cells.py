@@ -168,7 +168,8 @@ def _size(world: tuple[int, ...], group: int) -> int:
     return sum(count for kind, count in enumerate(world) if group >> kind & 1)
 
 
-SEGMENTS = [["four"], ["and_either"], ["either_of_three"], ["three", "inner"], ["two", "and_either"]]
+# Segments that share conditions under `any` are not among them: there the forms of a table are not all that can be solved for.
+SEGMENTS = [["four"], ["and_either"], ["either_of_three"], ["three", "inner"]]
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])

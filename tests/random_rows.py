@@ -25,8 +25,8 @@ CLOCKS = (
     "2026-12-31T19:30",  # in UTC it is next year
 )
 TIMES = ("00:00", "23:59:59.999999", "12:00", "05:59", "06:00", "01:30", "22:00", "09:00")
-DAYS_BACK = (0, 1, 2, 6, 7, 8, 13, 14, 15, 29, 30, 31, -1, -7, -8)
-MONTHS_BACK = (1, 6, 12)
+DAYS_BACK = (0, 1, 2, 6, 7, 8, 13, 14, 15, 29, 30, 31, 89, 90, 91, 180, -1, -7, -8)
+MONTHS_BACK = (1, 2, 3, 6, 12, 13, 24)
 BIRTHS = ("1970-05-01", "2008-02-29", "2000-02-29", "1931-11-01", "2026-06-30", "2025-01-31", "1961-07-02", "1960-07-03")
 NUMBERS = ("0", "1", "5.5", "6", "6.5", "7", "9", "10", "90", "126", "140", "180", "7.1")
 WORDS: Mapping[str, tuple[str, ...]] = {
@@ -55,7 +55,7 @@ LEADS_TO = {
 }
 NEVER_NULL = ("patient_id", "reversed")
 NULLS = 0.12
-PEOPLE, RELATED = 8, 32
+PEOPLE, RELATED = 4, 14
 FEW = {"clinician": 2, "practice": 2, "drug": 3}
 
 
@@ -84,7 +84,7 @@ def _tables(random: Random, model: Model, now: dt.datetime) -> Rows:
     found: Rows = {}
     for entity, spec in model.entities.items():
         if "table" in spec:
-            count = PEOPLE if entity == "patient" else FEW.get(entity, random.choice((RELATED, RELATED, RELATED // 4)))
+            count = PEOPLE if entity == "patient" else random.randint(0, FEW.get(entity, RELATED))
             found[entity] = [_row(random, entity, spec, f"{KEYS.get(entity, '')}{n}", now) for n in range(count)]
     return found
 

@@ -6,13 +6,12 @@ A condition is a tree of dict, list, text and None. `text` writes it as a line o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 
 from hypothesis import strategies as st
 
 from tests.random_rows import WORDS
-from tests.random_tests import Scope, Tests, Tree, Trees, lazily
+from tests.random_tests import Scope, Tests, Tree, Trees, either
 from tests.slow_measures import column_type
 
 DEEPEST = 3
@@ -30,27 +29,34 @@ class Grammar(Tests):
     @st.composite
     @staticmethod
     def _draw_condition(draw: st.DrawFn, self: Grammar, scope: Scope) -> Tree:
+        simple = [self._test(scope)] * 3 + ([self._measure(scope)] * 6 if scope.depth < DEEPEST and self._many(scope) else [])
+        if scope.depth >= DEEPEST:
+            return draw(either(simple))
         part = self._condition(scope.deeper(scope.depth + 1))
         parts = st.lists(part, min_size=2, max_size=3)
-        measures = [partial(self._measure, scope)] * 8 if scope.depth < DEEPEST and self._many(scope) else []
-        logic: list[Callable[[], Trees]] = [
-            lambda: parts,
-            lambda: parts.map(lambda of: {"all": of}),
-            lambda: parts.map(lambda of: {"any": of}),
-            lambda: part.map(lambda of: {"not": of}),
-            lambda: st.builds(lambda of, n: {"n_of": of, "is": {"gte": str(n)}}, parts, st.integers(1, 2)),
-            *(partial(st.just, tree) for tree in self._segments(scope)),
+        logic: list[Trees] = [
+            parts,
+            parts.map(lambda of: {"all": of}),
+            parts.map(lambda of: {"any": of}),
+            part.map(lambda of: {"not": of}),
+            *self._segments(scope),
         ]
-        return draw(lazily([partial(self._test, scope)] * 3 + measures + (logic if scope.depth < DEEPEST else [])))
+        if self.has("n_of"):
+            logic.append(st.builds(lambda of, n: {"n_of": of, "is": {"gte": str(n)}}, parts, st.integers(1, 2)))
+        return draw(either([*simple, *logic]))
 
     def _condition(self, scope: Scope) -> Trees:
         return st.deferred(lambda: Grammar._draw_condition(self, scope))
 
-    def _segments(self, scope: Scope) -> list[Tree]:
+    def _segments(self, scope: Scope) -> list[Trees]:
         if scope.entity == "visit":
-            return [{"segment": "measured_visit"}]
-        given = [{"times": times, "back": back, "how": "office"} for times in ("1", "2") for back in ("30", "7")]
-        return [{"segment": "visited_often", "with": each} for each in given[:2]] if scope.entity == "patient" else []
+            return [st.just({"segment": "measured_visit"})]
+        if scope.entity == "patient" and self.has("template"):
+            given = st.fixed_dictionaries(
+                {"times": st.sampled_from(["1", "2"]), "back": st.sampled_from(["30", "90"]), "how": st.sampled_from(WORDS["kind"])}
+            )
+            return [given.map(lambda with_: {"segment": "visited_often", "with": with_})]
+        return []
 
     # -- measures -----------------------------------------------------------------------------------------------------
 
@@ -59,33 +65,35 @@ class Grammar(Tests):
 
         def of(entity: str) -> list[tuple[str, str]]:
             relations = self.model.entities[entity].get("relations", {})
-            return [(name, spec["many"]) for name, spec in relations.items() if "many" in spec]
+            return [(name, spec["many"]) for name, spec in relations.items() if "many" in spec and self.has(f"relation {name}")]
 
         found = of(scope.entity)
-        if scope.entity != "patient" and scope.within_patient:
+        if self.has("correlated") and scope.entity != "patient" and scope.within_patient:
             found += [(f"patient.{name}", target) for name, target in of("patient")]
-        return found + [(f"drug.{name}", target) for name, target in of("drug") if scope.entity == "fill"]
+        if self.has("correlated"):
+            found += [(f"drug.{name}", target) for name, target in of("drug") if scope.entity == "fill"]
+        return found
 
     @st.composite
     @staticmethod
     def _draw_measure(draw: st.DrawFn, self: Grammar, scope: Scope) -> Tree:
         relation, target = draw(st.sampled_from(self._many(scope)))
         timed = self.model.entities[target].get("time") is not None
-        verbs = ["has", "has", "lacks", "count", "count", *(["latest", "earliest"] if timed else []), *self._aggregates(target)]
+        verbs = ["has", "has", "lacks", "count", *(["latest", "earliest"] if timed else []), *self._aggregates(target)]
         verb = draw(st.sampled_from(verbs))
         tree: dict[str, Tree] = {verb: relation}
-        name = draw(st.sampled_from(["", "one", "other", "third"]))
+        name = draw(st.sampled_from(["", "one", "other", "third"])) if self.has("as") else ""
         name = "" if name in (scope.name, *(taken for taken, _ in scope.around)) else name
         inner = scope.inside(target, name)
         if name:
             tree["as"] = name
         if draw(st.integers(0, 2)):
             tree["where"] = draw(self._condition(inner))
-        each = verb == "count" and timed and draw(st.integers(0, 2)) == 0
-        if timed and not each and draw(st.integers(0, 3)):
+        each = verb == "count" and timed and self.has("each") and draw(st.integers(0, 5)) == 0
+        if timed and not each and draw(st.booleans()):
             future = self.model.entities[target].get("future") == "visible"
             tree.update(draw(self._window(inner, future=future)))
-        if verb == "lacks":
+        if verb == "lacks" and self.has("even_if_open"):
             tree["even_if_open"] = "true"
         if each:
             tree["each"] = draw(st.sampled_from([{"weeks": ["1", "3"]}, {"months": ["2", "3"]}, {"days": ["1", "2"]}]))
@@ -98,9 +106,9 @@ class Grammar(Tests):
         return Grammar._draw_measure(self, scope)
 
     def _aggregates(self, target: str) -> list[str]:
-        found = [verb for verb in ("sum", "avg", "min", "max") if self._numbers(target)]
-        found += ["most_frequent"] if self._words(target) else []
-        return found + (["list"] if self._words(target) else [])
+        found = [verb for verb in ("sum", "avg", "min", "max") if self._numbers(target) and self.has(verb)]
+        found += ["most_frequent"] if self._words(target) and self.has("most_frequent") else []
+        return found + (["list"] if self._words(target) and self.has("list") else [])
 
     def _numbers(self, target: str) -> list[str]:
         columns = self.model.entities[target].get("columns", {})
@@ -122,14 +130,14 @@ class Grammar(Tests):
         plain = inner.deeper(DEEPEST)
         if verb == "count":
             timed = self.model.entities[target].get("time") is not None
-            words = self._words(target)
-            more = [{}, {}, *([{"distinct": "day"}] if timed else []), *({"distinct": word} for word in words)]
-            more += [{"spaced": {"days": n}} for n in ("1", "6", "7") if timed]
+            words = [w for w in self._words(target) if self.has("distinct")]
+            more = [{}, {}, *([{"distinct": "day"}] if timed and self.has("distinct") else []), *({"distinct": word} for word in words)]
+            more += [{"spaced": {"days": n}} for n in ("1", "7", "28") if timed and self.has("spaced")]
             tree.update(draw(st.sampled_from(more)))
             tree["is"] = draw(st.sampled_from(["0", "1", {"gte": "2"}, {"lt": "2"}, {"ne": "1"}, {"between": ["1", "2"]}, ["0", "2"]]))
         elif verb in ("latest", "earliest"):
             self._pick(draw, target, tree)
-            tree["is"] = draw(self._condition(plain))
+            tree["is"] = draw(self._condition(plain) if self.has("satisfies") else self._test(plain))
         elif verb == "most_frequent":
             tree["of"] = draw(st.sampled_from(self._words(target)))
             tree["is"] = draw(self._textual(WORDS[tree["of"]]))

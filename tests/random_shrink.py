@@ -5,7 +5,6 @@ Hypothesis would shrink the choices of its strategies, each step through a load 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,19 +12,21 @@ from tests.random_rows import Rows
 
 Tree = Any
 Fails = Callable[[Tree, Rows], bool]
-SECONDS = 40
+STEPS = 400
 
 
 def smallest(tree: Tree, rows: Rows, fails: Fails) -> tuple[Tree, Rows]:
     """A small condition and few rows that still fail."""
-    until, progress = time.monotonic() + SECONDS, True
-    while progress:
+    steps = 0
+    progress = True
+    while progress and steps < STEPS:
         progress = False
         for less_tree, less_rows in _candidates(tree, rows):
-            if time.monotonic() > until:
-                break
+            steps += 1
             if fails(less_tree, less_rows):
                 tree, rows, progress = less_tree, less_rows, True
+                break
+            if steps >= STEPS:
                 break
     return tree, rows
 
@@ -41,7 +42,7 @@ def _candidates(tree: Tree, rows: Rows) -> Iterator[tuple[Tree, Rows]]:
     for less in smaller(tree):
         yield less, rows
     for entity, found in rows.items():
-        for n, row in enumerate(found if len(found) < 5 else ()):
+        for n, row in enumerate(found):
             if len(found) > 2:
                 yield tree, {**rows, entity: [*found[:n], *found[n + 1 :]]}
             for name in row:

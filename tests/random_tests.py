@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -16,7 +14,7 @@ from tests.slow_measures import column_type
 Tree = Any
 Trees = st.SearchStrategy[Tree]
 VALUE_SETS = {"condition": ("diabetes", "diabetes_icd", "any_diabetes"), "observation": ("hba1c", "glucose")}
-MULTIPLE = {"days": (1, 7, 30), "weeks": (2,), "months": (1, 6), "years": (1,)}
+MULTIPLE = {"days": (1, 7, 14, 30, 90), "weeks": (1, 2, 13), "months": (1, 2, 6, 12), "years": (1, 2)}
 PERIODS = ("today", "yesterday", "measurement_year", "this_month", "last_month", "last_quarter", "last_week", "last_year", "this_week")
 UNITS = ("%", "mg/dL", "mmol/L", "mmHg")
 ORDERS = ("eq", "ne", "gt", "gte", "lt", "lte")
@@ -51,16 +49,20 @@ def either(*choices: Trees | list[Trees]) -> Trees:
     return st.integers(0, len(flat) - 1).flatmap(lambda n: flat[n])
 
 
-def lazily(choices: Sequence[Callable[[], Trees]]) -> Trees:
-    """One of the strategies, made when it is chosen."""
-    return st.integers(0, len(choices) - 1).flatmap(lambda n: choices[n]())
-
-
 class Tests:
-    """What may be tested, given a model."""
+    """What may be tested, given a model.
 
-    def __init__(self, model: Model) -> None:
+    Args:
+        model: the documents.
+        without: constructs that are left out, by the names that `has` is asked for.
+    """
+
+    def __init__(self, model: Model, without: frozenset[str] = frozenset()) -> None:
         self.model = model
+        self.without = without
+
+    def has(self, *constructs: str) -> bool:
+        return not self.without & set(constructs)
 
     # -- tests --------------------------------------------------------------------------------------------------------
 
@@ -68,20 +70,23 @@ class Tests:
         """A test of a column, of a column over a to-one relation, of a trait or of the age."""
         entity = self.model.entities[scope.entity]
         names = [name for name in (*entity.get("columns", {}), *entity.get("group_by", {})) if not name.endswith("_id")]
-        choices = [partial(self._column, scope, scope.entity, name, name) for name in names] * 2
+        choices = [self._column(scope, scope.entity, name, name) for name in names]
         for relation, spec in entity.get("relations", {}).items():
-            there = self.model.entities[spec["one"]]["columns"] if "one" in spec else ()
-            choices += [partial(self._column, scope, spec["one"], name, f"{relation}.{name}") for name in there if not name.endswith("_id")]
+            if "one" in spec and (spec["one"] != "patient" or self.has("back")):
+                there = self.model.entities[spec["one"]]["columns"]
+                choices += [self._column(scope, spec["one"], name, f"{relation}.{name}") for name in there if not name.endswith("_id")]
         if scope.entity == "patient":
-            choices += [self._age, self._age, *(partial(self._trait, scope, name) for name in self.model.traits)]
-        return lazily(choices)
+            choices += [self._age(), self._age(), *(self._trait(scope, name) for name in self.model.traits if self.has(f"trait {name}"))]
+        return either([choice for choice in choices if choice is not None])
 
-    def _column(self, scope: Scope, entity: str, name: str, path: str) -> Trees:
+    def _column(self, scope: Scope, entity: str, name: str, path: str) -> Trees | None:
         spec = self.model.entities[entity].get("columns", {}).get(name, {})
         if spec.get("fields"):
+            if not self.has("struct"):
+                return None
             return either([self._typed(scope, kind, WORDS[field], f"{path}.{field}") for field, kind in spec["fields"].items()])
         if spec.get("array"):
-            return self._array(WORDS[name], path)
+            return self._array(WORDS[name], path) if self.has("array") else None
         kind = column_type(self.model, entity, name)
         if kind == "code":
             return self._code(entity, path)
@@ -115,11 +120,13 @@ class Tests:
             word.map(lambda w: {"ends_with": w[-2:]}),
             part.map(lambda w: {"contains": w}),
         ]
-        choices += [
-            word.map(lambda w: {"eq": w.upper(), "ignore_case": "true"}),
-            some.map(lambda ws: {"in": ws, "ignore_case": "true"}),
-            word.map(lambda w: {"matches": f"^{w[:2]}.*{w[-1]}$"}),
-        ]
+        if self.has("ignore_case"):
+            choices += [
+                word.map(lambda w: {"eq": w.upper(), "ignore_case": "true"}),
+                some.map(lambda ws: {"in": ws, "ignore_case": "true"}),
+            ]
+        if self.has("matches"):
+            choices.append(word.map(lambda w: {"matches": f"^{w[:2]}.*{w[-1]}$"}))
         return either(choices)
 
     def _numeric(self) -> Trees:
@@ -130,7 +137,10 @@ class Tests:
         )
 
     def _quantity(self, path: str, fixed: str | None) -> Trees:
-        unit: Trees = st.just(fixed) if fixed else st.sampled_from(UNITS)
+        if not self.has("units"):
+            unit: Trees = st.sampled_from(["%", "percent"])
+        else:
+            unit = st.just(fixed) if fixed else st.sampled_from(UNITS)
         number = st.sampled_from(NUMBERS)
         plain = st.builds(lambda op, n, u: {path: {op: f"{n} {u}"}}, st.sampled_from(ORDERS), number, unit)
         several = st.builds(
@@ -139,10 +149,12 @@ class Tests:
             st.lists(number, min_size=1, max_size=2),
             unit,
         )
-        return either(plain, plain, several, st.sampled_from([{path: None}, {path: {"not_null": "true"}}]))
+        return either(
+            plain, plain, several if self.has("quantity in") else plain, st.sampled_from([{path: None}, {path: {"not_null": "true"}}])
+        )
 
     def _code(self, entity: str, path: str) -> Trees:
-        value_set = st.sampled_from(VALUE_SETS[entity])
+        value_set = st.sampled_from([v for v in VALUE_SETS[entity] if self.has(f"value_set {v}")])
         literal = st.sampled_from(CODES[entity])
         tests = [value_set.map(lambda v: {"in": v})] * 4
         tests += [
@@ -198,24 +210,28 @@ class Tests:
 
     def _dated(self, scope: Scope, kind: str) -> Trees:
         day = st.sampled_from(["2026-07-02", "2026-06-02", "2025-12-31", "2026-03-08", "2024-02-29"])
-        near = [{"upcoming": {"days": "7"}}, {"within": {"days": "30"}}, {"during": "this_month"}, {"upcoming": {"days": ["7", "31"]}}]
-        tests: list[Trees] = [
-            *[self._window(scope)] * 4,
-            st.builds(lambda op, d: {op: d}, st.sampled_from(ORDERS), day),
-            st.lists(st.sampled_from(WEEKDAYS), min_size=1, max_size=3, unique=True).map(lambda ds: {"weekday": ds}),
-            st.sampled_from(near).map(lambda window: {"anniversary": window}),
-        ]
+        tests: list[Trees] = [self._window(scope)] * 4
+        tests.append(st.builds(lambda op, d: {op: d}, st.sampled_from(ORDERS), day))
         if kind == "timestamp":
-            hours = st.sampled_from([["22:00", "06:00"], ["06:00", "12:00"], ["00:00", "01:30"]])
-            tests.append(hours.map(lambda span: {"time_of_day": span}))
             tests.append(st.sampled_from(["2026-07-02T12:00", "2026-06-02T06:00"]).map(lambda moment: {"gt": moment}))
+            if self.has("time_of_day"):
+                hours = st.sampled_from([["22:00", "06:00"], ["06:00", "12:00"], ["00:00", "01:30"]])
+                tests.append(hours.map(lambda span: {"time_of_day": span}))
+        if self.has("weekday"):
+            tests.append(st.lists(st.sampled_from(WEEKDAYS), min_size=1, max_size=3, unique=True).map(lambda ds: {"weekday": ds}))
+        if self.has("anniversary"):
+            near = st.sampled_from(
+                [{"upcoming": {"days": "7"}}, {"within": {"days": "30"}}, {"during": "this_month"}, {"upcoming": {"days": ["7", "31"]}}]
+            )
+            tests.append(near.map(lambda window: {"anniversary": window}))
         return either(tests)
 
     def _window(self, scope: Scope, *, future: bool = True) -> Trees:
         """One window word with its span."""
-        span, moments, named = self._span(ranged=True), self._moments(scope), self._timed(scope)
+        span = self._span(ranged=True)
         windows: list[Trees] = [
-            *[span.map(lambda s: {"within": s})] * 3,
+            span.map(lambda s: {"within": s}),
+            span.map(lambda s: {"within": s}),
             self._span(ranged=False).map(lambda s: {"older_than": s}),
             st.sampled_from(PERIODS).map(lambda p: {"during": p}),
             st.builds(lambda s: {"during": {"period": "measurement_year", "and_prior": s}}, self._span(ranged=False)),
@@ -224,11 +240,14 @@ class Tests:
         ]
         if future:
             windows.append(span.map(lambda s: {"upcoming": s}))
-        if moments:
-            edges = st.sampled_from([{edge: moment} for edge in ("after", "before") for moment in moments])
-            windows += [st.builds(lambda s, e: {"within": {**s, **e}}, span, edges)] * 2
-        if named:
-            windows.append(st.sampled_from(named).map(lambda n: {"during": n}))
+        if self.has("anchored"):
+            edge = st.sampled_from(["after", "before"])
+            windows += [
+                st.builds(lambda s, e, p: {"within": {**s, e: p}}, span, edge, st.sampled_from(moments))
+                for moments in [self._moments(scope)]
+                if moments
+            ]
+            windows += [st.sampled_from(names).map(lambda n: {"during": n}) for names in [self._timed(scope)] if names]
         return either(windows)
 
     def _span(self, *, ranged: bool) -> Trees:
@@ -249,7 +268,7 @@ class Tests:
             "last_month.end",
             "as_of - 1 years",
         ]
-        moments = self._moments(scope)
+        moments = self._moments(scope) if self.has("anchored") else []
         shifted = [f"{moment} {shift}" for moment in moments for shift in ("+ 7 days", "- 1 months")]
         return st.sampled_from(fixed * 2 + moments + shifted)
 
@@ -272,10 +291,10 @@ class Tests:
     def _referred(self, scope: Scope, kind: str, path: str) -> Trees:
         """A comparison with a value of a row around."""
         refs = []
-        for name, entity in scope.around:
+        for name, entity in scope.around if self.has("ref") else ():
             columns = self.model.entities[entity].get("columns", {})
             refs += [f"{name}.{column}" for column, spec in columns.items() if spec.get("type") == kind and not spec.get("unit")]
-        if kind == "date" and scope.entity != "patient" and path != "birth_date" and scope.within_patient:
+        if kind == "date" and scope.entity != "patient" and path != "birth_date" and self.has("ref") and scope.within_patient:
             refs.append("birth_date")
         refs = [ref for ref in refs if ref != path]
         if not refs:

@@ -44,7 +44,7 @@ def worlds(draw: st.DrawFn) -> Any:
 
 
 @settings(
-    max_examples=EXAMPLES or 100,
+    max_examples=EXAMPLES or 40,
     derandomize=not EXAMPLES,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -16,7 +16,7 @@ demo: $(READY) ## the main job as a story, on sample patients and a local channe
 	@$(BIN)/cdp demo
 
 test: $(READY) ## every test; those on Apache Spark in a process of their own
-	@$(BIN)/python -m pytest -m "not spark" tests
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not spark" tests
 	@$(BIN)/python -m pytest -m spark tests/conformance
 
 lint: $(READY) ## ruff, mypy, import-linter

@@ -6,8 +6,18 @@ import sys
 from cdp.cli.app import main
 
 
+def no_core_files() -> None:
+    """A process that crashes leaves no file of its memory behind: it may hold rows. Processes that it starts inherit that."""
+    try:
+        import resource
+    except ImportError:  # Windows, which writes none
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
 def run() -> None:
     """Run one command line and end the process with its exit code."""
+    no_core_files()
     code = main()
     gc.freeze()  # a large project's trees are let go by the system: to look through them once more takes a second
     sys.exit(code)

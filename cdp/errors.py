@@ -6,6 +6,7 @@
     ├── RefusedError      change the sync or the policy; carries every Refusal
     ├── DataError         mend the lakehouse: a table, column, type or freshness
     ├── GuardError        look at the plan: it changes more than the sync allows
+    ├── ApprovalError     have the plan approved
     ├── StaleError        plan again: something moved since the plan was made
     ├── BusyError         wait: another run holds this sync
     ├── EngineError       the engine or the storage failed: mend it, run again
@@ -17,7 +18,7 @@ columns, rules and counts. Errors of engines and HTTP libraries are therefore ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,10 @@ class DataError(CdpError):
 
 class GuardError(CdpError):
     """A plan changes more than the sync's guards allow."""
+
+
+class ApprovalError(CdpError):
+    """A plan needs an approval that it does not have."""
 
 
 class StaleError(CdpError):
@@ -137,6 +142,12 @@ class Refusal:
         more = f", and {len(self.because) - 4} more" if len(self.because) > 4 else ""
         facts = f"\n      from: {', '.join(self.because[:4])}{more}" if self.because else ""
         return f"[{self.rule}] {what}: {self.missing}{facts}\n      fix: {self.fix}"
+
+    @classmethod
+    def of_json(cls, given: Mapping[str, Any]) -> Refusal:
+        """The refusal that `as_json` made this of."""
+        named = {name: given[name] for name in ("rule", "what", "missing", "fix")}
+        return cls(cls=given["class"], because=tuple(given["because"]), **named)
 
     def as_json(self) -> dict[str, Any]:
         """The refusal as a JSON object with stable keys."""

@@ -23,10 +23,16 @@ def cli() -> str:
     program = typing.cast(typing.Any, typer.main.get_command(build()))
     context = typer.Context(program, info_name="cdp")
     parts = ["# Commands\n", NOTE, _block(program.get_help(context))]
+    return "\n".join([*parts, *_verbs(program, context)])
+
+
+def _verbs(program: typing.Any, context: typer.Context) -> typing.Iterator[str]:
+    """Every verb below a program, a word that holds verbs before them."""
     for name, command in program.commands.items():
         inner = typer.Context(command, info_name=name, parent=context)
-        parts += [f"\n## cdp {name}\n", _block(command.get_help(inner))]
-    return "\n".join(parts)
+        yield from (f"\n## {inner.command_path}\n", _block(command.get_help(inner)))
+        if hasattr(command, "commands"):
+            yield from _verbs(command, inner)
 
 
 def _block(text: str) -> str:

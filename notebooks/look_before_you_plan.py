@@ -12,7 +12,7 @@ from cdp import connectors, engine
 from cdp.compile import Clock, compile_segment
 from cdp.governance.decide import govern
 from cdp.project.load import find_root, load
-from cdp.sync.plan import make_plan
+from cdp.sync.planning import make_plan
 
 SYNC = "a1c_reminder_email"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
 
-from cdp.project.bind import bind
+from cdp.project.language.bind import bind
 from cdp.project.load import Project, load
 from cdp.project.problems import Problems
 from cdp.project.source import read

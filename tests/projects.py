@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import dedent
 
+from cdp.project.codes.reviews import fingerprint
+from cdp.spec.model import Codes
+
 CONF = """\
 kind: project
 name: small_clinic
@@ -194,6 +197,13 @@ FILES = {
 }
 
 
+# Files of the project that say which account of the channel is ours; without them `cdp validate` warns.
+WITH_ACCOUNT = {
+    "governance/baa/mailer.yml": f"{AGREEMENT}account: clinic-7\n",
+    "destinations/mail.yml": f"{DESTINATION}  whoami: {{path: /v1/account, account: id}}\n",
+}
+
+
 def minimal(tmp_path: Path, **overlays: str | bytes | None) -> Path:
     """Write the project and return its root.
 
@@ -207,3 +217,9 @@ def minimal(tmp_path: Path, **overlays: str | bytes | None) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else dedent(content).encode())
     return root
+
+
+def review(name: str, cls: str, **codes: tuple[str, ...]) -> str:
+    """An entry of governance/value_sets.yml: `name` gives away `cls`; `codes` are those reviewed, by code system."""
+    sha256 = fingerprint(Codes(system=system, codes=listed) for system, listed in codes.items())
+    return f"  {name}: {{class: {cls}, reviewed: {{by: privacy@example.org, on: 2026-06-01, sha256: {sha256}}}}}\n"

@@ -11,8 +11,7 @@ from cdp.compile import Clock
 from cdp.errors import RefusedError
 from cdp.governance.decide import Governor
 from cdp.governance.query import GovernedQuery
-from cdp.project.describe import describe
-from cdp.project.terms import ConsentMissing
+from cdp.project.terms.describe import describe_rule
 from cdp.spec.activation import Guards, Limit, Output, Sync
 
 # -- syncs ------------------------------------------------------------------------------------------------------------
@@ -129,6 +128,6 @@ def rules(catalog: Catalog) -> Html:
     for entity, eligibility in sorted(catalog.project.policy.eligibility.items()):
         for rule in eligibility.rules:
             term = bound.get((entity, rule.name))
-            when = "consent is missing" if isinstance(term, ConsentMissing) else describe(term, catalog.project) if term is not None else ""
+            when = describe_rule(term, catalog.project) if term is not None else ""
             rows.append((tag("code", rule.name), link(("entity", entity)), when, ", ".join(rule.unless_purpose), rule.basis))
     return table(("rule", "of", "keeps out when", "not for", "basis"), rows, "Who is left out of every sync")

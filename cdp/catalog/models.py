@@ -13,10 +13,12 @@ from cdp.catalog.pieces import Entry, chips, code, facts, folded, link, source, 
 from cdp.catalog.uses import Uses
 from cdp.compile import Clock, compile_segment, compile_trait
 from cdp.errors import CdpError, Problem
-from cdp.project.describe import describe, parts
+from cdp.project.codes.reviews import standing
 from cdp.project.project import Project
 from cdp.project.terms import Compare, Condition, Every, Negation, Some
+from cdp.project.terms.describe import describe, parts
 from cdp.spec.model import Column, Entity, Segment, Trait, ValueSet
+from cdp.spec.policy import ValueSetReview
 
 SMALL: Final = 11  # fewer people are never shown as a number
 CODES: Final = 500  # codes of a value set that the page lists
@@ -214,6 +216,11 @@ def value_sets(catalog: Catalog) -> Iterator[Entry]:
         yield Entry(("value_set", name), join(_value_set(catalog, value_set)), value_set.description, codes)
 
 
+def _unreviewed(review: ValueSetReview | None) -> Part:
+    what = "its codes are others than were reviewed" if review else "not reviewed"
+    return tag("span", f"{what}: what the column may hold at most", class_="alarm")
+
+
 def _value_set(catalog: Catalog, value_set: ValueSet) -> Iterator[Part]:
     review = catalog.project.policy.reviews.get(value_set.name)
     made = [
@@ -227,9 +234,7 @@ def _value_set(catalog: Catalog, value_set: ValueSet) -> Iterator[Part]:
         {
             "codes": f"{sum(len(part.codes) for part in value_set.members):,}",
             "made of": listed([*([value_set.file] if value_set.file else []), *made]),
-            "comparing tells": chips([review.cls])
-            if review
-            else tag("span", "not reviewed: what the column may hold at most", class_="alarm"),
+            "comparing tells": chips([review.cls]) if review and standing(catalog.project, value_set.name) else _unreviewed(review),
             "reviewed": f"{review.reviewed.by}, {review.reviewed.on}" if review else None,
             "used by": catalog.used_by("value_set", value_set.name),
         }

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Final
 
 from cdp.catalog import activation, models
+from cdp.catalog.document import asset, document
 from cdp.catalog.html import Html, Part, embedded, join, tag
 from cdp.catalog.lineage import anchor, edges, svg
 from cdp.catalog.models import Catalog, Size
@@ -45,34 +45,10 @@ def page(project: Project, *, clock: Clock, now: Clock, sizes: Mapping[str, Sequ
     catalog = Catalog.of(project, clock, sizes or {})
     sections = list(_sections(catalog, now))
     title = f"{project.config.name} — segments and syncs"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag(
-            "meta",
-            http_equiv="Content-Security-Policy",
-            content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
-        ),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Html(_asset("page.css"))),
-    )
     main = tag("main", _overview(catalog, sections, now), [_section(section) for section in sections], id="main")
     index = tag("script", embedded(json.dumps(search_index(sections), ensure_ascii=False)), type="application/json", id="index")
-    body = tag(
-        "body",
-        tag("a", "Skip to the content", href="#main", class_="skip"),
-        _top(project),
-        tag("div", _navigation(sections), main, class_="columns"),
-        index,
-        tag("script", Html(_asset("page.js"))),
-    )
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
-
-
-def _asset(name: str) -> str:
-    return resources.files("cdp.catalog").joinpath(name).read_text(encoding="utf-8")
+    columns = tag("div", _navigation(sections), main, class_="columns")
+    return document(title, _top(project), columns, index, tag("script", Html(asset("page.js"))))
 
 
 def _sections(catalog: Catalog, now: Clock) -> Iterator[Section]:

@@ -13,6 +13,7 @@ from cdp.catalog.language import OPEN, Schema, Scope, completed, definitions, in
 from cdp.catalog.names import NAMED, Known
 from cdp.catalog.shapes import Shapes
 from cdp.project.files import CONFIG, FOLDERS
+from cdp.project.language.rules import ALONE
 from cdp.project.project import Project
 from cdp.spec import Kind
 from cdp.spec.model import VERBS
@@ -81,6 +82,9 @@ def _there(kind: str, scope: Scope) -> Schema:
 
 
 def _eligibility_when() -> Schema:
-    """A condition, or `{consent: missing}`."""
-    missing = {"properties": {"consent": {"const": "missing"}}, "additionalProperties": False}
-    return {"type": ["object", "array"], "if": {"type": "object", "required": ["consent"]}, "then": missing, "else": OPEN.ref("condition")}
+    """A condition, or one of the words that are a rule by themselves."""
+    schema = OPEN.ref("condition")
+    for word, value in ALONE.items():
+        alone = {"properties": {word: {"const": value}}, "additionalProperties": False}
+        schema = {"if": {"type": "object", "required": [word]}, "then": alone, "else": schema}
+    return {"type": ["object", "array"], **schema}

@@ -29,7 +29,8 @@ from cdp.catalog.language import (
 from cdp.spec.activation import GuardLimit, Limit, Output, OutputField, ProjectConfig, Sync, UnitSpec
 from cdp.spec.base import Day, Kind
 from cdp.spec.model import VERBS, Case, Column, Entity, MeasureSpec, Names, Relation, Segment, Trait, ValueSet
-from cdp.spec.policy import DeclassifyEntry, DeclassifyTarget, EligibilityRule, Purpose
+from cdp.spec.people import EligibilityRule
+from cdp.spec.policy import DeclassifyEntry, DeclassifyTarget, Purpose
 from cdp.spec.trial import Moment, TrialSpec
 
 TEXT: Final[Schema] = {"type": SCALARS}

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cdp.project.project import Project
-from cdp.project.terms import ColumnRef, ConsentMissing, Constant, Derived, Measure, SqlModel
-from cdp.project.uses import segments_of, within
+from cdp.project.terms import ColumnRef, Constant, Measure
+from cdp.project.terms.models import Derived, SqlModel
+from cdp.project.terms.uses import segments_of, terms_of, within
 from cdp.spec.activation import Sync
 from cdp.spec.base import Tree
 
@@ -110,8 +111,8 @@ class _Finder:
             yield ("value_set", name), {("value_set", other) for other in (*value_set.include, *value_set.exclude)}
         for name, sync in project.syncs.items():
             yield ("sync", name), self._sync(name, sync)
-        for (entity_name, rule), term in bound.rules.items():
-            yield ("rule", f"{entity_name}.{rule}"), self._read([term])
+        for (entity_name, rule), bound_rule in bound.rules.items():
+            yield ("rule", f"{entity_name}.{rule}"), self._read(terms_of(bound_rule))
 
     def _sync(self, name: str, sync: Sync) -> set[Part]:
         bound = self.project.bound
@@ -124,7 +125,7 @@ class _Finder:
         """The columns, entities, value sets and segments of terms."""
         found: set[Part] = set()
         for term in terms:
-            if term is None or isinstance(term, Constant | ConsentMissing):
+            if term is None or isinstance(term, Constant):
                 continue
             found |= {("segment", name) for name in segments_of(term)}
             for part in within(term):

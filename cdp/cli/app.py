@@ -11,28 +11,33 @@ import typer
 
 from cdp import __version__
 from cdp.cli import (
+    approve,
     boundary,
     compile,
     demo,
     diff,
+    disclosures,
     docs,
     explain,
     fmt,
+    governance,
     history,
     init,
+    lineage,
     new,
     plan,
     preview,
+    revocations,
     sample,
     sandbox,
     schema,
     test,
     validate,
 )
-from cdp.cli.command import Command, examples
+from cdp.cli.command import Command, Group, examples
 from cdp.cli.options import parameters, take, with_signature
 
-COMMANDS: tuple[Command, ...] = (
+COMMANDS: tuple[Command | Group, ...] = (
     init.init,
     new.new,
     validate.validate,
@@ -43,10 +48,14 @@ COMMANDS: tuple[Command, ...] = (
     diff.diff,
     fmt.fmt,
     plan.plan,
+    approve.approve,
     plan.apply,
     plan.sync,
     history.runs,
-    history.disclosures,
+    disclosures.disclosures,
+    revocations.revocations,
+    lineage.lineage,
+    governance.governance,
     docs.docs,
     schema.schema,
     sample.sample,

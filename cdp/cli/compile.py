@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cdp.cli.command import command
-from cdp.cli.names import unknown
+from cdp.cli.names import kind_of
 from cdp.cli.session import Session
-from cdp.errors import RefusedError, UsageError
+from cdp.errors import RefusedError
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
     from cdp.compile import Query
-    from cdp.project.load import Project
 
 Kind = Literal["segment", "trait", "sync"]
 
@@ -35,11 +35,13 @@ def compile(
     """
     from cdp import compile as compiler
 
-    found = _kind(session.project, name, kind)
+    project = session.project
+    models: dict[Kind, Collection[str]] = {"segment": project.segments, "trait": project.traits, "sync": project.syncs}
+    found = kind_of(name, kind, models)
     query = _query(session, name, found)
     sql = _select(session, query, name, found).sql(dialect, pretty=True)
     if session.out.as_json:
-        digest = compiler.model_sha256(session.project, name, found)
+        digest = compiler.model_sha256(project, name, found)
         exceptions = [{"cte": cte, "why": why} for cte, why in query.exceptions]
         session.out.json({"name": name, "kind": found, "sql": sql, "model_sha256": digest, "exceptions": exceptions})
     else:
@@ -62,19 +64,3 @@ def _select(session: Session, query: Query, name: str, kind: Kind) -> exp.Select
         except RefusedError:
             session.out.note(f"{name} is refused and will not run; this is what it asks for. `cdp validate {name}` says why")
     return query.select
-
-
-def _kind(project: Project, name: str, wanted: Kind | None) -> Kind:
-    """The kind of model that has the name.
-
-    Raises:
-        UsageError: none has, or several have and none was chosen.
-    """
-    models: dict[Kind, list[str]] = {"segment": list(project.segments), "trait": list(project.traits), "sync": list(project.syncs)}
-    kinds = [kind for kind, names in models.items() if name in names and wanted in (None, kind)]
-    if len(kinds) > 1:
-        raise UsageError(f"{name} is a {' and a '.join(kinds)}", fix=f"add --kind {kinds[0]} or --kind {kinds[1]}")
-    if not kinds:
-        declared = [other for kind, names in models.items() if wanted in (None, kind) for other in names]
-        raise unknown(wanted or "segment, trait or sync", name, declared)
-    return kinds[0]

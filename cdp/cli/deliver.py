@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -11,11 +11,15 @@ from cdp.cli import boundary, channel
 from cdp.cli.boundary import Fault
 from cdp.cli.names import known
 from cdp.cli.session import Session
-from cdp.errors import CdpError, UsageError
+from cdp.errors import ApprovalError, CdpError, RefusedError, UsageError
 
 if TYPE_CHECKING:
+    from cdp.compile.clock import Clock
+    from cdp.governance.query import GovernedQuery, Removals
     from cdp.sync.apply import Run
     from cdp.sync.plan import Plan
+
+AWAITING = "awaiting approval"  # the status of a plan that is stored, and goes out once somebody has approved it
 
 
 def chosen(session: Session, syncs: Sequence[str] | None, every: bool) -> list[str]:
@@ -33,28 +37,51 @@ def chosen(session: Session, syncs: Sequence[str] | None, every: bool) -> list[s
     return list(dict.fromkeys(syncs)) if syncs else sorted(declared)
 
 
-def make(session: Session, name: str) -> Plan:
-    """Govern a sync and plan it, at the session's as_of and the wall clock of this moment."""
+def make(session: Session, name: str, *, only: Removals | None = None) -> tuple[Plan, GovernedQuery]:
+    """Govern a sync and plan it, at the session's as_of and the wall clock of this moment.
+
+    Of a sync that is refused but may still remove, a plan that says why it does nothing else.
+
+    Args:
+        session: of the command.
+        name: the sync.
+        only: hold additions and changes back, and remove no others.
+    """
+    from cdp import connectors
     from cdp.governance.decide import govern
-    from cdp.sync.plan import make_plan
+    from cdp.sync.opening import confirm
+    from cdp.sync.planning import make_plan
 
     now = session.now
     with session.out.progress(f"planning {name}"):
-        query = govern(session.project, name, clock=session.clock, now=now)
+        query = govern(session.project, name, clock=session.clock, now=now, or_removals=True)
+        session.permit("plan", purpose=query.sync.purpose)
         control, defaults = session.environment.control, session.project.config.guards
-        return make_plan(query, session.engine, control, now=now.instant, as_of=session.clock.instant, defaults=defaults)
+        times = {"now": now.instant, "as_of": session.clock.instant}
+        plan = make_plan(query, session.engine, control, **times, defaults=defaults, only=only)
+        if plan.rows:  # before anybody looks at the plan: that it would not go to somebody else
+            target = channel.target(query, session.environment, session.root)
+            confirm(query, connectors.load(query.destination.connector), target, sandbox=session.environment.sandbox)
+        return plan, query
+
+
+def again(session: Session, plan: Plan, now: Clock) -> GovernedQuery:
+    """The sync of a plan, governed anew for the plan's as_of at the wall clock `now`."""
+    from cdp.compile.clock import Clock
+    from cdp.governance.decide import govern
+
+    as_of = Clock(plan.as_of.astimezone(ZoneInfo(session.project.timezone)))
+    return govern(session.project, plan.sync, clock=as_of, now=now, or_removals=True)
 
 
 def deliver(session: Session, plan: Plan) -> Run:
     """Apply a plan; who may be told is decided again, at the wall clock of this moment."""
     from cdp import connectors
-    from cdp.compile.clock import Clock
-    from cdp.governance.decide import govern
     from cdp.sync.apply import apply_plan
 
     now, environment = session.now, session.environment
-    as_of = Clock(plan.as_of.astimezone(ZoneInfo(session.project.timezone)))
-    query = govern(session.project, plan.sync, clock=as_of, now=now)
+    query = again(session, plan, now)
+    session.permit("apply", purpose=query.sync.purpose)
     with session.out.progress(f"delivering {plan.sync}") as say:
         return apply_plan(
             plan,
@@ -89,7 +116,8 @@ class Outcome:
 def planned(session: Session, name: str) -> Outcome:
     """A sync's plan, or why there is none."""
     try:
-        return Outcome(make(session, name).as_json())
+        plan, query = make(session, name)
+        return Outcome({**plan.as_json(), "approvers": _approvers(plan, query)}, _refusal(plan))
     except Exception as error:  # one sync must not stop the others
         fault = boundary.fault(error, session.options.verbose)
         refusals = [refusal.as_json() for refusal in fault.refusals]
@@ -97,21 +125,84 @@ def planned(session: Session, name: str) -> Outcome:
 
 
 def synced(session: Session, name: str) -> Outcome:
-    """A sync planned and applied, or how far it came."""
+    """A sync planned and applied, or how far it came. Of one that waits for an approval only the removals go."""
+    taken = None
     try:
-        plan = make(session, name)
+        plan, _ = make(session, name)
+        if first := _goes_first(plan):
+            taken = applied(session, make(session, name, only=first)[0])
+            if taken.undone:
+                return taken
+            plan, _ = make(session, name)
     except Exception as error:  # one sync must not stop the others
         fault = boundary.fault(error, session.options.verbose)
-        return Outcome(_no_run(name, None, "refused" if fault.refusals else "failed"), fault)
-    return applied(session, plan)
+        return Outcome({**_no_run(name, None, "refused" if fault.refusals else "failed"), "withheld_rows": []}, fault)
+    return _both(taken, applied(session, plan))
+
+
+def _goes_first(plan: Plan) -> Removals | None:
+    """Who is taken off before the rest waits, for an approval or because a guard stops it; then only whom a rule keeps out."""
+    if not plan.counts["remove"] or plan.removals in ("everyone", "kept_out"):
+        return None
+    if plan.guards:
+        return "kept_out"
+    return "left" if plan.needs_approval else None
+
+
+def _both(removals: Outcome | None, rest: Outcome) -> Outcome:
+    """Removals that went first, and what came of the rest, as one."""
+    if removals is None:
+        return rest
+    if rest.facts["status"] == "nothing":
+        return removals
+    added = {name: removals.facts[name] + rest.facts[name] for name in ("delivered", "rejected", "retryable", "withheld")}
+    return Outcome({**rest.facts, **added, "run": rest.facts["run"] or removals.facts["run"]}, rest.fault)
+
+
+def noted(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes with what each sync rests on that ends soon (`warnings`); a person reads each of them once."""
+    from cdp.governance.notices import of_sync
+
+    found = []
+    for outcome in outcomes:
+        name = outcome.facts["sync"]
+        endings = of_sync(session.project, name, session.now.day) if name in session.project.syncs else ()
+        found.append(replace(outcome, facts={**outcome.facts, "warnings": [ending.as_json() for ending in endings]}))
+    for message in dict.fromkeys(each["message"] for outcome in found for each in outcome.facts["warnings"]):
+        session.out.note(f"warning: {message}")
+    return found
+
+
+def _approvers(plan: Plan, query: GovernedQuery) -> str | None:
+    """Who may approve a plan; None where it needs no approval."""
+    from cdp.sync.approval import who
+
+    return who(query.approval, plan.planned_by) if query.approval and plan.needs_approval else None
 
 
 def applied(session: Session, plan: Plan) -> Outcome:
-    """A plan applied, or what was delivered until it failed."""
+    """A plan applied, or what was delivered until it failed; with the rows that it did not read."""
+    outcome = _applied(session, plan)
+    return replace(outcome, facts={**outcome.facts, "withheld_rows": plan.as_json()["withheld_rows"]})
+
+
+def _applied(session: Session, plan: Plan) -> Outcome:
+    """What came of applying. A sync that was refused stays so when its removals went."""
+    if plan.refusals and not plan.rows and not plan.guards:
+        return Outcome(_no_run(plan.sync, plan.id, "refused"), _refusal(plan))
     try:
-        return Outcome(deliver(session, plan).as_json())
+        facts = deliver(session, plan).as_json()
+        done = plan.refusals and facts["status"] == "succeeded"
+        return Outcome({**facts, "status": "refused"} if done else facts, _refusal(plan))
+    except ApprovalError as error:
+        return Outcome(_no_run(plan.sync, plan.id, AWAITING), boundary.fault(error))
     except Exception as error:  # one sync must not stop the others
         return Outcome(_run_of(session, plan), boundary.fault(error, session.options.verbose))
+
+
+def _refusal(plan: Plan) -> Fault | None:
+    """Why a plan does nothing but remove, where governance says so."""
+    return boundary.fault(RefusedError(f"sync {plan.sync}", plan.refusals)) if plan.refusals else None
 
 
 def _run_of(session: Session, plan: Plan) -> dict[str, Any]:

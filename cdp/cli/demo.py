@@ -14,6 +14,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from cdp.cli.channel import accounts
 from cdp.cli.command import command
 from cdp.cli.session import Session
 from cdp.errors import CdpError, UsageError
@@ -60,6 +61,7 @@ def demo(
 
 
 def _tell(story: _Story, folder: Path) -> None:
+    from cdp.project.load import load
     from cdp.sandbox.server import Sandbox
 
     story.say("A project of your own, with 150 synthetic patients in Delta tables.")
@@ -71,7 +73,9 @@ def _tell(story: _Story, folder: Path) -> None:
         story.run("validate")
         story.say("A segment is YAML. This is the SQL that it becomes.")
         story.run("compile", "a1c_overdue")
-        with Sandbox("127.0.0.1", _port(), Path(".cdp", "sandbox.jsonl")) as channel:
+        project = load(Path())
+        answers = accounts(project, project.environment(None))
+        with Sandbox("127.0.0.1", _port(), Path(".cdp", "sandbox.jsonl"), answers) as channel:
             story.say(f"The channel: a mail vendor's API, played by a server on this machine ({channel.url}).")
             _first_delivery(story)
             story.say(f"The channel holds {len(channel.rows(CHANNEL))} rows; it knows people by a pseudonym of its own.")

@@ -16,9 +16,9 @@ from cdp.errors import ProjectError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cdp.analyst.comparison import Difference
-    from cdp.analyst.diff import Diff
-    from cdp.analyst.movement import Movement
+    from cdp.analyst.change.comparison import Difference
+    from cdp.analyst.change.diff import Diff
+    from cdp.analyst.change.movement import Movement
     from cdp.project.load import Project
 
 SIGNS = {"added": "+", "removed": "-", "renamed": ">", "changed": "~", "reworded": "="}
@@ -31,6 +31,7 @@ def diff(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these models, and what rests on them.")] = None,
     by: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Break down who moves, by a column or trait.")] = None,
     data: Annotated[bool, typer.Option("--data/--no-data", help="Count people, where there is a lakehouse.")] = True,
+    role: Annotated[str | None, typer.Option(metavar="NAME", help="A role of governance/roles.yml to look in.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="For a comment on a pull request.")] = False,
 ) -> None:
     """Show what a change does: models, people, syncs.
@@ -39,31 +40,36 @@ def diff(
     to 10 people are not shown, nor what would give them away. The people of a sync are those of its segment: consent and
     eligibility are asked by `cdp plan`.
     """
-    from cdp.analyst.diff import diff as compare
-    from cdp.analyst.markdown import markdown as as_markdown
-    from cdp.analyst.revisions import revision
+    from cdp.analyst.change.diff import diff as compare
+    from cdp.analyst.change.markdown import markdown as as_markdown
+    from cdp.analyst.change.revisions import revision
+    from cdp.analyst.explore.sight import Sight
 
     if markdown and session.out.as_json:
         raise UsageError("--markdown and --json are two formats", fix="choose one")
-    counting = data and _has_data(session)
+    counting = data and _has_data(session, role)
     with session.out.progress(f"reading {ref}") as say, revision(session.root, ref) as then:
         after = session.project
         before = _before(then.root, ref)
         say("comparing")
         engine = (lambda: session.engine) if counting else None
-        found = compare(then, before, after, session.clock, names=names or (), by=by or (), open_engine=engine)
+        sight = Sight.of(after, role, session.identity)
+        found = compare(then, before, after, session.clock, names=names or (), by=by or (), open_engine=engine, sight=sight)
     if session.out.as_json:
         session.out.json(found.as_json())
     elif markdown:
         session.out.text(as_markdown(found).rstrip("\n"))
     else:
         _show(session, found)
+        for note in found.partial.notes(role or ""):
+            session.out.note(note)
 
 
-def _has_data(session: Session) -> bool:
-    """Whether there is a lakehouse; a note says so where there is none."""
+def _has_data(session: Session, role: str | None) -> bool:
+    """Whether there is a lakehouse, in which the caller may count people; a note says so where there is none."""
     lakehouse = session.environment.lakehouse
     if lakehouse is None or (session.root / lakehouse).is_dir():
+        session.permit("preview", role=role)
         return True
     session.out.note(f"there is no lakehouse at {session.root / lakehouse}: nobody is counted")
     return False
@@ -88,9 +94,9 @@ def _before(root: Path, ref: str) -> Project:
 
 
 def _show(session: Session, found: Diff) -> None:
-    from cdp.analyst.diff import NOT_COUNTED
-    from cdp.analyst.markdown import version
-    from cdp.analyst.movement import COUNTS
+    from cdp.analyst.change.diff import NOT_COUNTED
+    from cdp.analyst.change.markdown import version
+    from cdp.analyst.change.movement import COUNTS
 
     out = session.out
     out.facts({"since": f"{found.ref} ({found.commit[:12]})", "as of": found.as_of})
@@ -110,6 +116,9 @@ def _show(session: Session, found: Diff) -> None:
         out.text("\nsyncs that it reaches")
         out.table(("sync", "destination", "purpose", "", *shown), rows)
         out.note(NOT_COUNTED)
+    if found.loosened:
+        out.text("\nthe policy lets more through than then; approvals given before are void")
+        out.text("\n".join(fill(str(each), WIDTH, initial_indent="  ", subsequent_indent="    ") for each in found.loosened))
     for model in found.models:
         if model.sql:
             out.text(f"\n{model.kind} {model.name}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdp.cli.command import command
+from cdp.cli.output import write
 from cdp.cli.session import Session
-from cdp.errors import UsageError
 
 if TYPE_CHECKING:
     from cdp.catalog.models import Size
@@ -32,11 +32,7 @@ def docs(
 
     with session.out.progress("writing the catalog"):
         text = page(session.project, clock=session.clock, now=session.now, sizes=_sizes(session) if sizes else None)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror}", fix="name another file with --out") from None
+    write(out, text)
     if session.out.as_json:
         return session.out.json({"file": str(out), "bytes": len(text.encode()), "warnings": len(session.project.warnings)})
     return session.out.text(f"wrote {out}, {len(text.encode()) // 1000:,} kB; open it in a browser")
@@ -44,7 +40,8 @@ def docs(
 
 def _sizes(session: Session) -> Mapping[str, Sequence[Size]]:
     """How large each segment was when its syncs ran."""
-    from cdp.analyst import past
+    session.permit("runs")
+    from cdp.analyst.explore import past
     from cdp.catalog.models import Size
 
     control = session.environment.control

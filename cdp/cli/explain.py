@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cdp.cli.command import command
-from cdp.cli.names import unknown
+from cdp.cli.names import kind_of
 from cdp.cli.output import WIDTH, moment
 from cdp.cli.session import Session
-from cdp.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from cdp.analyst.evidence import Evidence, Row
-    from cdp.analyst.explain import Explanation, Told
-    from cdp.analyst.keptout import Addressed
+    from cdp.analyst.explore.evidence import Evidence, Row
+    from cdp.analyst.explore.explain import Explanation, Told
+    from cdp.analyst.explore.keptout import Addressed
     from cdp.compile.clock import Clock
-    from cdp.project.load import Project
 
 Kind = Literal["segment", "sync"]
 ROWS = 5  # rows of a measure that a person is shown; --json has them all
 
 
-@command("cdp explain a1c_overdue KEY", "cdp explain a1c_reminder_email KEY --role care_manager", "cdp explain a1c_overdue KEY --json")
+@command(
+    "cdp explain a1c_overdue KEY",
+    "cdp explain a1c_reminder_email KEY --role care_manager",
+    "cdp explain a1c_overdue KEY --json",
+    needs="explain",
+)
 def explain(
     session: Session,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A segment or a sync.")],
@@ -44,30 +46,19 @@ def explain(
     With the rows that counted and those that nearly did, as far as the role sees them; what alone would change it; and the day
     on which it changes by itself. Of a sync, also each rule that keeps the person out.
     """
-    from cdp.analyst.explain import explain as of_segment
-    from cdp.analyst.keptout import explain_sync
-    from cdp.analyst.sight import Sight
+    from cdp.analyst.explore.explain import explain as of_segment
+    from cdp.analyst.explore.keptout import explain_sync
 
     project = session.project
-    found = _kind(project, name, kind)
-    sight = Sight.of(project, role, f"uid:{os.getuid()}")
+    models: dict[Kind, Collection[str]] = {"segment": project.segments, "sync": project.syncs}
+    found = kind_of(name, kind, models)
+    sight = session.sight("explain", role)
     with session.out.progress("asking"):
         if found == "segment":
             told = of_segment(project, session.engine, name, key, clock=session.clock, sight=sight)
             return session.out.json(_segment_json(told)) if session.out.as_json else _segment(session, told)
         addressed = explain_sync(project, session.engine, name, key, clock=session.clock, now=session.now, sight=sight)
     return session.out.json(_sync_json(addressed)) if session.out.as_json else _sync(session, addressed)
-
-
-def _kind(project: Project, name: str, wanted: Kind | None) -> Kind:
-    models: dict[Kind, list[str]] = {"segment": list(project.segments), "sync": list(project.syncs)}
-    kinds = [kind for kind, names in models.items() if name in names and wanted in (None, kind)]
-    if len(kinds) > 1:
-        raise UsageError(f"{name} is a segment and a sync", fix="add --kind segment or --kind sync")
-    if not kinds:
-        declared = [other for kind, names in models.items() if wanted in (None, kind) for other in names]
-        raise unknown(wanted or "segment or sync", name, declared)
-    return kinds[0]
 
 
 # -- for people ----------------------------------------------------------------------------------------------------------
@@ -84,6 +75,8 @@ def _segment(session: Session, told: Explanation) -> None:
             out.text(textwrap.fill(each.node.label, WIDTH, initial_indent="  ", subsequent_indent="    "))
     word, turn = "leaves" if told.member else "enters", told.turn
     out.text(f"\nif nothing new is recorded: {f'{word} on {turn.day}' if turn.day else f'nothing changes within {turn.within} days'}")
+    for note in told.partial.notes(told.role):
+        out.note(note)
 
 
 def _drawn(told: Explanation) -> str:
@@ -149,15 +142,19 @@ def _cell(value: object, clock: Clock) -> str:
 def _sync(session: Session, addressed: Addressed) -> None:
     out = session.out
     _segment(session, addressed.segment)
-    out.text(f"\nrules of sync {addressed.sync}")
-    rows = [[rule.name, "keeps out" if rule.keeps_out else "", rule.label, rule.basis] for rule in addressed.rules]
-    out.table(("rule", "", "when", "basis"), rows, empty="none")
+    if addressed.shown_to:
+        out.text(f"\nrules of sync {addressed.sync}: shown to --role {' or '.join(addressed.shown_to)}")
+    else:
+        out.text(f"\nrules of sync {addressed.sync}")
+        rows = [[rule.name, "keeps out" if rule.keeps_out else "", rule.label, rule.basis] for rule in addressed.rules]
+        out.table(("rule", "", "when", "basis"), rows, empty="none")
     if addressed.refusals:
         out.text("\nthe sync is refused, so nobody is told:")
         for refusal in addressed.refusals:
             out.text(f"  {refusal}")
         return
-    why = "" if addressed.told else f": rule {addressed.by}" if addressed.by else ": not in the segment"
+    outside = f": {'not in the segment' if not addressed.segment.member else 'a rule keeps the person out'}"
+    why = "" if addressed.told else f": rule {addressed.by}" if addressed.by else outside
     out.text(f"\n{'is' if addressed.told else 'is not'} among those who are told{why}")
 
 
@@ -174,6 +171,7 @@ def _segment_json(told: Explanation) -> dict[str, Any]:
         "turns": told.turn.day,
         "looked_ahead_days": told.turn.within,
         "tree": [_node(each) for each in told.tree],
+        **told.partial.as_json(),
     }
 
 
@@ -205,6 +203,7 @@ def _sync_json(addressed: Addressed) -> dict[str, Any]:
         "told": addressed.told,
         "rule": addressed.by,
         "rules": [{"rule": rule.name, "keeps_out": rule.keeps_out, "when": rule.label, "basis": rule.basis} for rule in addressed.rules],
+        "rules_shown_to": list(addressed.shown_to),
         "refusals": [refusal.as_json() for refusal in addressed.refusals],
         "segment": _segment_json(addressed.segment),
     }

@@ -89,7 +89,7 @@ def _lay_out(path: Path, name: str, *, write: bool) -> bool:
     Raises:
         ProjectError: it cannot be read, or laid out.
     """
-    from cdp.analyst.layout import formatted
+    from cdp.analyst.change.layout import formatted
     from cdp.project.problems import Problems
     from cdp.project.source import MAX_BYTES, read_text
 

@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 from cdp import __version__
 from cdp.errors import Problem, Refusal
+
+if TYPE_CHECKING:
+    from cdp.governance.access.loosened import Loosening
 
 Format = Literal["text", "json", "github", "sarif"]
 
@@ -25,15 +28,27 @@ _RULES: Final = {
     "authorization": "It needs a signed authorization of the person",
     "channel": "The purpose is not told over this channel",
     "consent": "The consent that it needs is not asked for",
+    "contact": "Whose contact points it maps is not settled",
     "declassify": "A declassification does not fit its model any more",
     "eligibility": "Nothing says who may be told",
     "folder": "The folder is not in the agreement",
     "funding": "Who pays for it makes it marketing",
+    "holdout": "The purpose leaves nobody out at random",
     "host": "The host is not in the agreement",
+    "labels": "The name of the sync would leave",
+    "loosened": "The policy lets more through than before",
     "mask": "The mask cannot be computed",
     "membership": "Being in the audience says more than the receiver may know",
     "never": "No query may read a column of this class",
+    "notice": "The notice of 42 CFR part 2 has no place in the batches",
+    "part2": "The receiver has not agreed to 42 CFR part 2",
+    "path": "A path is not in the agreement",
+    "profile": "An identifier that the purpose's profile lets nobody know",
+    "review": "The codes are others than were reviewed",
+    "role": "The role does not allow it",
+    "subprocessor": "The receiver hands data on to somebody who is bound to nothing",
     "syntax": "What the query tells cannot be analysed",
+    "tag": "A tag of the catalog says more than the declared class",
     "value": "A column says more than the receiver may know",
 }
 
@@ -56,6 +71,11 @@ def of_problem(problem: Problem) -> Note:
     level: Literal["error", "warning"] = "warning" if problem.warning else "error"
     rule = "warning" if problem.warning else "problem"
     return Note(level, rule, message.removeprefix("warning: "), problem.file, problem.line, problem.col)
+
+
+def of_loosening(loosening: Loosening) -> Note:
+    """Something in which the policy lets more through than before."""
+    return Note("warning", "loosened", loosening.message, loosening.file, loosening.line, loosening.col)
 
 
 def of_refusal(sync: str, refusal: Refusal, place: tuple[str, int, int]) -> Note:

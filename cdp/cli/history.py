@@ -1,4 +1,4 @@
-"""`cdp runs` and `cdp disclosures`: what was done, and what was told about a person."""
+"""`cdp runs`: what was done."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import typer
 from cdp.cli.command import command
 from cdp.cli.names import known
 from cdp.cli.output import moment
+from cdp.cli.plan import show_withheld
 from cdp.cli.session import Session
 
 COUNTS = ("delivered", "rejected", "retryable", "withheld")
 
 
-@command("cdp runs", "cdp runs --sync a1c_reminder_email --limit 5", "cdp runs RUN --json")
+@command("cdp runs", "cdp runs --sync a1c_reminder_email --limit 5", "cdp runs RUN --json", needs="runs")
 def runs(
     session: Session,
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run; default: a list of the latest.")] = None,
@@ -44,33 +45,16 @@ def _detail(session: Session, detail: dict[str, Any]) -> None:
     shown = ("run", "sync", "destination", "plan", "status")
     ended = detail["at"] if detail["status"] != "running" else None
     times = {"started (UTC)": detail["started"], "ended (UTC)": ended, "as of": detail["as_of"]}
-    who = ("actor", "planned", *COUNTS)
+    who = ("planned", *COUNTS)
     said = {what: moment(text) for what, text in times.items() if text}
-    out.facts({name: detail[name] for name in shown} | said | {name: detail[name] for name in who})
+    approved = {"approved by": detail["approved"]["by"]} if detail["approved"] else {}
+    people = {"planned by": detail["planned_by"], **approved, "applied by": detail["actor"]}
+    out.facts({name: detail[name] for name in shown} | said | people | {name: detail[name] for name in who})
     if error := detail["error"]:
         out.text(f"\nerror: {error['message']}")
     out.text("\nleft out of the audience, by the first rule that says so")
     out.table(("rule", "people"), [[e["rule"], e["count"]] for e in detail["excluded"] or ()], empty="nobody")
+    show_withheld(out, detail["withheld_rows"])
     out.text("\nwhat the channel answered")
     answers = [[r["op"], r["status"], r["code"], r["count"]] for r in detail["receipts"]]
     out.table(("op", "status", "code", "rows"), answers, empty="nothing was sent")
-
-
-@command("cdp disclosures --key KEY", "cdp disclosures --key KEY --json")
-def disclosures(
-    session: Session,
-    key: Annotated[str, typer.Option(metavar="KEY", help="The person's key in the lakehouse.")],
-) -> None:
-    """Show what was told about a person.
-
-    To whom, when, what, under which agreement and for which purpose. This is the accounting that 45 CFR 164.528 asks for.
-    """
-    from cdp.sync.history import disclosures as told
-
-    found = told(session.engine, session.environment.control, key)
-    if session.out.as_json:
-        return session.out.json(found)
-    columns = ("at (UTC)", "destination", "op", "agreement", "purpose", "what")
-    fields = ("destination", "op", "agreement", "purpose")
-    rows = [[moment(row["at"]), *(row[field] for field in fields), ", ".join(row["columns"])] for row in found]
-    return session.out.table(columns, rows, empty="nothing is on record under this key")

@@ -82,8 +82,8 @@ def _path(root: Path, project: Project, kind: Kind, name: str) -> Path:
 
 
 def _segment(session: Session, name: str, entity: str | None, purpose: str | None) -> str:
-    from cdp.analyst import starters
-    from cdp.analyst.revisions import author
+    from cdp.analyst.change import starters
+    from cdp.analyst.change.revisions import author
 
     project = session.project
     segments = project.segments.values()
@@ -93,7 +93,7 @@ def _segment(session: Session, name: str, entity: str | None, purpose: str | Non
 
 
 def _sync(project: Project, name: str, segment: str | None, destination: str | None, purpose: str | None) -> str:
-    from cdp.analyst import starters
+    from cdp.analyst.change import starters
 
     of = _chosen("segment", segment, [each for each, spec in project.segments.items() if not spec.params])
     to = _chosen("destination", destination, project.destinations)
@@ -103,7 +103,7 @@ def _sync(project: Project, name: str, segment: str | None, destination: str | N
 
 def _destination(project: Project, name: str, connector: str, channel: str | None, agreement: str | None) -> str:
     from cdp import connectors
-    from cdp.analyst import starters
+    from cdp.analyst.change import starters
 
     known("connector", [connector], connectors.names())
     if agreement is not None:
@@ -118,7 +118,7 @@ def _chosen(what: str, given: str | None, declared: Collection[str], used: Colle
     Raises:
         UsageError: it is not declared, or none was given and there are several.
     """
-    from cdp.analyst.starters import usual
+    from cdp.analyst.change.starters import usual
 
     if given is not None:
         known(what, [given], declared)

@@ -7,7 +7,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from cdp.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +19,14 @@ if TYPE_CHECKING:
 WIDTH = 100
 WHOLE = 24  # a cell up to this length is not broken: a name, a run, a time
 PATIENCE = 2.0  # seconds before work shows that it goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A line of a tree, with those below it."""
+
+    text: str
+    below: tuple[Branch, ...] = ()
 
 
 class Output:
@@ -76,6 +88,31 @@ class Output:
         for name, value in values.items():
             self.text(f"{name:{width}}  {_cell(value)}")
 
+    def tree(self, root: Branch) -> None:
+        """A tree, at most 100 characters wide; a long line goes on below itself."""
+        from rich.tree import Tree
+
+        def grown(branch: Branch) -> Tree:
+            made = Tree(branch.text)
+            for each in branch.below:
+                made.children.append(grown(each))
+            return made
+
+        console = _console(sys.stdout)
+        with console.capture() as printed:
+            console.print(grown(root))
+        self.text("\n".join(line.rstrip() for line in printed.get().splitlines()))
+
+    def csv(self, columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
+        """CSV with a heading, all cells text; a cell that a spreadsheet would run as a formula gets `'` before it."""
+        import pyarrow as pa
+
+        from cdp.connectors.bodies import csv_header, csv_rows
+
+        cells = list(rows)
+        table = pa.table({name: pa.array([row[index] for row in cells], pa.string()) for index, name in enumerate(columns)})
+        self.text("\n".join([csv_header(columns), *csv_rows(table, spreadsheet=True)]))
+
     def sql(self, text: str) -> None:
         """SQL, in colours on a terminal."""
         if not sys.stdout.isatty():
@@ -104,6 +141,19 @@ class Output:
             timer.cancel()
             timer.join()
             status.stop()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that somebody asked for, and the folder it stands in.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", fix="name another file") from None
 
 
 def moment(text: str) -> str:

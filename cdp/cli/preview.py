@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,12 +12,17 @@ from cdp.cli.output import moment
 from cdp.cli.session import Session
 
 if TYPE_CHECKING:
-    from cdp.analyst.breakdown import Breakdown
-    from cdp.analyst.preview import Line, Population, Preview
-    from cdp.analyst.sample import Sample
+    from cdp.analyst.explore.breakdown import Breakdown
+    from cdp.analyst.explore.preview import Line, Population, Preview
+    from cdp.analyst.explore.sample import Sample
 
 
-@command("cdp preview a1c_overdue", "cdp preview a1c_overdue --by sex --by age", "cdp preview a1c_overdue --overlap in_hospice --json")
+@command(
+    "cdp preview a1c_overdue",
+    "cdp preview a1c_overdue --by sex --by age",
+    "cdp preview a1c_overdue --overlap in_hospice --json",
+    needs="preview",
+)
 def preview(
     session: Session,
     segments: Annotated[list[str], typer.Argument(metavar="SEGMENT...", help="Segments, of one entity.")],
@@ -32,14 +36,13 @@ def preview(
     Its size; a funnel, in which each step stands alone and after those before; rows that could not count, and why; its size
     when its syncs ran. Numbers of 1 to 10 people are not shown (<11), nor any that such a number follows from (11+).
     """
-    from cdp.analyst.preview import Asked
-    from cdp.analyst.preview import preview as count
-    from cdp.analyst.sample import members
-    from cdp.analyst.sight import Sight
+    from cdp.analyst.explore.preview import Asked
+    from cdp.analyst.explore.preview import preview as count
+    from cdp.analyst.explore.sample import members
 
     project = session.project
     known("segment", [*segments, *(overlap or ())], project.segments)
-    sight = Sight.of(project, role, f"uid:{os.getuid()}")
+    sight = session.sight("preview", role)
     asked = Asked(segments, by or (), overlap or ())
     with session.out.progress("counting"):
         found = count(project, session.engine, asked, clock=session.clock, sight=sight, control=session.environment.control)
@@ -55,6 +58,8 @@ def preview(
         session.out.table(("segments", "people"), [[" and ".join(names), str(number)] for names, number in found.overlaps])
     for some in samples:
         _sample(session, some)
+    for note in found.partial.notes(found.role):
+        session.out.note(note)
     return None
 
 
@@ -148,6 +153,7 @@ def as_json(found: Preview, samples: list[Sample]) -> dict[str, Any]:
         ],
         "overlaps": [{"segments": list(names), "people": number.as_json()} for names, number in found.overlaps],
         "samples": [each.as_json() for each in samples],
+        **found.partial.as_json(),
     }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cdp.cli.command import command
 from cdp.cli.session import Session
+from cdp.errors import CdpError
 
 PORT = 8765
 
@@ -22,7 +23,8 @@ def sandbox(
 ) -> None:
     """Serve local channels that store what they get, until Ctrl-C.
 
-    GET /_sandbox counts what each channel holds; POST /_sandbox/CHANNEL/faults stages faults.
+    GET /_sandbox counts what each channel holds; POST /_sandbox/CHANNEL/faults stages faults. Asked whose account they are,
+    channels answer what the agreements of the project here say; without a project, their own names.
     """
     from cdp.sandbox.server import serve
 
@@ -32,4 +34,15 @@ def sandbox(
         else:
             session.out.text(f"sandbox listens on {url}; Ctrl-C stops it")
 
-    serve(host, port, store, ready)
+    serve(host, port, store, ready, _accounts(session))
+
+
+def _accounts(session: Session) -> dict[str, Any]:
+    """What the channels of the project here answer when they are asked whose account they are; nothing is known without a project."""
+    from cdp.cli.channel import accounts
+
+    try:
+        return accounts(session.project, session.environment)
+    except CdpError as error:
+        session.out.note(f"channels answer their own names when asked for an account: {error.message.splitlines()[0]}")
+        return {}

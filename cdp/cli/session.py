@@ -12,6 +12,7 @@ from cdp.cli.options import Options
 from cdp.cli.output import Output
 
 if TYPE_CHECKING:
+    from cdp.analyst.explore.sight import Sight
     from cdp.compile.clock import Clock
     from cdp.engine import Engine
     from cdp.project.load import Project
@@ -69,6 +70,46 @@ class Session:
         from cdp.compile.clock import Clock
 
         return Clock.now(self.project.timezone)
+
+    @property
+    def identity(self) -> str:
+        """Who runs the command, as people of governance/roles.yml are named; it need not start the engine."""
+        from cdp.engine.base import uid
+
+        return uid()  # what `Engine.whoami` says of each engine there is
+
+    def sight(self, verb: str, role: str | None) -> Sight:
+        """How whoever runs the command sees people, in the role that they name or in their own.
+
+        Raises:
+            UsageError: there is no such role.
+            RefusedError: they do not have it, or it does not permit the verb.
+        """
+        from cdp.analyst.explore.sight import Sight
+
+        found = Sight.of(self.project, role, self.identity)
+        self.permit(verb, role=role)
+        return found
+
+    def permit(self, *verbs: str, purpose: str | None = None, role: str | None = None) -> None:
+        """Refuse whoever may not do this.
+
+        Args:
+            verbs: of `cdp.spec.access.VERBS`; all of them must be permitted.
+            purpose: of the sync that it is about.
+            role: the role that they act in, where they name one.
+
+        Raises:
+            RefusedError: with who asks, and the roles that may.
+        """
+        if not verbs:
+            return
+        from cdp.errors import RefusedError
+        from cdp.governance.access import refused
+
+        refusals = [refusal for verb in verbs if (refusal := refused(self.project, self.identity, verb, purpose, role))]
+        if refusals:
+            raise RefusedError(f"`{' and '.join(verbs)}`", refusals)
 
     @cached_property
     def engine(self) -> Engine:

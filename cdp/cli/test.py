@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ from cdp.cli.session import Session
 from cdp.errors import UsageError
 
 if TYPE_CHECKING:
-    from cdp.analyst.outcomes import Outcome, Results
-    from cdp.analyst.test_text import Draft
+    from cdp.analyst.trials.outcomes import Outcome, Results
+    from cdp.analyst.trials.realkeys import RealKey
+    from cdp.analyst.trials.test_text import Draft
     from cdp.engine import Engine
 
 MARKS = {"passed": "✓", "failed": "✗", "pending": "?", "error": "!"}
@@ -29,6 +29,7 @@ LONGEST = 30  # lines of a case's rows that a failure shows
     "cdp test",
     "cdp test a1c_overdue",
     "cdp test --changed-since main --junit tests.xml",
+    "cdp test --real-keys",
     "cdp test --generate a1c_overdue --write",
     "cdp test a1c_overdue --from KEY --role analyst",
 )
@@ -39,6 +40,9 @@ def test(
         str | None, typer.Option(metavar="REF", help="Only what changed since this git revision, and what depends on it.")
     ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the outcomes as JUnit XML, too.")] = None,
+    real_keys: Annotated[
+        bool, typer.Option("--real-keys", help="Also look whether a key in them is one of the lakehouse: no test holds a real person.")
+    ] = False,
     generate: Annotated[
         str | None, typer.Option(metavar="SEGMENT", help="Instead: boundary cases of a segment, each pending until somebody fills it in.")
     ] = None,
@@ -63,12 +67,13 @@ def test(
     elif from_ is not None:
         _from(session, names or [], from_, role, write)
     else:
-        _run(session, names or [], changed_since, junit)
+        _run(session, names or [], changed_since, junit, real_keys)
 
 
-def _run(session: Session, names: Sequence[str], changed_since: str | None, junit: Path | None) -> None:
-    from cdp.analyst.junit import junit as as_junit
+def _run(session: Session, names: Sequence[str], changed_since: str | None, junit: Path | None, look: bool) -> None:
     from cdp.analyst.trials import run
+    from cdp.analyst.trials.junit import junit as as_junit
+    from cdp.analyst.trials.realkeys import real_keys as find_real_keys
     from cdp.cli.validate import Chosen
 
     with session.out.progress("reading the project") as say:
@@ -82,8 +87,9 @@ def _run(session: Session, names: Sequence[str], changed_since: str | None, juni
             tested = run(project, _engine(session, Path(folder)), segments, traits)
     if junit is not None:
         junit.write_text(as_junit(tested), encoding="utf-8")
-    _show(session, tested)
-    if not tested.ok:
+    real = find_real_keys(project, session.engine, segments, traits) if look else ()
+    _show(session, tested, real)
+    if not tested.ok or real:
         raise typer.Exit(1)
 
 
@@ -93,14 +99,18 @@ def _engine(session: Session, folder: Path) -> Engine:
     return session.open(Environment(engine="sail", lakehouse="tests"), folder)
 
 
-def _show(session: Session, tested: Results) -> None:
+def _show(session: Session, tested: Results, real: Sequence[RealKey]) -> None:
     if session.out.as_json:
         counts = {"passed": tested.count("passed"), "failed": tested.count("failed", "error"), "pending": tested.count("pending")}
-        return session.out.json({**counts, "seconds": round(tested.seconds, 3), "cases": [each.as_json() for each in tested.outcomes]})
+        cases = [each.as_json() for each in tested.outcomes]
+        keys = [{name: getattr(each, name) for name in each.__slots__} for each in real]
+        return session.out.json({**counts, "seconds": round(tested.seconds, 3), "cases": cases, "real_keys": keys})
     if not tested.outcomes:
         return session.out.text("no tests; `cdp test --generate SEGMENT` prints some to begin with")
     for (_, name), outcomes in tested.by_subject().items():
         _subject(session, name, outcomes)
+    for each in real:
+        session.out.text(f"{MARKS['failed']} {each}")
     failed, pending = tested.count("failed", "error"), tested.count("pending")
     waiting = f", {pending} pending" if pending else ""
     return session.out.text(f"\n{tested.count('passed')} passed, {failed} failed{waiting} in {tested.seconds:.1f} s")
@@ -124,7 +134,7 @@ def _shortened(rows: Sequence[str]) -> Sequence[str]:
 
 
 def _generate(session: Session, name: str, write: bool) -> None:
-    from cdp.analyst.boundary_cases import boundary_cases
+    from cdp.analyst.trials.boundary_cases import boundary_cases
 
     project = session.project
     known("segment", [name], project.segments)
@@ -132,14 +142,13 @@ def _generate(session: Session, name: str, write: bool) -> None:
 
 
 def _from(session: Session, names: Sequence[str], key: str, role: str | None, write: bool) -> None:
-    from cdp.analyst.deidentify import case_of
-    from cdp.analyst.sight import Sight
+    from cdp.analyst.trials.deidentify import case_of
 
     project = session.project
     known("segment", names, project.segments)
     if len(names) != 1:
         raise UsageError("--from makes a case of one segment", fix="name it: cdp test SEGMENT --from KEY")
-    sight = Sight.of(project, role, f"uid:{os.getuid()}")
+    sight = session.sight("explain", role)
     with session.out.progress("making a case of a person"), tempfile.TemporaryDirectory() as folder:
         tests = _engine(session, Path(folder))
         made = case_of(project, names[0], key, session.clock, source=session.engine, tests=tests, sight=sight)
@@ -148,7 +157,7 @@ def _from(session: Session, names: Sequence[str], key: str, role: str | None, wr
 
 def _give(session: Session, name: str, made: Draft, write: bool) -> None:
     """Print a test, or append it to the file that declares the segment."""
-    from cdp.analyst.test_text import appended
+    from cdp.analyst.trials.test_text import appended
 
     document = session.project.sources["segment", name]
     if write:

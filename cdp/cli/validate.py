@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +17,7 @@ from cdp.errors import Problem, ProjectError, Refusal
 
 if TYPE_CHECKING:
     from cdp.compile.clock import Clock
+    from cdp.governance.access.loosened import Loosening
     from cdp.project.load import Project
 
 
@@ -35,7 +36,8 @@ def validate(
 
     Every file and reference is checked, every segment and trait compiled, every sync governed. All problems of the files
     are shown at once, and without any all refusals; each of them makes the exit code 1. Warnings do not. With
-    --changed-since the files are all checked too, but only what a change can have touched is compiled and governed.
+    --changed-since the files are all checked too, but only what a change can have touched is compiled and governed; and
+    everything is listed in which the policy lets more through than it did.
     """
     with session.out.progress("reading the project") as say:
         try:
@@ -48,6 +50,10 @@ def validate(
             chosen = Chosen.of(project, names, changed_since)
             say("compiling and governing")
             found = check(project, chosen, clock=session.clock, now=session.now)
+            if changed_since is not None:
+                from cdp.analyst.change.changes import loosened_since
+
+                found = replace(found, loosened=loosened_since(project, changed_since))
     _show(session, found, format or ("json" if session.out.as_json else "text"))
     if not found.ok:
         raise typer.Exit(1)
@@ -64,9 +70,11 @@ class Chosen:
     @classmethod
     def of(cls, project: Project, names: Collection[str] | None = None, changed_since: str | None = None) -> Chosen:
         """What has one of the names (None or none: all) and, where a git revision is given, may mean something else than then."""
-        from cdp.analyst.changes import affected
+        touched = None
+        if changed_since is not None:
+            from cdp.analyst.change.changes import affected
 
-        touched = affected(project, changed_since) if changed_since is not None else None
+            touched = affected(project, changed_since)
 
         def kept(kind: str, declared: Collection[str]) -> tuple[str, ...]:
             among = touched.names(kind) if touched is not None else declared
@@ -94,10 +102,11 @@ class Findings:
     problems: tuple[Problem, ...] = ()
     refusals: tuple[Refused, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    loosened: tuple[Loosening, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong; a warning is not."""
+        """Whether nothing is wrong; a warning is not, nor is what was loosened: who owns the policy decides on that."""
         return not self.problems and not self.refusals
 
     @property
@@ -107,12 +116,14 @@ class Findings:
         refused = len({reason.sync for reason in self.refusals})
         wrong = f"{_count(len(self.problems), 'problem')}, {_count(refused, 'refused sync')}"
         warned = f", {_count(len(self.warnings), 'warning')}" if self.warnings else ""
-        return f"{checked}: {'all well' if self.ok else wrong}{warned}"
+        looser = f", {len(self.loosened)} loosened" if self.loosened else ""
+        return f"{checked}: {'all well' if self.ok else wrong}{warned}{looser}"
 
     @property
     def notes(self) -> list[formats.Note]:
         """Everything that is wrong or may be, each at its place."""
         told = [formats.of_problem(problem) for problem in (*self.problems, *self.warnings)]
+        told += [formats.of_loosening(each) for each in self.loosened]
         return told + [formats.of_refusal(reason.sync, reason.refusal, reason.place) for reason in self.refusals]
 
     def __str__(self) -> str:
@@ -122,6 +133,11 @@ class Findings:
         lines = [str(problem) for problem in (*self.problems, *self.warnings)]
         for sync, reasons in refused.items():
             lines += [f"sync {sync} is refused:", *reasons]
+        if self.loosened:
+            lines += [
+                "the policy lets more through than before; approvals given before are void:",
+                *(f"  {each}" for each in self.loosened),
+            ]
         return "\n".join([*lines, self.summary])
 
     def as_json(self) -> dict[str, Any]:
@@ -132,6 +148,7 @@ class Findings:
             "syncs": self.syncs,
             "problems": [problem.as_json() for problem in self.problems],
             "warnings": [problem.as_json() for problem in self.warnings],
+            "loosened": [each.as_json() for each in self.loosened],
             "refusals": [{"sync": reason.sync, **reason.refusal.as_json()} for reason in self.refusals],
         }
 
@@ -146,6 +163,7 @@ def check(project: Project, chosen: Chosen, *, clock: Clock, now: Clock) -> Find
         now: the wall clock, for agreements.
     """
     from cdp.compile import compile_segment, compile_trait
+    from cdp.governance import notices
     from cdp.governance.decide import Governor
     from cdp.project import collector
 
@@ -159,7 +177,7 @@ def check(project: Project, chosen: Chosen, *, clock: Clock, now: Clock) -> Find
         refused = [(name, reason) for name in chosen.syncs for reason in governor.check(name, clock=clock, now=now)]
     counts = (len(chosen.segments), len(chosen.traits), len(chosen.syncs))
     refusals = tuple(Refused(name, reason, _place(project, name)) for name, reason in refused)
-    return Findings(*counts, refusals=refusals, warnings=project.warnings)
+    return Findings(*counts, refusals=refusals, warnings=(*project.warnings, *notices.warnings(project, now.day)))
 
 
 def _place(project: Project, sync: str) -> tuple[str, int, int]:
@@ -169,7 +187,7 @@ def _place(project: Project, sync: str) -> tuple[str, int, int]:
 
 def _inside(project: Project, chosen: Chosen) -> set[str]:
     """The segments that are compiled inside of one of these segments or syncs."""
-    from cdp.project.bind import segments_of
+    from cdp.project.language.bind import segments_of
 
     nested = {inner for name in chosen.segments for inner in segments_of(project.bound.segments.get(name))}
     return nested | {project.syncs[name].segment for name in chosen.syncs}
@@ -180,7 +198,7 @@ def _show(session: Session, found: Findings, format: Format) -> None:
         return session.out.text(str(found))
     if format == "json":
         return session.out.json(found.as_json())
-    from cdp.analyst.revisions import prefix
+    from cdp.analyst.change.revisions import prefix
 
     base = formats.base(session.root, prefix(session.root))
     if format == "sarif":

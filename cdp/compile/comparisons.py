@@ -11,7 +11,7 @@ from sqlglot import exp
 from cdp.compile import sql
 from cdp.compile.rows import Asked, Row
 from cdp.project.terms import ColumnRef, Compare, CompareTo, Holds, OneOf, Operand, Picked, Value
-from cdp.project.types import type_of
+from cdp.project.terms.types import type_of
 from cdp.spec.model import ColumnType
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ from cdp.project.terms import (
     SqlValue,
     Tally,
 )
-from cdp.project.types import type_of
+from cdp.project.terms.types import type_of
 from cdp.spec.model import Entity, Interval
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from cdp.compile import sql
 from cdp.compile.clock import Clock
 from cdp.compile.rows import Asked
 from cdp.compile.scans import SelectRow
-from cdp.project import statements
-from cdp.project.terms import Aggregate, InSegment, Link, SqlModel
+from cdp.project.sql import statements
+from cdp.project.terms import InSegment, Link
+from cdp.project.terms.models import Aggregate, SqlModel
 from cdp.spec.model import Entity
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from cdp.project.terms import (
     Compare,
     CompareTo,
     Condition,
+    ContactOf,
     Converted,
     Covered,
     Day,
@@ -48,8 +49,8 @@ def reach(term: Term) -> int:
             return _furthest(map(reach, of))
         case Negation(of):
             return reach(of)
-        case InSegment() | InSql() | SqlValue():
-            return 0  # a segment and a trait speak of the row at hand only
+        case InSegment() | InSql() | SqlValue() | ContactOf():
+            return 0  # a segment and a trait speak of the row at hand only, and what a sync is, of none
         case CompareTo(operand, _, other):
             return max(reach(operand), reach(other))
         case InWindow(operand, window):

@@ -17,7 +17,7 @@ from cdp.compile.reach import of_window, reach
 from cdp.compile.rows import Asked, Element, Row
 from cdp.compile.scans import span_of, started
 from cdp.project.terms import Condition, DayOf, Every, Measure, Operand
-from cdp.project.types import type_of
+from cdp.project.terms.types import type_of
 
 if TYPE_CHECKING:
     from cdp.compile.conditions import Compiler

@@ -16,19 +16,7 @@ from sqlglot import exp
 
 from cdp.compile import sql
 from cdp.compile.reach import Term, reach
-from cdp.project.terms import (
-    ColumnRef,
-    Condition,
-    Covered,
-    DayOf,
-    Exists,
-    InSegment,
-    InSql,
-    Measure,
-    Picked,
-    Satisfies,
-    SqlValue,
-)
+from cdp.project.terms import ColumnRef, Condition, Covered, DayOf, Exists, InSegment, InSql, Measure, Picked, Satisfies, SqlValue
 from cdp.spec.model import Entity
 
 if TYPE_CHECKING:

@@ -163,7 +163,7 @@ class Scan:
     hops: Hops
     asked: Asked
     row: SelectRow
-    columns: dict[object, tuple[str, exp.Expr, Build]] = field(default_factory=dict)
+    columns: dict[object, tuple[str, exp.Expr, Build, exp.Expr]] = field(default_factory=dict)
     filters: dict[object, exp.Expr] = field(default_factory=dict)
     _collections: dict[object, Collection] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
@@ -171,12 +171,15 @@ class Scan:
     def __post_init__(self) -> None:
         self._names.update(theirs for theirs, _ in self.link.on)  # outputs too
 
-    def aggregate(self, key: object, label: str, test: exp.Expr, build: Build) -> exp.Expr:
-        """A column of this scan, one for each key, named after its label: an aggregate over the rows that pass the test."""
+    def aggregate(self, key: object, label: str, test: exp.Expr, build: Build, of: exp.Expr = sql.TRUE) -> exp.Expr:
+        """A column of this scan, one for each key, named after its label: an aggregate over the rows that pass the test.
+
+        `of` is what `keep` gave: the rows among which the test is made.
+        """
         if key not in self.columns:
             name = _free(label, self._names)
             self._names.add(name)
-            self.columns[key] = (name, test, build)
+            self.columns[key] = (name, test, build, of)
         return sql.column(self.name, self.columns[key][0])
 
     def keep(self, key: object, test: exp.Expr) -> exp.Expr:
@@ -290,8 +293,9 @@ class Scan:
         passed = wanted[0] if len(wanted) == 1 else None
         keys = [sql.column(row.alias, theirs) for theirs, _ in self.link.on]
         outputs: list[exp.Expr] = [*keys]
-        for name, test, build in self.columns.values():
-            outputs.append(sql.alias(build(sql.TRUE if test is passed else test), name))
+        for name, test, build, of in self.columns.values():
+            asked = [part for part in (of, test) if part is not passed]
+            outputs.append(sql.alias(build(sql.every(asked)), name))
         base = compiler.existence(row, self.asked.clock)
         if wanted and not any(sql.is_true(test) for test in wanted):
             base.append(sql.some(wanted))

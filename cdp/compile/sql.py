@@ -65,6 +65,16 @@ def number(value: int | Decimal) -> exp.Expr:
     return exp.Literal(this=format(value, "f") if isinstance(value, Decimal) else str(value), is_string=False)
 
 
+PRIVATE = "private"
+
+
+def private(value: exp.Expr) -> exp.Expr:
+    """A literal that says who somebody is: the engine gets it as a parameter, so that it stands in no query's text and history."""
+    for literal in value.find_all(exp.Literal):
+        literal.meta[PRIVATE] = True
+    return value
+
+
 @shared
 def date_literal(day: dt.date) -> exp.Expr:
     """A calendar day."""
@@ -92,7 +102,8 @@ def local_day(moment: exp.Expr, zone: str) -> exp.Expr:
 
 def grouped(value: exp.Expr) -> exp.Expr:
     """A value that may stand inside of an expression."""
-    return value if isinstance(value, (exp.Column, exp.Literal, exp.Func)) else exp.Paren(this=value)
+    stands = isinstance(value, (exp.Column, exp.Literal, exp.Func)) and not isinstance(value, exp.Connector)  # AND is a Func to sqlglot
+    return value if stands else exp.Paren(this=value)
 
 
 def literal(value: Value) -> exp.Expr:

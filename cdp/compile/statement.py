@@ -20,7 +20,7 @@ from cdp.compile.scans import SelectRow
 from cdp.errors import UsageError
 from cdp.project.load import Project
 from cdp.project.terms import ColumnRef, Condition, Constant, Covered, Measure, Operand, Output, Picked
-from cdp.project.types import COVERS, ROWS
+from cdp.project.terms.types import COVERS, ROWS
 from cdp.spec.model import Entity
 
 T = TypeVar("T")
@@ -76,6 +76,10 @@ class Statement:
     def test(self, term: Condition, clock: Clock, role: str) -> exp.Expr:
         """A condition as a value, at a clock of its own."""
         return self.compiler.condition(term, self.row, Asked(clock, role))
+
+    def value(self, term: Operand, clock: Clock, role: str) -> exp.Expr:
+        """A value, at a clock of its own."""
+        return self.compiler.value(term, self.row, Asked(clock, role))
 
     def column(self, name: str, value: exp.Expr) -> None:
         """Add an output column."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from cdp.connectors.base import Batch
 from cdp.connectors.bodies import json_rows
+from cdp.connectors.codes import CODE, holds
 from cdp.spec.activation import RowErrors
 
-CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 PLAIN = "rejected"  # the code of a row whose reason cannot be repeated
 
 
@@ -93,11 +93,4 @@ def _index(value: Any, count: int) -> int | None:
 def _safe(code: Any, row: Mapping[str, Any], secrets: Collection[str]) -> str:
     """The code when it is one, and repeats neither a value of the row nor a secret."""
     text = str(code) if isinstance(code, (str, int)) and not isinstance(code, bool) else ""
-    if not CODE.fullmatch(text):
-        return PLAIN
-    folded = text.casefold()
-    for value in (*row.values(), *secrets):
-        said = (value if isinstance(value, str) else json.dumps(value)).casefold()
-        if said and (said == folded or (len(said) > 2 and value is not None and said in folded)):
-            return PLAIN
-    return text
+    return text if CODE.fullmatch(text) and not holds(text, (*row.values(), *secrets)) else PLAIN

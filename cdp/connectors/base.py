@@ -72,18 +72,23 @@ class Egress:
     """What the agreement lets a connector touch; checked again on the wire.
 
     `plaintext_loopback` is set in an environment marked `sandbox: true`: http:// and https:// to loopback
-    are then allowed besides `hosts`.
+    are then allowed besides `hosts`. `names`: whether the name of a sync may leave (`labels: named`).
     """
 
     hosts: frozenset[str] = frozenset()
     paths: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
     plaintext_loopback: bool = False
+    names: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Everything a connector needs to know to be opened."""
+    """Everything a connector needs to know to be opened.
+
+    `notice` are texts that must go with every batch, removals too, each by the dotted path of its field (42 CFR 2.32); a
+    connector that cannot carry them (`carries_notice`) is not opened.
+    """
 
     destination: Destination
     egress: Egress
@@ -91,6 +96,7 @@ class Target:
     root: Path  # the project's folder; relative folders start here
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     sync: str = ""  # its name, for a path that keeps a list for each sync
+    notice: Mapping[str, str] = field(default_factory=dict)
 
 
 class Connector(Protocol):
@@ -100,12 +106,20 @@ class Connector(Protocol):
     """
 
     concurrency: int
+    carries_notice: bool
 
     def __init__(self, target: Target) -> None:
         """Check the options; raise DeliveryError when the destination cannot be used as declared."""
 
     def batch_size(self, op: WireOp) -> int:
         """The rows of one batch of this kind; 0 when the channel cannot do this kind."""
+
+    async def whoami(self) -> str | None:
+        """The account that the credentials open, asked of the channel itself; None when it cannot tell.
+
+        Raises:
+            DeliveryError: the channel gives no answer, or none that names an account.
+        """
 
     async def send(self, batch: Batch) -> Receipts:
         """Deliver one batch. Retries belong in here; what is still undecided comes back `retryable`.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import httpx
 
-from cdp.connectors.base import Target, WireOp
+from cdp.connectors.base import Target
 from cdp.connectors.egress import check_url
 from cdp.errors import DeliveryError
-from cdp.spec.activation import HttpOptions, Request
+from cdp.spec.activation import HttpOptions, Request, Whoami
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _OURS = {"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "accept-encoding", "idempotency-key"}
@@ -25,6 +26,9 @@ def options(target: Target, who: str) -> HttpOptions:
     for name, request in (("upsert", declared.upsert), ("remove", declared.remove)):
         if request is not None and isinstance(request.body, dict) and set(request.body) != {"list"}:
             wrong.append(f"http.{name}.body: valid: array, ndjson, {{list: NAME}}")
+    if declared.whoami is not None and "{" in declared.whoami.path:
+        wrong.append("http.whoami.path: it asks about the account, and names no sync")
+    wrong += declared.without_room(tuple(target.notice))
     if declared.errors is not None and declared.errors.key is None and declared.errors.index is None:
         wrong.append("http.errors: needs `key` or `index`, or no error can be matched with its row")
     if wrong:
@@ -32,28 +36,35 @@ def options(target: Target, who: str) -> HttpOptions:
     return declared
 
 
-def urls(target: Target, declared: HttpOptions, who: str) -> dict[WireOp, httpx.URL]:
-    """The URL of each kind of change, checked before anything is sent."""
+def urls(target: Target, declared: HttpOptions, who: str) -> dict[str, httpx.URL]:
+    """The URL of each kind of change, and of `whoami`, checked before anything is sent."""
     base = (target.destination.base_url or "").rstrip("/")
     if "?" in base or "#" in base:
         raise DeliveryError(f"{who}: base_url must not hold a query or a fragment", fix="put the query into http.upsert.path")
-    requests: dict[WireOp, Request | None] = {"upsert": declared.upsert, "remove": declared.remove}
-    found: dict[WireOp, httpx.URL] = {}
-    for op, request in requests.items():
+    requests: dict[str, Request | Whoami | None] = {"upsert": declared.upsert, "remove": declared.remove, "whoami": declared.whoami}
+    found: dict[str, httpx.URL] = {}
+    for name, request in requests.items():
         if request is None:
             continue
         try:
-            found[op] = httpx.URL(f"{base}/{_path(request.path, target.sync).lstrip('/')}")
+            found[name] = httpx.URL(f"{base}/{_path(request.path, target, who).lstrip('/')}")
         except (httpx.InvalidURL, ValueError):
             fix = "write base_url: https://host and path: /path"
-            raise DeliveryError(f"{who}: base_url and http.{op}.path make no URL", fix=fix) from None
-        check_url(found[op], target.egress, who)
+            raise DeliveryError(f"{who}: base_url and http.{name}.path make no URL", fix=fix) from None
+        check_url(found[name], target.egress, who)
     return found
 
 
-def _path(template: str, sync: str) -> str:
-    """The path with the sync's name in it, or with what stands for the name where the receiver may not read it."""
-    return template.replace("{sync}", sync).replace("{sync_id}", hashlib.sha256(sync.encode()).hexdigest()[:12])
+def _path(template: str, target: Target, who: str) -> str:
+    """The path with the sync's name in it, or with what stands for the name where the receiver may not read it.
+
+    A segment is quoted whole: a name never begins another segment or a query.
+    """
+    if "{sync}" in template and not target.egress.names:
+        fix = "write {sync_id}, or have the agreement say `labels: named`"
+        raise DeliveryError(f"{who}: a path holds the name of the sync, and the agreement keeps names opaque", fix=fix)
+    opaque = hashlib.sha256(target.sync.encode()).hexdigest()[:12]
+    return template.replace("{sync}", quote(target.sync, safe="")).replace("{sync_id}", opaque)
 
 
 def headers(target: Target, declared: HttpOptions, who: str) -> dict[bytes, bytes]:

@@ -28,7 +28,7 @@ def check_url(url: httpx.URL, egress: Egress, who: str) -> None:
     if url.userinfo:
         raise DeliveryError(f"{who}: a URL must not hold a user name or password", fix="put the credential in `secrets` and a header")
     host = url.host if url.port in (None, 443) else f"{url.host}:{url.port}"
-    if _is_loopback(url.host):
+    if is_loopback(url.host):
         if not egress.plaintext_loopback or url.scheme not in ("http", "https"):
             raise DeliveryError(
                 f"{who}: host {host} is loopback, which is refused here",
@@ -66,11 +66,12 @@ def _is_under(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix if prefix.endswith("/") else prefix + "/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine and nothing else."""
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
 

@@ -1,7 +1,8 @@
 """The `file` connector: CSV, JSON lines or Parquet in a folder that the agreement names, with a manifest.
 
 A part is written under a hidden name beside its place, made durable by `flush`, then renamed: whoever reads the folder
-sees whole files only. `<run>-<number>.<op>.<format>` are the parts, `<run>.manifest.json` lists them when the run ends.
+sees whole files only. `<run>-<number>.<op>.<format>` are the parts, `<run>.manifest.json` lists them when the run ends. A notice
+that must go with every batch stands in `<run>.notice.json` before the first part does, and again in the manifest.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cdp.connectors.base import Batch, Receipts, Status, Target, WireOp
 from cdp.connectors.bodies import finite
+from cdp.connectors.envelope import tree
 from cdp.connectors.parts import Part, create, hidden, make_folder, settle, sweep
 from cdp.errors import DeliveryError
 
@@ -32,6 +34,7 @@ class FileConnector:
     """Writes batches into parts; a row counts as delivered, and is kept, once `flush` has returned."""
 
     concurrency = 1
+    carries_notice = True
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -52,6 +55,10 @@ class FileConnector:
     def batch_size(self, op: WireOp) -> int:
         """The same for both kinds: a batch is a piece of a part."""
         return BATCH
+
+    async def whoami(self) -> str | None:
+        """None: a folder is no account."""
+        return None
 
     async def send(self, batch: Batch) -> Receipts:
         """Write the rows to the open part of their kind.
@@ -90,6 +97,8 @@ class FileConnector:
             parts = [re.match(re.escape(self._target.run) + r"-(\d+)\.", name) for name in os.listdir(self._folder)]
             self._number = max((int(part[1]) for part in parts if part), default=0)
             self._done = self._earlier_parts()
+            if self._target.notice:
+                self._write(self._folder / f"{self._target.run}.notice.json", tree(self._target.notice))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -148,13 +157,19 @@ class FileConnector:
             "destination": self._target.destination.name,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "complete": complete,
+            **({"notice": tree(self._target.notice)} if self._target.notice else {}),
             "parts": self._done,
         }
-        temporary = hidden(self._manifest)
+        self._write(self._manifest, manifest)
+
+    @staticmethod
+    def _write(path: Path, content: Mapping[str, Any]) -> None:
+        """A small JSON file that appears whole."""
+        temporary = hidden(path)
         try:
             with create(temporary) as file:
-                file.write(json.dumps(manifest, indent=2).encode() + b"\n")
-                settle(file, self._manifest)
+                file.write(json.dumps(content, indent=2).encode() + b"\n")
+                settle(file, path)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
 from cdp import __version__
+from cdp.connectors import accounts, envelope
 from cdp.connectors.answers import Unclear, refused_rows
 from cdp.connectors.base import Batch, Receipts, Status, Target, WireOp
 from cdp.connectors.bodies import finite, json_rows
@@ -29,11 +29,13 @@ class HttpConnector:
     after all tries, retryable.
     """
 
+    carries_notice = True
+
     def __init__(self, target: Target) -> None:
         destination = target.destination
         self._who = f"destination {destination.name}"
         self._options = options(target, self._who)
-        self._secrets = target.secrets
+        self._secrets, self._notice = target.secrets, target.notice
         self._urls = urls(target, self._options, self._who)
         self._headers = {
             b"user-agent": f"cdp/{__version__}".encode(),
@@ -52,6 +54,24 @@ class HttpConnector:
 
     def _request(self, op: WireOp) -> Request | None:
         return self._options.upsert if op == "upsert" else self._options.remove
+
+    async def whoami(self) -> str | None:
+        """The account that `http.whoami` asks for; None when nothing is declared.
+
+        Raises:
+            DeliveryError: refused credentials, a redirect, no answer, or one without an account.
+        """
+        if self._options.whoami is None:
+            return None
+        answer = await self._call("whoami", "GET", self._headers, b"")
+        path = self._options.whoami.account
+        found = accounts.read(answer.body, path, self._secrets.values()) if _is_success(answer) else None
+        if found is None:
+            said = f"its answer holds no {path}" if _is_success(answer) else answer.code
+            raise DeliveryError(
+                f"{self._who}: the channel does not say whose account this is: {said}", fix="mend http.whoami, or run again"
+            )
+        return found
 
     async def send(self, batch: Batch) -> Receipts:
         """Deliver one batch.
@@ -91,11 +111,13 @@ class HttpConnector:
             raise DeliveryError(f"{self._who} has no `remove` request", fix="declare http.remove, or use a mode without removes")
         sent = {**self._headers, b"idempotency-key": batch.idempotency_key.encode()}
         sent.setdefault(b"content-type", b"application/x-ndjson" if request.body == "ndjson" else b"application/json")
-        body = _body(request, json_rows(batch.rows))
-        answer = await self._wire.send(request.method, self._urls[batch.op], sent, body)
+        return await self._call(batch.op, request.method, sent, envelope.body(request, json_rows(batch.rows), self._notice))
+
+    async def _call(self, name: str, method: str, sent: Mapping[bytes, bytes], body: bytes) -> Answer:
+        answer = await self._wire.send(method, self._urls[name], sent, body)
         if answer.status in (401, 403):
             raise DeliveryError(
-                f"{self._who}: {self._urls[batch.op].host} refuses our credentials ({answer.status})",
+                f"{self._who}: {self._urls[name].host} refuses our credentials ({answer.status})",
                 fix=f"check the secrets {', '.join(sorted(self._secrets)) or '(none declared)'} and what they may do",
             )
         return answer
@@ -157,13 +179,3 @@ def _is_success(answer: Answer) -> bool:
 
 def _all(count: int, status: Status, code: str | None) -> dict[int, Verdict]:
     return dict.fromkeys(range(count), (status, code))
-
-
-def _body(request: Request, rows: list[str]) -> bytes:
-    if request.body == "ndjson":
-        text = "\n".join(rows) + "\n"
-    elif request.body == "array":
-        text = f"[{','.join(rows)}]"
-    else:
-        text = f"{{{json.dumps(request.body['list'])}:[{','.join(rows)}]}}"
-    return text.encode()

@@ -114,7 +114,7 @@ def make_folder(folder: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove the hidden files of runs that were killed: those that nobody has locked."""
     for path in folder.glob(".*.tmp"):
-        if not re.fullmatch(r"\..+(-\d+\.(upsert|remove)\.(csv|jsonl|parquet)|\.manifest\.json)\.tmp", path.name):
+        if not re.fullmatch(r"\..+(-\d+\.(upsert|remove)\.(csv|jsonl|parquet)|\.(manifest|notice)\.json)\.tmp", path.name):
             continue
         with suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,15 +10,18 @@ therefore stand as literals of sqlglot (`literal`).
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
+from cdp.compile.sql import PRIVATE
 from cdp.errors import CdpError, DataError, EngineError
 
 if TYPE_CHECKING:
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 NAME = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*", re.I)
+_FILTERS = (
+    ("information_schema.row_filters", "filter_name", "row filter"),
+    ("information_schema.column_masks", "column_name", "mask of column"),
+)
 _COMMIT = re.compile(r"(\d{20})\.(json|checkpoint\..*parquet)")
 
 
@@ -40,6 +47,11 @@ def literal(value: str | int | None) -> str:
 def quoted(name: str) -> str:
     """A column name as a quoted Spark SQL identifier."""
     return exp.to_identifier(name, quoted=True).sql("spark")
+
+
+def uid() -> str:
+    """Who runs this process: `uid:1001`, from the operating system. $USER and the like say what their owner wants."""
+    return f"uid:{os.getuid()}"
 
 
 class Engine:
@@ -68,6 +80,10 @@ class Engine:
         """End the session; the engine cannot be used any more."""
         with self._reduced("closing the session"):
             self.session.stop()
+
+    def whoami(self) -> str:
+        """Who uses the engine, as people of governance/roles.yml are named; an engine with users of its own says theirs."""
+        return uid()
 
     # -- tables -----------------------------------------------------------------------------------------------------
 
@@ -106,6 +122,28 @@ class Engine:
         except Exception:  # a view, another format, or an engine without histories
             return None
 
+    def filters(self, tables: Sequence[str]) -> tuple[str, ...]:
+        """What the catalog declares to stand between a query and what tables hold: row filters and column masks.
+
+        Tables in folders can have none, nor can those of a catalog without these relations. Of Unity Catalog they are
+        INFORMATION_SCHEMA.ROW_FILTERS and COLUMN_MASKS (docs.databricks.com/sql/language-manual/information-schema), which do not
+        hold what policies on tags apply.
+
+        Raises:
+            EngineError: the catalog has the relations and does not show them.
+        """
+        if self.lakehouse is not None:
+            return ()
+        wanted = {table.lower() for table in tables}
+        found = []
+        for relation, name, kind in _FILTERS:
+            if self.exists(relation):
+                columns = ("schema_name", "table_name", name)
+                rows = self.query(f"SELECT {', '.join(columns)} FROM {relation}", what=relation).to_pylist()
+                places = ((f"{row['schema_name']}.{row['table_name']}", row[name]) for row in rows)
+                found += [f"{table} ({kind} {what})" for table, what in places if table.lower() in wanted]
+        return tuple(sorted(found))
+
     def register(self, tables: Sequence[str]) -> None:
         """Make `schema.table` names resolve.
 
@@ -141,7 +179,7 @@ class Engine:
         with self._reduced(what or "a query"):
             return {f.name: f.dataType.simpleString() for f in self.frame(query).schema.fields}
 
-    def create(self, table: str, columns: Mapping[str, str], *, partition: str | None = None) -> None:
+    def create(self, table: str, columns: Mapping[str, str], *, partition: Sequence[str] = ()) -> None:
         """Create an empty, plain Delta table of the given Spark types where there is none."""
         if self.exists(table):
             self.register([table])
@@ -149,14 +187,14 @@ class Engine:
         spec = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
         self._create(table, f"({spec})", partition, "")
 
-    def create_as(self, table: str, query: exp.Expression | str, *, partition: str | None = None) -> None:
+    def create_as(self, table: str, query: exp.Expression | str, *, partition: Sequence[str] = ()) -> None:
         """Create a table from a query. The table must not be there."""
         self._create(table, "", partition, f" AS {self.sql(query)}")
 
-    def _create(self, table: str, spec: str, partition: str | None, source: str) -> None:
+    def _create(self, table: str, spec: str, partition: Sequence[str], source: str) -> None:
         folder = self.folder(table)
         location = f" LOCATION {literal(str(folder.absolute()))}" if folder else ""
-        partitioned = f" PARTITIONED BY ({quoted(partition)})" if partition else ""
+        partitioned = f" PARTITIONED BY ({', '.join(map(quoted, partition))})" if partition else ""
         self.execute(f"CREATE SCHEMA IF NOT EXISTS {table.partition('.')[0]}")
         if folder is not None:
             self._forget(table)
@@ -203,7 +241,9 @@ class Engine:
 
     def frame(self, statement: exp.Expression | str, args: Mapping[str, Any] | None = None) -> DataFrame:
         """The lazy data frame of a statement; callers inside the engine layer only."""
-        return self.session.sql(self.sql(statement), args=dict(args)) if args else self.session.sql(self.sql(statement))
+        statement, hidden = parameters(statement)
+        args = {**(args or {}), **hidden}
+        return self.session.sql(self.sql(statement), args=args) if args else self.session.sql(self.sql(statement))
 
     def view(self, name: str, rows: pa.Table) -> None:
         """Make Arrow rows readable by SQL as a temporary view."""
@@ -219,6 +259,22 @@ class Engine:
             raise
         except Exception as error:  # engines raise many unrelated types
             raise reduce_error(error, what, self.lakehouse) from None
+
+
+def parameters(statement: exp.Expression | str) -> tuple[exp.Expression | str, dict[str, Any]]:
+    """A statement without the literals that say who somebody is (`cdp.compile.sql.private`), and these as named parameters."""
+    if isinstance(statement, str) or not any(node.meta.get(PRIVATE) for node in statement.find_all(exp.Literal)):
+        return statement, {}
+    args: dict[str, Any] = {}
+
+    def marked(node: exp.Expression) -> exp.Expression:
+        if not isinstance(node, exp.Literal) or not node.meta.get(PRIVATE):
+            return node
+        name = f"private_{len(args)}"
+        args[name] = node.this if node.is_string else (int(node.this) if node.is_int else Decimal(node.this))
+        return exp.Placeholder(this=name)
+
+    return statement.transform(marked), args
 
 
 _MISSING = re.compile(r"TABLE_OR_VIEW_NOT_FOUND|Table not found|DELTA_TABLE_NOT_FOUND|PATH_NOT_FOUND", re.I)

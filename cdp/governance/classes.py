@@ -65,6 +65,10 @@ class ClassTree:
         """The kind of consent it needs besides that of the purpose: its own, or that of the nearest class above."""
         return next((c.needs_consent for c in self._line(cls).values() if c.needs_consent), None)
 
+    def safe_harbor(self, cls: str) -> str | None:
+        """The letter of 45 CFR 164.514(b)(2)(i) that it falls under: its own, or that of the nearest class above."""
+        return next((c.safe_harbor for c in self._line(cls).values() if c.safe_harbor), None)
+
     def line(self, cls: str) -> tuple[str, ...]:
         """The class and the declared classes above it, nearest first.
 

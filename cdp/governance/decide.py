@@ -7,38 +7,66 @@ it -> which people. Rules, dates and classes come from the project's governance 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
+from sqlglot import exp
+
 from cdp.compile import sql
 from cdp.compile.clock import Clock
-from cdp.compile.statement import Query, compile_segment, model_sha256, segment_statement
+from cdp.compile.statement import compile_segment, compile_trait, model_sha256, segment_statement
 from cdp.errors import Refusal, RefusedError, UsageError
-from cdp.governance import eligibility as people
-from cdp.governance import one_each
+from cdp.governance import fingerprint, removals
+from cdp.governance.access import requirement
 from cdp.governance.agreements import contract
 from cdp.governance.classes import ClassTree
-from cdp.governance.masks import MECHANISMS, apply_mask, has_mechanism, is_wire, lower
-from cdp.governance.query import _SEAL, RULE, SUBJECT, Decision, GovernedQuery, WireMask
+from cdp.governance.masks import apply_mask, is_wire, lower, needs_form, profiles
+from cdp.governance.masks.functions import About
+from cdp.governance.masks.held import class_of, fitting, may_lower
+from cdp.governance.paths import Paths
+from cdp.governance.people import eligibility as people
+from cdp.governance.people import one_each
+from cdp.governance.people import refusals as askable
+from cdp.governance.people.audience import Audience
+from cdp.governance.people.consent import NONE_NEEDED, freshness
+from cdp.governance.people.contact import Contacts, taken
+from cdp.governance.query import _SEAL, RULE, SUBJECT, Decision, GovernedQuery, Removals, WireMask
 from cdp.governance.receivers import Grant, Receiver, decide, lower_rows
-from cdp.governance.taint import Analyst, ColumnFacts, Fact, Relation, TableFacts, Unsupported
+from cdp.governance.redisclosure import notice, unfit
+from cdp.governance.reviews import unreviewed
+from cdp.governance.rows.special import Special, View, Views
+from cdp.governance.taint import Analyst, Fact, Relation
 from cdp.project.load import Project
 from cdp.project.terms import ColumnRef, Picked
+from cdp.spec.access import Agreement
 from cdp.spec.activation import Destination, Output, Sync
 from cdp.spec.model import Column, ColumnType, Entity
-from cdp.spec.policy import Agreement, Consent, DeclassifyEntry, DeclassifyTarget, Mask, Purpose
+from cdp.spec.policy import DeclassifyEntry, DeclassifyTarget, Mask, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a sync tells: as it is written, lowered by masks and declassifications, and why it may not be told, if so.
+
+    `withheld` are the special rows that its receiver does not read, of any table.
+    """
+
+    written: Relation
+    lowered: Relation
+    refusals: tuple[Refusal, ...]
+    withheld: tuple[Special, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
     """What was found out about a sync before its final query is made."""
 
-    audience: people.Audience
+    audience: Audience
     agreement: Agreement | None
     entity: Entity
+    view: View
+    written: Relation
     lowered: Relation
     refusals: tuple[Refusal, ...]
 
@@ -49,13 +77,18 @@ class Governor:
 
     project: Project
     tree: ClassTree
-    analyst: Analyst
+    views: Views
 
     @classmethod
     def of(cls, project: Project) -> Governor:
         """The governor of a project."""
         tree = ClassTree(project.policy.classes)
-        return cls(project, tree, Analyst(tables_of(project), codes_of(project).get, tree, made_of(project)))
+        return cls(project, tree, Views(project, tree))
+
+    @property
+    def analyst(self) -> Analyst:
+        """Reads queries of whom no special rows are withheld from."""
+        return self.views.whole().analyst
 
     # -- the question -----------------------------------------------------------------------------------------------
 
@@ -65,7 +98,15 @@ class Governor:
         Raises:
             RefusedError: the query uses something that cannot be analysed, or reads a class that no query may.
         """
-        return self._relation(compile_segment(self.project, name, clock), f"segment {name}")
+        return self.views.whole().relation(compile_segment(self.project, name, clock).select, f"segment {name}")
+
+    def trait(self, name: str, clock: Clock) -> Relation:
+        """What the value of a trait says, a row for each of its entity.
+
+        Raises:
+            RefusedError: the query uses something that cannot be analysed, or reads a class that no query may.
+        """
+        return self.views.whole().relation(compile_trait(self.project, name, clock).select, f"trait {name}")
 
     def check(self, name: str, *, clock: Clock, now: Clock) -> tuple[Refusal, ...]:
         """Every reason why a sync is refused, without making the query that would run."""
@@ -74,7 +115,16 @@ class Governor:
         except RefusedError as error:
             return error.refusals
 
-    def audience(self, name: str, *, clock: Clock, now: Clock) -> people.Audience:
+    def told(self, name: str, *, clock: Clock, now: Clock) -> Told:
+        """What a sync tells; it may be refused all the same.
+
+        Raises:
+            RefusedError: its query uses something that cannot be analysed.
+        """
+        decided = self._decided(name, clock, now)
+        return Told(decided.written, decided.lowered, decided.refusals, decided.view.withheld)
+
+    def audience(self, name: str, *, clock: Clock, now: Clock) -> Audience:
         """Whom a sync's rules are asked about, and the consents that they need; it may be refused all the same.
 
         Raises:
@@ -82,13 +132,14 @@ class Governor:
         """
         return self._decided(name, clock, now).audience
 
-    def govern(self, name: str, *, clock: Clock, now: Clock) -> GovernedQuery:
+    def govern(self, name: str, *, clock: Clock, now: Clock, or_removals: bool = False) -> GovernedQuery:
         """Decide on a sync.
 
         Args:
             name: the sync.
             clock: as_of, for segment logic.
             now: the wall clock, for consent, eligibility and agreements.
+            or_removals: of a sync that is refused, give a query that may only remove, where that is allowed.
 
         Raises:
             RefusedError: with every reason.
@@ -97,9 +148,12 @@ class Governor:
         if name not in self.project.syncs:
             raise UsageError(f"no sync is named {name!r}", fix=f"valid: {', '.join(sorted(self.project.syncs)) or 'none'}")
         decided = self._decided(name, clock, now)
-        if decided.refusals or decided.agreement is None:
+        may_remove = None
+        if decided.refusals and or_removals:
+            may_remove = removals.allowed(self.project.syncs[name], decided.agreement, decided.refusals, now.day)
+        if decided.agreement is None or (decided.refusals and may_remove is None):
             raise RefusedError(f"sync {name}", decided.refusals)
-        return self._sealed(decided, decided.agreement, clock, now)
+        return self._sealed(decided, decided.agreement, may_remove, clock, now)
 
     def _decided(self, name: str, clock: Clock, now: Clock) -> _Decided:
         project = self.project
@@ -110,28 +164,37 @@ class Governor:
         outputs = {**sync.key, **sync.mappings}
         for field_name in outputs:
             statement.column(field_name, statement.output(project.bound.outputs[name, field_name]))
+        audience = Audience(sync, destination)
+        instead = people.look(statement, project.policy.eligibility.get(statement.entity.name), audience, now)
         deciding = one_each.columns(statement, project, name)
         query = statement.query(f"sync {name}")
 
-        refusals = [*contract(sync, destination, purpose, agreement, now.day), *self._unknown_masks(outputs)]
-        relation, preferred = _split(self._relation(query, f"sync {name}"), deciding)
+        refusals = [*contract(project.policy, sync, destination, now.day), *self._formless(sync, outputs)]
+        told_to = receiver(sync, purpose, agreement)
+        view = self.views.of(told_to)
+        relation, preferred = _split(view.relation(query.select, f"sync {name}"), deciding)
+        terms = {field_name: project.bound.outputs[name, field_name] for field_name in outputs}
+        contacts = Contacts.of(project, destination.channel, terms, relation.columns)
+        if instead is not None:  # an address that somebody asked for may leave in place of the one on file
+            table = project.entities[instead.value.column.entity].table
+            relation = replace(relation, columns=taken(relation.columns, contacts, table, instead.value.column.column))
         lowered = self._lowered(relation, outputs, sync, now.day)
         lowered = replace(lowered, rows=lowered.rows | preferred)  # who approved the segment has not seen whom the sync prefers
-        told = decide(lowered, receiver(sync, purpose, agreement), self.tree, project.policy.masks)
-        refusals += told
+        told = decide(lowered, told_to, self.tree, {name: fitting(project, output) for name, output in terms.items()})
+        refusals += [*told, *profiles.kept(project, sync, lowered, self.tree)]
+        refusals += profiles.part2(agreement, lowered, self.tree) if agreement else ()
+        refusals += unfit(destination, notice(agreement, lowered, self.tree))
         if told:
+            refusals += self._computed(told, outputs, sync)
             refusals += self._unfitting(relation, outputs, sync, now.day)
-        audience = people.Audience(sync, destination, self._needs(sync, destination, purpose, lowered))
-        refusals += self._people(statement.entity, audience, agreement)
-        return _Decided(audience, agreement, statement.entity, lowered, tuple(refusals))
+            refusals += unreviewed(project, query.select, told, self.tree)
+        audience = replace(self._needing(audience, purpose, agreement, lowered), contacts=contacts)
+        refusals += [*askable(project, statement.entity, audience, agreement), *self.views.unsafe(statement.entity.name, view)]
+        written = replace(relation, rows=relation.rows | preferred)
+        traced = Paths(project, lambda inner: self.segment(inner, clock)).traced(refusals, sync.segment)
+        return _Decided(audience, agreement, statement.entity, view, written, lowered, tuple(traced))
 
     # -- lower it ---------------------------------------------------------------------------------------------------
-
-    def _relation(self, query: Query, what: str) -> Relation:
-        try:
-            return self.analyst.query(query.select)
-        except Unsupported as error:
-            raise RefusedError(what, [Refusal("syntax", what, "", (), error.message, "write it in another way")]) from None
 
     def _lowered(self, relation: Relation, outputs: Mapping[str, Output], sync: Sync, day: dt.date) -> Relation:
         """The relation after masks on values and a declassification of the segment's membership."""
@@ -139,16 +202,27 @@ class Governor:
         columns = {}
         for name, facts in relation.columns.items():
             mask = outputs[name].mask
-            masked = lower(self.tree, mask, masks[mask], facts) if mask else facts
+            masked = lower(self.tree, mask, masks[mask], facts) if mask and self._fits(sync, name, mask) else facts
             columns[name] = self._declassified(masked, self._entries(trait=_trait_of(self.project, sync, outputs[name])), day)
         return Relation(columns, self._declassified(relation.rows, self._entries(segment=sync.segment), day), relation.keys)
 
-    def _unknown_masks(self, outputs: Mapping[str, Output]) -> Iterator[Refusal]:
-        """Masks of masks.yml that nothing here can compute."""
-        for field_name, output in outputs.items():
-            if output.mask and not has_mechanism(output.mask, self.project.policy.masks[output.mask]):
-                fix = f"use one that can be: {', '.join(sorted(MECHANISMS))}"
-                yield Refusal("mask", field_name, "", (), f"mask {output.mask} cannot be computed", fix)
+    def _formless(self, sync: Sync, outputs: Mapping[str, Output]) -> Iterator[Refusal]:
+        """Hashes of values for which receivers know no form: nobody would be found by them."""
+        for name, output in outputs.items():
+            cls = class_of(self.project, self.project.bound.outputs[sync.name, name])
+            if output.mask and needs_form(output.mask, self.project.policy.masks[output.mask], cls):
+                missing = f"mask {output.mask} knows no form of {cls or 'what is computed'} that receivers hash"
+                yield Refusal("mask", name, "", (), missing, "map an e-mail address, a phone number or a name, as the column that it is")
+
+    def _fits(self, sync: Sync, name: str, mask: str) -> bool:
+        return may_lower(self.project, mask, self.project.policy.masks[mask], self.project.bound.outputs[sync.name, name])
+
+    def _computed(self, refusals: Iterable[Refusal], outputs: Mapping[str, Output], sync: Sync) -> Iterator[Refusal]:
+        """Why a mask did not lower what is refused, where the value is no column."""
+        for name in dict.fromkeys(refusal.what for refusal in refusals if refusal.rule == "value"):
+            if (mask := outputs[name].mask) and not self._fits(sync, name, mask):
+                missing = f"mask {mask} lowers columns only: of what is computed it could give anything"
+                yield Refusal("value", name, "", (), missing, "map the column itself, or leave it out")
 
     def _entries(self, *, segment: str | None = None, trait: str | None = None) -> list[DeclassifyEntry]:
         """The declassifications of what membership of a segment, or the value of a trait, says."""
@@ -186,71 +260,35 @@ class Governor:
 
     # -- which people -----------------------------------------------------------------------------------------------
 
-    def _needs(self, sync: Sync, destination: Destination, purpose: Purpose, lowered: Relation) -> tuple[str, ...]:
-        """The kinds of consent: the purpose's, the channel's, and those of the special classes that are told."""
+    def _needing(self, audience: Audience, purpose: Purpose, agreement: Agreement | None, lowered: Relation) -> Audience:
+        """With the kinds of consent: the purpose's and the channel's, and those of the special classes that are told."""
         consent = self.project.policy.consent
-        channel = consent.channels.get(destination.channel) if consent else None
+        channel = consent.channels.get(audience.destination.channel) if consent else None
         told = [fact.cls for facts in (lowered.rows, *lowered.columns.values()) for fact in facts]
-        names = [purpose.consent, channel.consent if channel else None, *(self.tree.needs_consent(cls) for cls in told)]
-        return tuple(sorted({name for name in names if name and name != people.NONE_NEEDED}))
-
-    def _people(self, entity: Entity, audience: people.Audience, agreement: Agreement | None) -> Iterator[Refusal]:
-        policy = self.project.policy
-        what, rules = f"sync {audience.sync.name}", policy.eligibility.get(entity.name)
-        if rules is None:
-            fix = f"declare `kind: eligibility` with entity: {entity.name} under governance/"
-            yield Refusal("eligibility", what, "", (), f"nothing says who of {entity.name} may be told", fix)
-            return
-        semantics = policy.consent.semantics if policy.consent else {}
-        for need in audience.needs:
-            if need not in semantics:
-                yield Refusal("consent", what, "", (), f"the consent {need!r} is not defined", "define it under `semantics` of consent.yml")
-        if audience.needs and not people.asks_consent(self.project, rules, audience.sync.purpose):
-            fix = "add a rule `when: {consent: missing}` to the eligibility"
-            yield Refusal("consent", what, "", (), f"consent {', '.join(audience.needs)} is needed, but no rule asks for it", fix)
-        if audience.needs and policy.consent and not self._consents_for(entity, policy.consent):
-            fix = f"declare the relation between {policy.consent.entity}.{policy.consent.columns.person} and {entity.name}"
-            yield Refusal("consent", what, "", (), f"nothing says that {policy.consent.entity} holds the consent of {entity.name}", fix)
-        signed = any("receiver" in semantics[need].per for need in audience.needs if need in semantics)
-        if agreement is not None and agreement.type == "authorization" and not signed:
-            missing = f"agreement {agreement.name} is no BAA: only people who signed for this receiver may be told (45 CFR 164.508)"
-            yield Refusal("authorization", what, "", (), missing, "use a purpose whose consent is an authorization per receiver")
-
-    def _consents_for(self, entity: Entity, consent: Consent) -> bool:
-        """Whether a declared relation leads from the consent's person to this entity: another's keys may look the same."""
-        person, entities = consent.columns.person, self.project.entities
-        there = [r for r in entities[consent.entity].relations.values() if r.one == entity.name and r.via in (person, {entity.key: person})]
-        back = [r for r in entity.relations.values() if r.many == consent.entity and r.via in (person, {person: entity.key})]
-        return bool(there or back)
+        needs = {purpose.consent, channel.consent if channel else NONE_NEEDED} - {NONE_NEEDED, ""}
+        special = profiles.consents({kind for cls in told if (kind := self.tree.needs_consent(cls))}, agreement)
+        authorization = purpose.consent if purpose.consent in needs else ""
+        return replace(audience, needs=tuple(sorted(needs)), special=tuple(sorted(special)), authorization=authorization)
 
     # -- the result -------------------------------------------------------------------------------------------------
 
-    def _sealed(self, decided: _Decided, agreement: Agreement, clock: Clock, now: Clock) -> GovernedQuery:
-        policy, bound = self.project.policy, self.project.bound.outputs
-        audience, lowered = decided.audience, decided.lowered
+    def _sealed(self, decided: _Decided, agreement: Agreement, may_remove: Removals | None, clock: Clock, now: Clock) -> GovernedQuery:
+        policy, audience, lowered = self.project.policy, decided.audience, decided.lowered
         sync, destination = audience.sync, audience.destination
         rules = policy.eligibility[decided.entity.name]
         final = segment_statement(self.project, sync.segment, clock)
         final.column(SUBJECT, final.key())
         final.column(RULE, people.rule_column(final, rules, audience, now))
-        wires = []
-        for name, spec in {**sync.key, **sync.mappings}.items():
-            value = final.output(bound[sync.name, name])
-            if spec.mask and is_wire(policy.masks[spec.mask]):
-                wires.append(_wire(name, policy.masks[spec.mask], destination))
-            elif spec.mask:
-                if self._type_of(bound[sync.name, name]) == "timestamp":
-                    value = sql.local_day(value, self.project.timezone)  # a mask sees the day that people mean
-                value = apply_mask(spec.mask, policy.masks[spec.mask], value, self._class_of(bound[sync.name, name]), now.day)
-            final.column(name, value)
-        outputs = (*sync.key, *sync.mappings)
+        outputs = {**sync.key, **sync.mappings}
+        for name, value in people.outputs(final, rules, audience, now).items():
+            final.column(name, self._masked(audience, name, outputs[name].mask, value, now.day))
         deciding = one_each.columns(final, self.project, sync.name)
         query = final.query(f"sync {sync.name}")
         preferences = [descending for _, descending in self.project.bound.prefer.get(sync.name, ())]
-        select = one_each.first_of_each(query.select, outputs, preferences) if deciding else query.select
-        asked = [rule.name for rule in people.applicable(rules, sync.purpose)]
+        select = one_each.first_of_each(query.select, tuple(outputs), preferences) if deciding else query.select
+        withheld = decided.view.missing(query.tables)
         kept_out = people.kept_out(self.project, rules, audience, now)
-        consent = policy.consent if audience.needs else None
+        consent = policy.consent if audience.kinds else None
         tables = tuple(sorted({*query.tables, *kept_out.tables}))
         decision = Decision(
             destination.name,
@@ -258,32 +296,51 @@ class Governor:
             sync.purpose,
             {name: _classes(facts) for name, facts in lowered.columns.items()},
             _classes(lowered.rows),
+            exempt_under=accounting.exempt if (accounting := policy.purposes[sync.purpose].accounting) else None,
         )
         return GovernedQuery(
             sync=sync,
             destination=destination,
             agreement=agreement,
             entity=decided.entity,
-            select=select,
+            select=decided.view.over(select),
             eligibility=kept_out.select,
             keys=tuple(sync.key),
             values=tuple(sync.mappings),
-            wire_masks=tuple(wires),
-            rules=(*asked, *([one_each.ONE_PER] if deciding else [])),
+            wire_masks=tuple(_wire(name, policy.masks[mask], destination) for name, mask in self._wired(outputs)),
+            rules=(*people.names(self.project, rules, audience), *([one_each.ONE_PER] if deciding else [])),
             tables=tables,
             declared={table: self._declared(table) for table in tables},
             lookups=query.lookups,
-            freshness=(people.freshness(self.project, consent),) if consent else (),
+            # Everyone goes, whatever they consented to.
+            freshness=(freshness(self.project, consent),) if consent and may_remove != "everyone" else (),
             decision=decision,
             model_sha256=model_sha256(self.project, sync.segment),
-            fingerprint=self._fingerprint(sync, agreement, decision),
+            fingerprint=fingerprint.of_decision(policy, sync, agreement, decision, withheld),
+            withheld=withheld,
+            told=fingerprint.of_told(policy, sync, decision),
+            when_changed=policy.purposes[sync.purpose].when_changed,
+            notice=notice(agreement, lowered, self.tree),
+            removals=may_remove,
+            refusals=decided.refusals,
+            approval=requirement(self.project, sync, destination, decision.columns, decision.members),
             _seal=_SEAL,
         )
 
-    def _class_of(self, output: object) -> str:
-        """The declared class of a mapping's column; empty for what is computed."""
-        ref = output.column if isinstance(output, Picked) else output
-        return self.project.entities[ref.entity].columns[ref.column].cls if isinstance(ref, ColumnRef) else ""
+    def _wired(self, outputs: Mapping[str, Output]) -> list[tuple[str, str]]:
+        """The outputs that are masked at apply, each with its mask."""
+        masks = self.project.policy.masks
+        return [(name, each.mask) for name, each in outputs.items() if each.mask and is_wire(each.mask, masks[each.mask])]
+
+    def _masked(self, audience: Audience, name: str, mask: str | None, value: exp.Expr, day: dt.date) -> exp.Expr:
+        """An output as the query gives it: masked, but for what is masked at apply."""
+        if mask is None or is_wire(mask, self.project.policy.masks[mask]):
+            return value
+        bound = self.project.bound.outputs[audience.sync.name, name]
+        if self._type_of(bound) == "timestamp":
+            value = sql.local_day(value, self.project.timezone)  # a mask sees the day that people mean
+        about = About(class_of(self.project, bound), day, audience.destination.phone_form)
+        return apply_mask(mask, self.project.policy.masks[mask], value, about)
 
     def _type_of(self, output: object) -> ColumnType | None:
         """The declared type of a mapping's column; None for what is computed."""
@@ -294,74 +351,13 @@ class Governor:
         entities = [entity for entity in self.project.entities.values() if entity.table == table]
         return {name: column for entity in entities for name, column in entity.columns.items()}
 
-    def _fingerprint(self, sync: Sync, agreement: Agreement, decision: Decision) -> str:
-        """SHA-256 over what the decision rests on, not over files: comments and order do not matter."""
-        policy = self.project.policy
-        used = sorted({spec.mask for spec in (*sync.key.values(), *sync.mappings.values()) if spec.mask})
-        rests_on = {
-            "agreement": agreement.model_dump(mode="json"),
-            "purpose": policy.purposes[sync.purpose].model_dump(mode="json"),
-            "masks": {name: policy.masks[name].model_dump(mode="json") for name in used},
-            "consent": policy.consent.model_dump(mode="json") if policy.consent else None,
-            "eligibility": [rule.model_dump(mode="json") for e in policy.eligibility.values() for rule in e.rules],
-            "columns": dict(decision.columns),
-            "members": decision.members,
-        }
-        return hashlib.sha256(json.dumps(rests_on, sort_keys=True).encode()).hexdigest()
 
-
-def govern(project: Project, name: str, *, clock: Clock, now: Clock) -> GovernedQuery:
+def govern(project: Project, name: str, *, clock: Clock, now: Clock, or_removals: bool = False) -> GovernedQuery:
     """Decide on one sync; see `Governor.govern`."""
-    return Governor.of(project).govern(name, clock=clock, now=now)
+    return Governor.of(project).govern(name, clock=clock, now=now, or_removals=or_removals)
 
 
-# -- what the tables say ---------------------------------------------------------------------------------------------
-
-
-def tables_of(project: Project) -> dict[str, TableFacts]:
-    """What every column and every row of every declared table says.
-
-    Two entities of one table add up; the loader sees to it that they say the same of a column that both have.
-    """
-    tables: dict[str, TableFacts] = {}
-    for entity in filter(lambda each: each.table, project.entities.values()):
-        table = entity.table.lower()  # `Clinical.patients` is the same table
-        other = tables.get(table)
-        columns = {**(other.columns if other else {}), **_columns_of(entity)}
-        rows = frozenset(entity.rows) | (other.rows if other else frozenset())
-        key = frozenset({entity.key}) if other is None or other.key == {entity.key} else frozenset()
-        tables[table] = TableFacts(columns, rows, key)
-    return tables
-
-
-def made_of(project: Project) -> dict[str, TableFacts]:
-    """What is declared of entities that are made of others. They also say what those say: the walk finds that in their queries."""
-    made = (entity for entity in project.entities.values() if not entity.table)
-    return {entity.name: TableFacts(_columns_of(entity), frozenset(entity.rows)) for entity in made}
-
-
-def _columns_of(entity: Entity) -> dict[str, ColumnFacts]:
-    """What is declared of an entity's columns; one of a derived entity may have no class of its own."""
-    return {name: ColumnFacts(column.cls, frozenset(column.may_hold)) for name, column in entity.columns.items() if column.cls}
-
-
-def codes_of(project: Project) -> dict[str, frozenset[str]]:
-    """Every code whose value sets are all reviewed, and the classes that comparing with it gives away.
-
-    Codes are told apart by their text alone; so a code that also stands in a value set that nobody reviewed, be it of
-    another code system, counts as not reviewed.
-    """
-    codes: dict[str, frozenset[str]] = {}
-    unreviewed: set[str] = set()
-    for name, value_set in project.value_sets.items():
-        review = project.policy.reviews.get(name)
-        if review is None:
-            unreviewed |= value_set.all_codes
-            continue
-        classes = frozenset() if review.cls == "none" else frozenset({review.cls})
-        for code in value_set.all_codes:
-            codes[code] = codes.get(code, frozenset()) | classes
-    return {code: classes for code, classes in codes.items() if code not in unreviewed}
+# -- outputs ---------------------------------------------------------------------------------------------------------
 
 
 def _split(relation: Relation, deciding: tuple[str, ...]) -> tuple[Relation, frozenset[Fact]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cdp.errors import Refusal
 from cdp.governance.classes import PUBLIC, ClassTree
-from cdp.governance.masks import has_mechanism, lower
+from cdp.governance.masks import lower
 from cdp.governance.taint import Fact, Relation
 from cdp.spec.policy import Mask
 
@@ -37,7 +37,9 @@ class Receiver:
     grants: tuple[Grant, ...]
 
 
-def decide(relation: Relation, receiver: Receiver, tree: ClassTree, masks: Mapping[str, Mask] | None = None) -> tuple[Refusal, ...]:
+def decide(
+    relation: Relation, receiver: Receiver, tree: ClassTree, masks: Mapping[str, Mapping[str, Mask]] | None = None
+) -> tuple[Refusal, ...]:
     """Every reason why a receiver may not know what a query tells; none when it may.
 
     Classes that say who, not what, are left out of membership: the receiver is told who anyway, in the columns. A class
@@ -47,7 +49,7 @@ def decide(relation: Relation, receiver: Receiver, tree: ClassTree, masks: Mappi
         relation: what the query tells, lowered by masks and declassification.
         receiver: who is told.
         tree: the classes.
-        masks: the project's masks, from which the fix names those that lower the column far enough.
+        masks: of each column the masks that may stand on it (`masks.held`); the fix names those that lower it far enough.
 
     Returns:
         One refusal for each rule, column, class and grant.
@@ -57,7 +59,7 @@ def decide(relation: Relation, receiver: Receiver, tree: ClassTree, masks: Mappi
     for grant in grants:
         for column, facts in relation.columns.items():
             for cls, because in _lacking(facts, grant.values, tree):
-                fix = _value_fix(column, facts, cls, grant, tree, masks or {})
+                fix = _value_fix(column, facts, cls, grant, tree, (masks or {}).get(column, {}))
                 refusals.append(Refusal("value", column, cls, because, f"{grant.by} does not cover it", fix))
         rows = (fact for fact in relation.rows if not tree.is_key(fact.cls))
         for cls, because in _lacking(rows, grant.members, tree):
@@ -109,11 +111,7 @@ def _because(facts: Iterable[Fact], cls: str) -> tuple[str, ...]:
 
 def _value_fix(column: str, facts: frozenset[Fact], cls: str, grant: Grant, tree: ClassTree, masks: Mapping[str, Mask]) -> str:
     """The smallest change: a mask whose outcome the grant covers; else leaving the column out, or a wider grant."""
-    fitting = [
-        name
-        for name, mask in masks.items()
-        if has_mechanism(name, mask) and all(tree.covers(grant.values, fact.cls) for fact in lower(tree, name, mask, facts))
-    ]
+    fitting = [name for name, mask in masks.items() if all(tree.covers(grant.values, fact.cls) for fact in lower(tree, name, mask, facts))]
     wider = f"leave it out, or let {grant.by} list {cls}"
     return f"mask {column} with one of: {', '.join(fitting)}; or {wider}" if fitting else wider
 

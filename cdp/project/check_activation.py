@@ -10,6 +10,7 @@ from cdp.project.index import Index
 from cdp.project.problems import Path
 from cdp.project.project import Project
 from cdp.project.source import Document, short
+from cdp.spec.access import Agreement
 from cdp.spec.activation import Destination, Environment, Output, ProjectConfig, Sync, UnitSpec
 
 FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
@@ -24,6 +25,7 @@ def check(project: Project, index: Index, connectors: frozenset[str] | None) -> 
         _sync(sync, index.sources["sync", name], index)
     for name, destination in project.destinations.items():
         _destination(destination, index.sources["destination", name], index, connectors)
+        _account(destination, project.policy.agreements.get(destination.baa or ""), index.sources["destination", name], index)
     if (document := index.sources.get(("project", "project"))) is not None and project.config.name:
         _config(project.config, document, index)
 
@@ -76,6 +78,21 @@ def _destination(destination: Destination, document: Document, index: Index, con
         index.problems.add(document, (), "the connector http needs a `base_url`")
     for name, value in destination.http.headers.items() if destination.http else ():
         _header(name, value, destination, document, index)
+
+
+def _account(destination: Destination, agreement: Agreement | None, document: Document, index: Index) -> None:
+    """An agreement about an account needs a channel that can be asked; other connectors than ours are asked at plan."""
+    whoami = destination.http.whoami if destination.http else None
+    if whoami is not None and not re.fullmatch(r"/[^{}?#]*", whoami.path):
+        hint = "such as /v3/user/account; it asks about the account, and names no sync"
+        index.problems.add(document, ("http", "whoami", "path"), f"{short(whoami.path)} is not a path", hint=hint)
+    if agreement is None or agreement.account is None or whoami is not None or destination.connector not in BUILT_IN:
+        return
+    hint = "write http.whoami: {path: /v3/user/account, account: id}, as the channel's API has it"
+    if destination.connector != "http":
+        hint = "a folder is no account: let an agreement of its own cover it"
+    message = f"agreement {agreement.name} is about account {short(agreement.account)}, and nothing says how to ask whose account this is"
+    index.problems.add(document, ("baa",), message, hint=hint)
 
 
 def _url(url: str, path: Path, document: Document, index: Index) -> None:

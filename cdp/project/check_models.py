@@ -16,7 +16,6 @@ def check(project: Project, index: Index) -> None:
         _segment(segment, index.sources["segment", name], index)
     for name, value_set in project.value_sets.items():
         index.named(index.sources["value_set", name], ("name",), value_set.name, "value set")
-    _unreviewed(project, index)
 
 
 def _trait(trait: Trait, document: Document, project: Project, index: Index) -> None:
@@ -39,13 +38,3 @@ def _segment(segment: Segment, document: Document, index: Index) -> None:
         index.named(document, ("params", name), name, "parameter", key=True)
     if not segment.owner.strip():
         index.problems.add(document, ("owner",), "must say who answers for this segment")
-
-
-def _unreviewed(project: Project, index: Index) -> None:
-    """Warn of value sets without a review, where one would narrow what a comparison tells: then syncs are refused for it."""
-    reviews = index.inside("value_sets", "value_sets")
-    if reviews is None or not any(column.may_hold for entity in project.entities.values() for column in entity.columns.values()):
-        return
-    for name in project.value_sets.keys() - reviews:
-        message = f"nobody has reviewed value set {name}: comparing with it tells all that the column may hold"
-        index.problems.warn(index.sources["value_set", name], ("name",), message, hint="state its class in governance/value_sets.yml")

@@ -1,47 +1,29 @@
-"""References, names and dates of the kinds under governance/. What they decide is the business of `cdp.governance`."""
+"""Classes, purposes, declassifications: references and dates. What they decide is the business of `cdp.governance`."""
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from cdp.project.index import CLASS, Index
 from cdp.project.project import Policy, Project
 from cdp.project.source import Document, short
-from cdp.spec.policy import Agreement, Consent, DataClass, DeclassifyEntry, Eligibility, Mask, Purpose, Role
+from cdp.spec.policy import DataClass, DeclassifyEntry, Purpose
 
-HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
-SHA256: Final = re.compile(r"[0-9a-f]{64}")
 WORDS: Final = frozenset({"none_needed"})  # stands where a consent could
+UNPAID: Final = frozenset({"none", "cost_of_communication"})  # 45 CFR 164.501 "marketing" (2)(i)
 
 
 def check(project: Project, index: Index) -> None:
-    """Report what is wrong with the kinds under governance/."""
+    """Report what is wrong with them."""
     policy = project.policy
     for name, data_class in policy.classes.items():
         _class(name, data_class, index)
-    for name, mask in policy.masks.items():
-        _mask(name, mask, index)
     for name, purpose in policy.purposes.items():
-        _purpose(name, purpose, index)
-    if policy.consent is not None:
-        _consent(policy.consent, project, index)
-    for eligibility in policy.eligibility.values():
-        _eligibility(eligibility, index)
-    for name, review in policy.reviews.items():
-        document, path = index.sources["value_sets", "value_sets"], ("value_sets", name)
-        index.refer(document, path, name, index.names("value_set"), "value set", key=True)
-        classes = index.inside("classes", "classes")
-        index.refer(document, (*path, "class"), review.cls, classes and classes | {"none"}, "class")
+        _purpose(name, purpose, policy, index)
     _declassifications(policy, index)
-    for name, agreement in policy.agreements.items():
-        _agreement(agreement, index.sources["baa", name], index)
-    for name, role in policy.roles.items():
-        _role(name, role, index)
-    _people(policy, index)
 
 
-# -- classes, masks, purposes -----------------------------------------------------------------------------------------
+# -- classes, purposes -----------------------------------------------------------------------------------------------
 
 
 def _class(name: str, data_class: DataClass, index: Index) -> None:
@@ -54,76 +36,36 @@ def _class(name: str, data_class: DataClass, index: Index) -> None:
     index.refer(document, (*path, "needs_consent"), data_class.needs_consent, index.inside("consent", "semantics"), "consent")
 
 
-def _mask(name: str, mask: Mask, index: Index) -> None:
-    document, path = index.sources["masks", "masks"], ("masks", name)
-    classes, grants = index.inside("classes", "classes"), index.grants()
-    index.named(document, path, name, "mask", key=True)
-    index.refer_all(document, (*path, "of"), mask.of, grants and grants | {"*"}, "class")
-    if isinstance(mask.gives, str):
-        index.refer(document, (*path, "gives"), mask.gives, classes and classes | {"same"}, "class")
-    else:
-        for was, becomes in mask.gives.items():
-            index.refer(document, (*path, "gives", was), was, grants, "class", key=True)
-            index.refer(document, (*path, "gives", was), becomes, classes and classes | {"same"}, "class")
-    if mask.kind is not None and mask.key is None:
-        index.problems.add(document, path, f"a mask of kind {mask.kind} needs a key", hint="key: {env: NAME_OF_A_VARIABLE}", key=True)
-
-
-def _purpose(name: str, purpose: Purpose, index: Index) -> None:
+def _purpose(name: str, purpose: Purpose, policy: Policy, index: Index) -> None:
     document, path = index.sources["purposes", "purposes"], ("purposes", name)
     index.named(document, path, name, "purpose", key=True)
     index.refer_all(document, (*path, "classes"), purpose.classes, index.grants(), "class")
     index.refer_all(document, (*path, "members"), purpose.members, index.grants(), "class")
     semantics = index.inside("consent", "semantics")
     hint = "`semantics` of governance/consent.yml says what each consent needs"
+    index.refer(document, (*path, "profile"), purpose.profile, index.inside("masks", "profiles"), "profile")
     index.refer(document, (*path, "consent"), purpose.consent, None if semantics is None else semantics | WORDS, "consent", hint=hint)
+    if purpose.accounting is not None:
+        _exempt(purpose, purpose.accounting.exempt, policy, document, (*path, "accounting", "exempt"), index)
 
 
-# -- people -----------------------------------------------------------------------------------------------------------
+def _exempt(purpose: Purpose, paragraph: str, policy: Policy, document: Document, path: tuple[str | int, ...], index: Index) -> None:
+    """What is taken out of the accounting of disclosures must be what its paragraph of 45 CFR 164.528(a)(1) speaks of."""
+    consent = policy.consent.semantics.get(purpose.consent) if policy.consent else None
+    signed = consent is not None and consent.need == "granted" and {"purpose", "receiver"} <= set(consent.per)
+    paid = set(purpose.funded_by) - UNPAID
+    if paragraph.endswith("(i)") and paid:
+        found = f"paid by {', '.join(sorted(paid))}, it is marketing and no treatment, payment or operations (164.501)"
+        index.problems.add(document, path, found, hint='leave `accounting` out, or exempt: "164.528(a)(1)(iv)" with an authorization')
+    if paragraph.endswith("(iv)") and not signed:
+        hint = "a consent whose `need` is granted, `per` purpose and receiver"
+        index.problems.add(document, path, f"consent {purpose.consent} is no authorization (164.508)", hint=hint)
+    profile = policy.profiles.get(purpose.profile or "")
+    if paragraph.endswith("(viii)") and not (profile and profile.needs == "dua"):
+        index.problems.add(document, path, "it tells no limited data set (164.514(e))", hint="`profile:` names one that needs a dua")
 
 
-def _consent(consent: Consent, project: Project, index: Index) -> None:
-    document = index.sources["consent", "consent"]
-    entity = project.entities.get(consent.entity)
-    index.refer(document, ("entity",), consent.entity, index.names("entity"), "entity")
-    for field, name in consent.columns.model_dump(exclude_none=True).items():
-        path = ("columns", field)
-        if entity is None or not index.refer(document, path, name, frozenset(entity.columns), f"column of {entity.name}"):
-            continue
-        if field in ("effective", "expires", "recorded") and entity.columns[name].type not in ("date", "timestamp"):
-            index.problems.add(document, path, f"column {name!r} is a {entity.columns[name].type}, not a date or timestamp")
-    if not consent.granted:
-        index.problems.add(document, ("granted",), "must name at least one status that means yes")
-    if not (consent.max_age.hours or consent.max_age.days):
-        index.problems.add(document, ("max_age",), "must be longer than nothing", hint="such as {hours: 26}")
-    semantics, purposes = frozenset(consent.semantics), index.inside("purposes", "purposes")
-    columns = frozenset(consent.columns.model_dump(exclude_none=True, include={"purpose", "channel", "receiver"}))
-    for name, each in consent.semantics.items():
-        index.refer_all(document, ("semantics", name, "per"), each.per, columns, "column")
-        if not each.per:
-            message = "must name what a consent is for"
-            index.problems.add(document, ("semantics", name, "per"), message, hint="else a yes to anything would be a yes to this")
-    for channel, needed in consent.channels.items():
-        index.refer(document, ("channels", channel, "consent"), needed.consent, semantics, "consent")
-    for number, override in enumerate(consent.unknown_overrides):
-        index.refer(document, ("unknown_overrides", number, "purpose"), override.purpose, purposes, "purpose")
-
-
-def _eligibility(eligibility: Eligibility, index: Index) -> None:
-    document = index.sources["eligibility", eligibility.entity]
-    index.refer(document, ("entity",), eligibility.entity, index.names("entity"), "entity")
-    first: dict[str, int] = {}
-    for number, rule in enumerate(eligibility.rules):
-        index.named(document, ("rules", number, "name"), rule.name, "rule")
-        if first.setdefault(rule.name, number) != number:
-            line, _ = document.position(("rules", first[rule.name], "name"))
-            message = f"rule {rule.name!r} stands in line {line} already"
-            index.problems.add(document, ("rules", number, "name"), message, hint="people are counted by rule name")
-        purposes = index.inside("purposes", "purposes")
-        index.refer_all(document, ("rules", number, "unless_purpose"), rule.unless_purpose, purposes, "purpose")
-
-
-# -- the way down, and who has signed ---------------------------------------------------------------------------------
+# -- the way down -----------------------------------------------------------------------------------------------------
 
 
 def _declassifications(policy: Policy, index: Index) -> None:
@@ -168,46 +110,3 @@ def _special(name: str, policy: Policy) -> bool:
 
 def _phi(name: str, policy: Policy) -> bool | None:
     return next((each.phi for each in _chain(name, policy) if each.phi is not None), None)
-
-
-def _agreement(agreement: Agreement, document: Document, index: Index) -> None:
-    problems = index.problems
-    index.named(document, ("name",), agreement.name, "agreement")
-    index.refer_all(document, ("purposes",), agreement.purposes, index.inside("purposes", "purposes"), "purpose")
-    index.refer_all(document, ("classes",), agreement.classes, index.grants(), "class")
-    index.refer_all(document, ("members",), agreement.members, index.grants(), "class")
-    if agreement.signed > agreement.expires:
-        problems.add(document, ("expires",), f"{agreement.expires} is before it was signed, {agreement.signed}")
-    if agreement.effective >= agreement.expires:
-        problems.add(document, ("expires",), f"{agreement.expires} is not after it takes effect, {agreement.effective}")
-    for number, host in enumerate(agreement.hosts):
-        if not HOST.fullmatch(host):
-            hint = "an exact name in lower case, such as api.example.org; no wildcard, scheme or path"
-            problems.add(document, ("hosts", number), f"{short(host)} is not a host", hint=hint)
-    for number, prefix in enumerate(agreement.paths):
-        if not prefix.startswith("/"):
-            problems.add(document, ("paths", number), f"path {short(prefix)} does not begin with /")
-    if agreement.document_sha256 is not None and not SHA256.fullmatch(agreement.document_sha256):
-        problems.add(document, ("document_sha256",), "is not a SHA-256: 64 digits 0-9 and a-f")
-
-
-# -- who may look -----------------------------------------------------------------------------------------------------
-
-
-def _role(name: str, role: Role, index: Index) -> None:
-    document, path, grants = index.sources["roles", "roles"], ("roles", name), index.grants()
-    index.named(document, path, name, "role", key=True)
-    for key, classes in (("use", role.use), ("see", role.see)):
-        index.refer_all(document, (*path, key), classes, grants and grants | {"*"}, "class")
-
-
-def _people(policy: Policy, index: Index) -> None:
-    first: dict[str, int] = {}
-    for number, person in enumerate(policy.people):
-        document, path = index.sources["roles", "roles"], ("people", number)
-        index.refer_all(document, (*path, "roles"), person.roles, frozenset(policy.roles), "role")
-        if first.setdefault(person.id, number) != number:
-            line, _ = document.position(("people", first[person.id], "id"))
-            index.problems.add(
-                document, (*path, "id"), f"{person.id} stands in line {line} already", hint="list all roles of one person there"
-            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdp.project.bind import Binder
+from cdp.project.language.bind import Binder
 from cdp.project.problems import Problems
 from cdp.project.project import Project
 from cdp.project.trials import trials

@@ -16,4 +16,6 @@ def paused() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            gc.freeze()  # and back: what was made is old at once, so that the first collection does not look through all of it
+            gc.unfreeze()
             gc.enable()

@@ -8,32 +8,40 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from cdp.project import (
+    check_access,
     check_activation,
     check_entities,
+    check_masks,
     check_models,
+    check_people,
     check_policy,
+    check_roles,
+    check_rows,
     check_trials,
     codes,
     collector,
-    derived,
     forms,
-    statements,
 )
-from cdp.project.bind import bind
+from cdp.project.codes import reviews
 from cdp.project.files import CONFIG, files, find_root
 from cdp.project.index import NEEDED, Index
+from cdp.project.language import derived, role_rows
+from cdp.project.language.bind import bind
 from cdp.project.problems import Problems
 from cdp.project.project import Policy, Project
 from cdp.project.shape import validate
 from cdp.project.source import Document, read, short
+from cdp.project.sql import statements
+from cdp.spec.access import Agreement, Roles
 from cdp.spec.activation import Destination, ProjectConfig, Sync
 from cdp.spec.base import Kind
 from cdp.spec.model import Entity, Segment, Trait, ValueSet
-from cdp.spec.policy import Agreement, Classes, Consent, Declassify, Eligibility, Masks, Purposes, Roles, ValueSetReviews
+from cdp.spec.people import Consent, Eligibility
+from cdp.spec.policy import Classes, Declassify, Masks, Purposes, Rows, ValueSetReviews
 
 __all__ = ["Policy", "Project", "find_root", "load"]
 
-ONCE: Final = frozenset({"project", "classes", "masks", "purposes", "consent", "declassify", "value_sets", "roles"})
+ONCE: Final = frozenset({"project", "classes", "masks", "purposes", "consent", "declassify", "value_sets", "roles", "rows"})
 
 K = TypeVar("K", bound=Kind)
 Specs = Mapping[tuple[str, str], Kind]
@@ -56,11 +64,18 @@ def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
         check_entities.check(project, index)
         check_models.check(project, index)
         check_policy.check(project, index)
+        check_masks.check(project, index)
+        reviews.check(project, index)
+        check_people.check(project, index)
+        check_rows.check(project, index)
+        check_access.check(project, index)
+        check_roles.check(project, index)
         check_activation.check(project, index, frozenset(connectors) if connectors is not None else None)
         # Periods, units and code systems stand in the configuration: without it every use of one would look like a mistake.
         project = replace(project, bound=bind(project, problems) if project.config.name else project.bound)
         statements.refuse_circles(project, problems)
         check_trials.check(project, problems)
+        role_rows.check(project, problems)
     problems.raise_if_any()
     return replace(project, warnings=problems.warnings)
 
@@ -159,18 +174,22 @@ def _assemble(root: Path, specs: Specs, sources: Mapping[tuple[str, str], Docume
 
 def _policy(specs: Specs) -> Policy:
     classes, masks, purposes = _one(specs, Classes), _one(specs, Masks), _one(specs, Purposes)
-    reviews, declassify, roles = _one(specs, ValueSetReviews), _one(specs, Declassify), _one(specs, Roles)
+    reviewed, declassify = _one(specs, ValueSetReviews), _one(specs, Declassify)
+    roles, rows = _one(specs, Roles), _one(specs, Rows)
     return Policy(
         classes=classes.classes if classes else {},
         masks=masks.masks if masks else {},
         purposes=purposes.purposes if purposes else {},
         consent=_one(specs, Consent),
         eligibility=_all(specs, Eligibility),
-        reviews=reviews.value_sets if reviews else {},
+        reviews=reviewed.value_sets if reviewed else {},
         declassify=declassify.entries if declassify else (),
         agreements=_all(specs, Agreement),
         roles=roles.roles if roles else {},
         people=roles.people if roles else (),
+        approval=roles.approval if roles else None,
+        rows=rows.rules if rows else (),
+        profiles=masks.profiles if masks else {},
     )
 
 

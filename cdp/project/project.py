@@ -8,11 +8,13 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from cdp.errors import Problem, UsageError
-from cdp.project.bound import NOTHING, Bound
 from cdp.project.source import Document
+from cdp.project.terms.bound import NOTHING, Bound
+from cdp.spec.access import Agreement, Approval, Person, Role
 from cdp.spec.activation import Destination, Environment, ProjectConfig, Sync
 from cdp.spec.model import Entity, Segment, Trait, ValueSet
-from cdp.spec.policy import Agreement, Consent, DataClass, DeclassifyEntry, Eligibility, Mask, Person, Purpose, Role, ValueSetReview
+from cdp.spec.people import Consent, Eligibility
+from cdp.spec.policy import DataClass, DeclassifyEntry, Mask, Profile, Purpose, RowRule, ValueSetReview
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class Policy:
     agreements: Mapping[str, Agreement]
     roles: Mapping[str, Role] = field(default_factory=dict)
     people: tuple[Person, ...] = ()
+    approval: Approval | None = None
+    rows: tuple[RowRule, ...] = ()
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,16 @@ _ROLES = {
     "dies": "deaths",
     "withdraws": "withdrawn_consents",
 }
-_OPEN = {"receiver": "cast(NULL AS string)", "expires_at": "cast(NULL AS timestamp)"}  # of a consent: for every receiver, without an end
+_OPEN = {  # of a consent: for every receiver, without an end, and it states nothing more
+    "receiver": "cast(NULL AS string)",
+    "expires_at": "cast(NULL AS timestamp)",
+    "states": "cast(NULL AS string)",
+}
+
+# Whom a rule of the example keeps out besides consent, whatever the receiver.
+_LEFT_OUT = """SELECT patient_id FROM crm.restrictions WHERE active
+    UNION ALL SELECT patient_id FROM crm.confidential_requests WHERE active
+    UNION ALL SELECT patient_id FROM crm.suppressions WHERE channel = 'email'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +115,10 @@ class _Day:
               ON c.patient_id = p.patient_id
             JOIN (SELECT patient_id FROM {CONSENTS} WHERE purpose = 'care_coordination' AND channel = 'email'
                   GROUP BY patient_id HAVING max_by(status, effective_at) = 'active') AS a ON a.patient_id = p.patient_id
+            LEFT ANTI JOIN ({_LEFT_OUT}) AS r ON r.patient_id = p.patient_id
             LEFT ANTI JOIN (SELECT patient_id FROM {OBSERVATIONS.table}
                             WHERE code = '{_HBA1C}' AND date > {self.stamp} - INTERVAL 190 DAYS) AS o ON o.patient_id = p.patient_id
-            WHERE p.death_date IS NULL AND p.email IS NOT NULL
+            WHERE p.death_date IS NULL AND p.email LIKE '%@example.%'
               AND p.birth_date BETWEEN add_months({self.stamp}, {-12 * 74}) AND add_months({self.stamp}, {-12 * 19})"""
 
     def withdraw(self) -> None:
@@ -139,6 +149,7 @@ class _Day:
             "observation_id": "r.new_id",
             "patient_id": "r.patient_id",
             "encounter_id": "cast(NULL AS string)",
+            "facility_id": "'north'",
             "code": f"'{_HBA1C}'",
             "code_system": "'http://loinc.org'",
             "status": "'final'",

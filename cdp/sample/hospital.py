@@ -254,6 +254,7 @@ def _visit(
     values = {
         "encounter_id": f"concat_ws('-', 'adt-{what}', patient_id, k)",
         "patient_id": "patient_id",
+        "facility_id": "'north'",
         "start": start,
         "end": end or start,
         "class": f"'{cls}'",
@@ -269,6 +270,7 @@ def _answer(what: str, date: str, code: str, answer: str) -> dict[str, Value]:
     values = {
         "observation_id": f"concat_ws('-', 'adt-{what}', patient_id)",
         "patient_id": "patient_id",
+        "facility_id": "'north'",
         "date": date,
         "code": f"'{code}'",
         "code_system": f"'{_LOINC}'",
@@ -282,6 +284,7 @@ def _done(what: str, when: str, code: str) -> dict[str, Value]:
     values = {
         "procedure_id": f"concat_ws('-', 'adt-{what}', patient_id)",
         "patient_id": "patient_id",
+        "facility_id": "'north'",
         "code": code,
         "code_system": f"'{_SCT}'",
         "status": "'completed'",

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlglot import exp
 
 from cdp.errors import DataError
-from cdp.sample import hospital, people, raw
+from cdp.sample import hospital, people, privacy, raw
 from cdp.sample.tables import CONSENTS, EVENTS, EVERY_TABLE, MADE, PATIENTS, QUARANTINE, SOURCES, Source, day
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _listed(columns: Iterable[str]) -> str:
 
 def write_hospital(engine: Engine, today: dt.date, timezone: str) -> None:
     """Make up what Synthea does not know, around the patients that are there and the day `today`."""
-    for made in hospital.TABLES:
+    for made in (*hospital.TABLES, *privacy.TABLES):
         write(engine, made.table, made.schema, made.query(today, timezone))
     for table in dict.fromkeys(more.table for more in hospital.ADDITIONS):
         added = [more for more in hospital.ADDITIONS if more.table == table]

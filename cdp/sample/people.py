@@ -37,6 +37,7 @@ CONSENT_COLUMNS = {
     "effective_at": "timestamp",
     "expires_at": "timestamp",
     "recorded_at": "timestamp",
+    "states": "string",
 }
 
 
@@ -46,10 +47,11 @@ def dice(*values: str, sides: int = 100) -> str:
 
 
 def email(key: str, given: str, family: str, number: str) -> str:
-    """An address that nobody can have, or null: one in twelve has none on file."""
+    """An address that nobody can have, or null: one in twelve has none on file, and one in twenty was typed without its end."""
     local = f"concat_ws('.', regexp_replace(lower({given}), '[^a-z]', ''), regexp_replace(lower({family}), '[^a-z]', ''), {number})"
     third, twelfth = dice(key, "'domain'", sides=3), dice(key, "'email'", sides=12)
-    domain = f"CASE WHEN {third} = 0 THEN '@example.com' ELSE '@example.org' END"
+    cut = dice(key, "'cut'", sides=20)
+    domain = f"CASE WHEN {cut} = 0 THEN '@example' WHEN {third} = 0 THEN '@example.com' ELSE '@example.org' END"
     return f"CASE WHEN {twelfth} > 0 THEN concat({local}, {domain}) END"
 
 
@@ -118,11 +120,11 @@ def consents(patients: str) -> str:
             SELECT patient_id, purpose, channel, cast(NULL AS string) AS receiver, nr, status, today, ago FROM answers
             UNION ALL
             SELECT patient_id, purpose, cast(NULL AS string) AS channel, receiver, 1 AS nr,
-                CASE WHEN {signs} < 85 THEN 'active' ELSE 'rejected' END AS status, today,
+                CASE WHEN {signs} < 70 THEN 'active' ELSE 'rejected' END AS status, today,
                 30 + {signed_days} AS ago
             FROM {patients} CROSS JOIN (VALUES {signed}) AS signed(purpose, receiver) WHERE {never} > 0
         )
         SELECT concat_ws('-', patient_id, purpose, channel, receiver, nr) AS consent_id, patient_id, purpose, channel, receiver, status,
             cast(date_sub(today, cast(ago AS int)) AS timestamp) AS effective_at,
-            cast(NULL AS timestamp) AS expires_at, current_timestamp() AS recorded_at
+            cast(NULL AS timestamp) AS expires_at, current_timestamp() AS recorded_at, cast(NULL AS string) AS states
         FROM given"""

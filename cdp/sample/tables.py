@@ -96,6 +96,13 @@ def _whole_row(raw: tuple[str, ...]) -> str:
     return f"substr(sha2(concat_ws('|', {fields}), 256), 1, 32)"
 
 
+# Where a visit was, and so all that was recorded at it; Synthea's organizations are not in the extract. Harbor is a clinic for
+# substance use: a Part 2 program, whose records are special whatever they say.
+_PLACE = people.dice("encounter", "'facility'", sides=40)
+FACILITY = f"""CASE WHEN encounter IS NULL THEN 'north' ELSE CASE {_PLACE} WHEN 0 THEN 'harbor'
+    ELSE CASE pmod({_PLACE}, 3) WHEN 0 THEN 'north' WHEN 1 THEN 'south' ELSE 'west' END END END"""
+
+
 def _coded(
     name: str,
     table: str,
@@ -112,6 +119,7 @@ def _coded(
         key: _text("row_id"),
         "patient_id": _text("patient"),
         "encounter_id": _text("encounter"),
+        "facility_id": _text(FACILITY),
         "code": _text("code"),
         "code_system": _text("system"),
         "status": _text("status"),
@@ -168,6 +176,7 @@ ENCOUNTERS = Source(
     columns={
         "encounter_id": _text("encounter"),
         "patient_id": _text("patient"),
+        "facility_id": _text(FACILITY),
         "start": _moment("start"),
         "end": _moment("stop"),
         "class": _text(_CLASS),
@@ -247,5 +256,9 @@ MADE = (  # see `hospital.py`
     "behavioral.screens",
     "devices.uploads",
     "devices.step_days",
+    "crm.restrictions",  # see `privacy.py`
+    "crm.confidential_requests",
+    "crm.suppressions",
+    "crm.guardians",
 )
 EVERY_TABLE = (*(source.table for source in SOURCES), *MADE, CONSENTS, QUARANTINE)

@@ -68,8 +68,8 @@ class Refused(Exception):
         self.reply = reply(status, {"error": code})
 
 
-def parse_rows(body: bytes) -> list[Row]:
-    """The rows of a body: an array, NDJSON, or an object with one list.
+def parse_body(body: bytes) -> tuple[list[Row], Row]:
+    """The rows of a body, an array, NDJSON, or an object with one list, and what stands beside that list.
 
     Raises:
         Refused: it is none of these.
@@ -80,12 +80,16 @@ def parse_rows(body: bytes) -> list[Row]:
         given = _ndjson(body)
     except RecursionError:
         raise Refused(400, "not_json") from None
+    beside: Row = {}
     if isinstance(given, dict):
-        lists = [value for value in given.values() if isinstance(value, list)]
-        given = lists[0] if len(lists) == 1 else [given]
+        lists = [name for name, value in given.items() if isinstance(value, list)]
+        if len(lists) == 1:
+            beside, given = given, given.pop(lists[0])
+        else:
+            given = [given]
     if not isinstance(given, list) or not all(isinstance(row, dict) and row for row in given):
         raise Refused(400, "not_rows")
-    return given
+    return given, beside
 
 
 def _ndjson(body: bytes) -> list[Row]:
@@ -145,25 +149,30 @@ class Channel:
         with self._lock:
             self.faults.stage(faults)
 
+    def whoami(self, call: Call, account: Any) -> Reply:
+        """Say whose account it is, or do what a fault says that is staged for this question."""
+        seen = _seen(call)
+        with self._lock:
+            fault = self.faults.strike([], "whoami") if self.faults else None
+        answer = reply(200, account)
+        if fault is not None:
+            seen["fault"] = fault.kind
+            answer = _failing(fault) or (_instead(fault) if fault.kind in BEFORE else _disturbed(fault, answer))
+        return self._answered(seen, answer)
+
     def handle(self, call: Call) -> Reply:
         """Take the rows of a request, or do what a staged fault says."""
-        seen: dict[str, Any] = {
-            "at": datetime.now(UTC).isoformat(),
-            "method": call.method,
-            "path": call.path,
-            "headers": list(call.headers),
-            "idempotency_key": call.idempotency_key,
-            "rows": 0,
-            "fault": None,
-            "duplicate": False,
-        }
+        seen = _seen(call)
         try:
-            rows = parse_rows(call.body)
+            rows, seen["beside"] = parse_body(call.body)
             seen["rows"] = len(rows)
             with self._lock:
                 answer = self._answer(call, rows, seen)
         except Refused as refused:
             answer = refused.reply
+        return self._answered(seen, answer)
+
+    def _answered(self, seen: dict[str, Any], answer: Reply) -> Reply:
         seen["status"] = 0 if answer.manner in ("reset", "half_reset") else answer.status
         self.requests.append(seen)
         return answer
@@ -174,9 +183,8 @@ class Channel:
         if fault is None:
             return self._take(call, rows, keys, seen)
         seen["fault"] = fault.kind
-        if fault.status is not None:
-            wait = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
-            return reply(fault.status, {"error": fault.code}, headers=wait)
+        if (failing := _failing(fault)) is not None:
+            return failing
         if fault.kind in BEFORE:
             return _instead(fault)
         return _disturbed(fault, self._take(call, rows, keys, seen))
@@ -222,10 +230,33 @@ class Channel:
 
     def replay(self, call: Call, digest: str, left_out: Sequence[int], answer: bytes) -> None:
         """Do again what a journal says was done."""
-        rows = parse_rows(call.body)
+        rows, _ = parse_body(call.body)
         self.apply(call, rows, self._keys(rows), dict.fromkeys(left_out, ""))
         if call.idempotency_key and len(left_out) < len(rows):
             self.answers[call.idempotency_key] = (digest, answer)
+
+
+def _seen(call: Call) -> dict[str, Any]:
+    """What is kept of a request: no header's value, no row."""
+    return {
+        "at": datetime.now(UTC).isoformat(),
+        "method": call.method,
+        "path": call.path,
+        "headers": list(call.headers),
+        "idempotency_key": call.idempotency_key,
+        "rows": 0,
+        "beside": {},
+        "fault": None,
+        "duplicate": False,
+    }
+
+
+def _failing(fault: Fault) -> Reply | None:
+    """The answer of a fault that is an HTTP status."""
+    if fault.status is None:
+        return None
+    wait = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
+    return reply(fault.status, {"error": fault.code}, headers=wait)
 
 
 def _instead(fault: Fault) -> Reply:

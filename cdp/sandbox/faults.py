@@ -10,7 +10,7 @@ from typing import Any
 BEFORE = ("reset", "html", "redirect")  # the rows are not taken
 AFTER = ("applied_but_500", "half_reset", "not_json", "slow", "drip")  # the rows are taken
 KINDS = (*BEFORE, *AFTER, "reject")
-_KEYS = {"fault", "times", "retry_after", "seconds", "keys", "code", "every"}
+_KEYS = {"fault", "times", "retry_after", "seconds", "keys", "code", "every", "on"}
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Fault:
         seconds: how long `slow` and `drip` take.
         retry_after: the Retry-After header of a status: seconds or an HTTP date.
         code: the code in the answer.
+        on: `rows`: it strikes requests that hold rows; `whoami`: those that ask whose account it is.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Fault:
     seconds: float = 1.0
     retry_after: str | None = None
     code: str = "refused"
+    on: str = "rows"
     seen: int = field(default=0, repr=False)
 
     @property
@@ -61,6 +63,8 @@ class Fault:
             raise ValueError("seconds must be a number from 0 to 3600")
         if not isinstance(keys, list):
             raise ValueError("keys must be a list")
+        if given.get("on", "rows") not in ("rows", "whoami") or (given.get("on") == "whoami" and kind == "reject"):
+            raise ValueError("on must be rows or whoami; a question about the account has no rows to reject")
         wait = given.get("retry_after")
         return cls(
             kind=kind,
@@ -70,6 +74,7 @@ class Fault:
             seconds=float(seconds),
             retry_after=None if wait is None else str(wait),
             code=str(given.get("code", "refused")),
+            on=given.get("on", "rows"),
         )
 
 
@@ -88,9 +93,11 @@ class Faults:
     def __len__(self) -> int:
         return len(self._staged) + len(self._rejects)
 
-    def strike(self, keys: Sequence[str]) -> Fault | None:
-        """The fault of a request that holds rows with these keys, used up by one."""
+    def strike(self, keys: Sequence[str], on: str = "rows") -> Fault | None:
+        """The fault of a request that holds rows with these keys, or asks about the account; used up by one."""
         for fault in self._staged:
+            if fault.on != on:
+                continue
             if fault.keys and fault.keys.isdisjoint(keys):
                 continue
             fault.seen += 1

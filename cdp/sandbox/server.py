@@ -2,6 +2,7 @@
 
 POST|PUT|PATCH /<channel>/...           take rows: an array, NDJSON, or an object with one list
 DELETE /<channel>/...                   take rows away by key; so does a path that ends in /remove or /delete
+GET    /<channel>/...                   whose account it is, as JSON
 GET    /_sandbox                        counts of every channel
 GET    /_sandbox/<channel>/rows         what it holds
 GET    /_sandbox/<channel>/requests     what it was asked
@@ -34,15 +35,19 @@ class Sandbox:
         host: a loopback name or address.
         port: 0 takes a free one.
         store: a file in which rows outlive the process; None keeps them in memory only.
+        accounts: what channels answer to the question whose account they are, as JSON; others say {"account": their name}.
 
     Raises:
         UsageError: the host is not loopback, or the port is taken.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, store: Path | None = None) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, store: Path | None = None, accounts: Mapping[str, Any] | None = None
+    ) -> None:
         if not is_loopback(host):
             raise UsageError(f"the sandbox does not listen on {host}: it has no locks on its doors", fix="use 127.0.0.1, ::1 or localhost")
         self._channels: dict[str, Channel] = {}
+        self.accounts = dict(accounts or {})
         self._lock = Lock()
         self._journal = Journal(store)
         self._replay()
@@ -156,7 +161,7 @@ class Sandbox:
         if not parts:
             return reply(404, {"error": "no_channel"})
         if call.method == "GET":
-            return reply(405, {"error": "method_not_allowed"})
+            return self.channel(parts[0]).whoami(call, self.accounts.get(parts[0], {"account": parts[0]}))
         return self.channel(parts[0]).handle(call)
 
     def _inspect(self, call: Call, parts: list[str]) -> Reply:
@@ -190,7 +195,13 @@ class Sandbox:
         return reply(200, {})
 
 
-def serve(host: str, port: int, store: Path | None, on_ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    host: str,
+    port: int,
+    store: Path | None,
+    on_ready: Callable[[str], None] | None = None,
+    accounts: Mapping[str, Any] | None = None,
+) -> None:
     """Serve in the foreground until interrupted (Ctrl-C).
 
     Args:
@@ -198,12 +209,13 @@ def serve(host: str, port: int, store: Path | None, on_ready: Callable[[str], No
         port: 0 takes a free one.
         store: a file in which rows outlive the process, or None.
         on_ready: called with the URL once it listens; by default the URL is a line on stderr.
+        accounts: see `Sandbox`.
 
     Raises:
         UsageError: the host is not loopback, or the port is taken.
     """
     gc.set_threshold(200_000, 50, 50)  # rows are trees without cycles: looking for some takes a fifth of the time
-    sandbox = Sandbox(host, port, store)
+    sandbox = Sandbox(host, port, store, accounts)
     (on_ready or _say)(sandbox.url)
     try:
         sandbox.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo
@@ -64,6 +65,13 @@ class Guards(Spec):
     empty: Literal["refuse", "allow"] = "refuse"
 
 
+class Holdout(Spec):
+    """A share of the people that is not told, so that the effect can be measured: by sha2(salt || key), the same in every run."""
+
+    share: float = Field(gt=0, lt=1)
+    salt: str
+
+
 class Sync(Kind):
     """A segment's people, some of their columns, a destination, a purpose."""
 
@@ -75,6 +83,7 @@ class Sync(Kind):
     purpose: str
     mode: Literal["upsert", "update", "insert", "mirror"]
     funded_by: str = "none"
+    holdout: Holdout | None = Field(None, description="people who are left out at random, always the same; the purpose must allow it")
     key: dict[str, OutputField] = Field(min_length=1)
     mappings: dict[str, OutputField] = {}
     one_per: str | None = Field(None, description="of those who share this value one is told; who has none is told too")
@@ -126,17 +135,44 @@ class RowErrors(Spec):
     code: str | None = Field(None, description="the field that holds the reason's code")
 
 
+class Whoami(Spec):
+    """A request that names the account behind the credentials: one host serves every customer."""
+
+    path: str = Field(description="appended to base_url")
+    account: str = Field(description="dotted path to the account in the response")
+
+
 class HttpOptions(Spec):
     """The `http` connector: declarative REST."""
 
     headers: dict[str, str] = Field({}, description="templates over the destination's secrets: `Bearer {api_key}`")
     upsert: Request
+    whoami: Whoami | None = Field(None, description="how to ask whose account the credentials open; needed where the agreement names one")
     remove: Request | None = None
     errors: RowErrors | None = None
     concurrency: int = Field(4, ge=1, le=64)
     timeout_seconds: float = Field(30, gt=0)
     attempts: int = Field(5, ge=1, le=20, description="tries of one request, the first included")
     max_wait_seconds: float = Field(60, ge=0, description="the longest single wait that a Retry-After may ask for")
+
+    def without_room(self, fields: Sequence[str]) -> list[str]:
+        """Why requests cannot carry texts in these fields (dotted paths) beside their rows; none when they can."""
+        wrong = []
+        for name, request in (("upsert", self.upsert), ("remove", self.remove)):
+            if request is None or not fields:
+                continue
+            if not isinstance(request.body, dict):
+                wrong.append(f"http.{name}.body: {request.body} has no room for {', '.join(fields)}")
+            elif clashing := _clash([*fields, request.body.get("list", "")]):
+                wrong.append(f"http.{name}.body: two things would stand in {clashing}")
+        return wrong
+
+
+def _clash(paths: Sequence[str]) -> str:
+    """The dotted path that is also another, or lies inside of another; empty when there is none."""
+    parts = [path.split(".") for path in paths]
+    pairs = ((a, b) for at, a in enumerate(parts) for b in parts[at + 1 :])
+    return next((".".join(a if len(a) > len(b) else b) for a, b in pairs if all(x == y for x, y in zip(a, b, strict=False))), "")
 
 
 class FileOptions(Spec):
@@ -149,6 +185,9 @@ class FileOptions(Spec):
     )
 
 
+PhoneForm = Literal["e164", "digits"]
+
+
 class Destination(Kind):
     """Where changes go: a connector, the channel it is, and the agreement that covers it."""
 
@@ -159,6 +198,9 @@ class Destination(Kind):
     channel: str = Field(description="email, sms, phone, mail, portal, ads, file: what consent is asked for")
     baa: str | None = Field(None, description="the agreement (kind: baa) that covers it; none: refused")
     base_url: str | None = None
+    phone_form: PhoneForm = Field(
+        "e164", description="how it writes a phone number before it is hashed: `e164`, +16505551212, or `digits`, 16505551212"
+    )
     secrets: dict[str, Secret] = {}
     http: HttpOptions | None = None
     file: FileOptions | None = None

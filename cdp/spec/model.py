@@ -34,7 +34,11 @@ class Column(Spec):
     role: Literal["birth_date", "death_date"] | None = None
     system: str | None = Field(None, description="of a code: the column that holds its code system, or the system's name")
     strip: str | None = Field(None, description='of a code: what some feeds leave out of it, such as "." in ICD-10-CM')
+    contact_of: Literal["personal_representative"] | None = Field(
+        None, description="of a contact: whose it is when it is not the person's own; it ends at majority"
+    )
     unit: str | None = Field(None, description="of a number: the column that holds its unit, or the unit's name")
+    free_text: bool = Field(False, description="what somebody typed: it may name anybody, whatever its class")
     count: bool | None = Field(None, description="of a derived column: how many rows the group has")
     sum: str | None = None
     avg: str | None = None

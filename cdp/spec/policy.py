@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -33,18 +33,41 @@ class Classes(Kind):
     classes: dict[str, DataClass]
 
 
+Mechanism = Literal["null", "constant", "redact", "hmac_sha256", "sha256", "last4", "year", "age_band", "zip3"]
+MECHANISMS: tuple[str, ...] = get_args(Mechanism)
+CONSTANTS = frozenset({"null", "constant", "redact"})  # the same in every row: they tell nothing and may stand on anything
+
+
 class Mask(Spec):
     """One way to lower a value: the classes it may be put on and the class of what comes out."""
 
     of: Names
     gives: str | dict[str, str] = Field(description="a class, `same`, or {class it was: class it becomes}")
-    kind: Literal["hmac_sha256"] | None = None
-    key: Secret | None = None
-    key_version: int = 1
-    per: Literal["destination"] | None = None
-    over_89: Literal["null"] | None = None
-    zero: tuple[str, ...] = ()
-    as_of: str | None = None
+    kind: Mechanism | None = Field(None, description="how it works, where its name does not say so")
+    key: Secret | None = Field(None, description="`hmac_sha256`: where its key stands")
+    key_version: int = Field(1, ge=1, description="`hmac_sha256`: another version gives everyone another pseudonym, with the same key")
+    per: Literal["destination"] | None = Field(None, description="`hmac_sha256`: at each destination everyone has another pseudonym")
+    value: str | None = Field(None, description="`constant`: the text that stands in every row")
+    normalise: Literal["receiver"] | None = Field(None, description="`sha256`: what is hashed is brought into the form that receivers hash")
+    without_plus: Literal["north_american"] | None = Field(
+        None, description="`sha256` of a phone number without +: taken as one of the North American Numbering Plan; none: null"
+    )
+    over_89: Literal["null"] | None = Field(None, description="`year`: none where it could tell an age over 89")
+    bands: tuple[int, ...] = Field((), description="`age_band`: the first age of each group; the last group has no end")
+    zero: tuple[str, ...] = Field((), description="`zip3`: areas of few people, which become 000")
+    as_of: str | None = Field(None, description="`zip3`: the census that `zero` comes from")
+
+
+def mechanism(name: str, mask: Mask) -> str:
+    """How a mask works: by its `kind`, or else by its name. The loader sees to it that there is such a mechanism."""
+    return mask.kind or name
+
+
+class Profile(Spec):
+    """A form of data with fewer identifiers: 45 CFR 164.514(b)(2), (e)(2). No output may be of a class with one of the letters."""
+
+    forbids_safe_harbor: Names
+    needs: Literal["dua"] | None = Field(None, description="the type of agreement that it needs: 164.514(e)(4)")
 
 
 class Masks(Kind):
@@ -53,6 +76,27 @@ class Masks(Kind):
     folder: ClassVar[str] = "governance"
     kind: Literal["masks"] = "masks"
     masks: dict[str, Mask]
+    profiles: dict[str, Profile] = {}
+
+
+Exemption = Literal[
+    "164.528(a)(1)(i)",
+    "164.528(a)(1)(ii)",
+    "164.528(a)(1)(iii)",
+    "164.528(a)(1)(iv)",
+    "164.528(a)(1)(v)",
+    "164.528(a)(1)(vi)",
+    "164.528(a)(1)(vii)",
+    "164.528(a)(1)(viii)",
+]
+
+
+class Accounting(Spec):
+    """Why people need not be told who was told: 45 CFR 164.528(a)(1)."""
+
+    exempt: Exemption = Field(
+        description="the paragraph: (i) treatment, payment, operations; (ii) to the person; (iv) authorized; (viii) a limited data set"
+    )
 
 
 class Purpose(Spec):
@@ -64,6 +108,12 @@ class Purpose(Spec):
     channels: Names
     consent: str = Field(description="a name under `semantics` of consent.yml, or none_needed")
     funded_by: Names = ("none",)
+    holdout: bool = Field(False, description="whether people may be left out at random: withholding care for an experiment is for an IRB")
+    profile: str | None = Field(None, description="a profile of masks.yml that everything told must keep")
+    when_changed: Literal["keep", "resend", "remove"] = Field(
+        "keep", description="what becomes of rows that went out under another decision (mask, class, purpose, agreement)"
+    )
+    accounting: Accounting | None = Field(None, description="none: what is told is listed when a person asks, 45 CFR 164.528")
 
 
 class Purposes(Kind):
@@ -72,87 +122,6 @@ class Purposes(Kind):
     folder: ClassVar[str] = "governance"
     kind: Literal["purposes"] = "purposes"
     purposes: dict[str, Purpose]
-
-
-class ConsentColumns(Spec):
-    """The columns of the consent table."""
-
-    person: str
-    purpose: str
-    channel: str
-    receiver: str | None = None
-    status: str
-    effective: str
-    expires: str | None = None
-    recorded: str
-
-
-class Semantics(Spec):
-    """What one kind of consent needs."""
-
-    need: Literal["granted", "not_refused"]
-    unknown: Literal["refuse", "allow"] = "refuse"
-    per: Names = ("purpose", "channel")
-    valid: str | None = None
-
-
-class ChannelConsent(Spec):
-    """The consent that a channel needs whatever the purpose."""
-
-    consent: str
-    basis: str
-
-
-class UnknownOverride(Spec):
-    """A signed exception: people about whom nothing is recorded may be told."""
-
-    purpose: str
-    channel: str
-    unknown: Literal["allow"]
-    by: str
-    on: Day
-    reason: str
-
-
-class MaxAge(Spec):
-    """The age at which the consent load counts as stale."""
-
-    hours: int | None = None
-    days: int | None = None
-
-
-class Consent(Kind):
-    """governance/consent.yml: where consent stands and how it reads."""
-
-    folder: ClassVar[str] = "governance"
-    kind: Literal["consent"] = "consent"
-    entity: str = Field("consent", description="the entity that holds the consents")
-    columns: ConsentColumns
-    granted: Names
-    evaluate_at: Literal["now"] = "now"
-    max_age: MaxAge
-    semantics: dict[str, Semantics]
-    channels: dict[str, ChannelConsent] = {}
-    unknown_overrides: tuple[UnknownOverride, ...] = ()
-
-
-class EligibilityRule(Spec):
-    """One reason to keep a person out; `when` is a condition, or {consent: missing}."""
-
-    name: str
-    when: Tree
-    unless_purpose: Names = ()
-    unknown: Literal["keep_out"] | None = None
-    basis: str = ""
-
-
-class Eligibility(Kind):
-    """governance/eligibility.yml: who may not be in, in this order."""
-
-    folder: ClassVar[str] = "governance"
-    kind: Literal["eligibility"] = "eligibility"
-    entity: str = "patient"
-    rules: tuple[EligibilityRule, ...]
 
 
 class DeclassifyTarget(Spec):
@@ -189,6 +158,7 @@ class Reviewed(Spec):
 
     by: str = Field(description="the person or office who answers for it")
     on: Day
+    sha256: str | None = Field(None, description="of the codes that were reviewed; other codes are not reviewed, so nothing is narrowed")
 
     @field_validator("by")
     @classmethod
@@ -213,48 +183,21 @@ class ValueSetReviews(Kind):
     value_sets: dict[str, ValueSetReview]
 
 
-class Agreement(Kind):
-    """governance/baa/*.yml: what a receiver has signed. 45 CFR 164.502(e), 164.504(e)."""
+class RowRule(Spec):
+    """Rows that are special whatever their code: withheld at the scan where the receiver is not granted the class.
+
+    42 CFR 2.11 "records", 2.12(a): every record of a Part 2 program is one, a blood pressure too.
+    """
+
+    cls: str = Field(alias="class")
+    entities: Names = Field(description="entities with a table, whose rows the rule is about")
+    where: Tree = Field(description="a condition over columns of the row")
+    unknown: Literal["sensitive", "ordinary"] = Field("sensitive", description="what a row is of which the condition is not known")
+
+
+class Rows(Kind):
+    """governance/rows.yml: rows that are special whatever their code."""
 
     folder: ClassVar[str] = "governance"
-    kind: Literal["baa"] = "baa"
-    name: str
-    counterparty: str
-    type: Literal["baa", "authorization"] = "baa"
-    signed: Day
-    effective: Day
-    expires: Day
-    hosts: Names = ()
-    folders: Names = Field((), description="for the `file` connector: the folders it may write")
-    paths: Names = Field((), description="URL path prefixes the client may call; none: all of the hosts")
-    purposes: Names
-    classes: Names
-    members: Names
-    document: str | None = None
-    document_sha256: str | None = None
-
-
-class Role(Spec):
-    """What people in a role may know of single people. Counts may be explored by all, small cells suppressed."""
-
-    use: Names = Field((), description="the classes that being in a segment may tell when single members of it are shown")
-    see: Names = Field((), description="the classes of values that are shown")
-    small_cells: int = Field(11, ge=2, description="how many people a cell must have to be shown")
-    exact_counts: bool = Field(False, description="counts are shown as they are")
-
-
-class Person(Spec):
-    """Somebody who uses the command line, and in which roles."""
-
-    id: str = Field(pattern=r"^uid:[0-9]+$", description="the number that the operating system knows them by, such as uid:1001")
-    email: str | None = None
-    roles: Names
-
-
-class Roles(Kind):
-    """governance/roles.yml: who may look at what. Without people every role is anybody's."""
-
-    folder: ClassVar[str] = "governance"
-    kind: Literal["roles"] = "roles"
-    roles: dict[str, Role]
-    people: tuple[Person, ...] = ()
+    kind: Literal["rows"] = "rows"
+    rules: tuple[RowRule, ...]

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
 import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from cdp.connectors import accounts
 from cdp.connectors.base import Connector, Target, WireOp
+from cdp.connectors.sockets import guarded
 from cdp.engine.base import Engine
-from cdp.errors import CdpError, DeliveryError, EngineError, GuardError, StaleError
+from cdp.errors import CdpError, DeliveryError, EngineError, GuardError, RefusedError, StaleError
 from cdp.governance.query import SUBJECT, GovernedQuery
-from cdp.sync import digest, lease, secrets, sources, state
-from cdp.sync.delivery import Delivery, run_loop, stoppable
+from cdp.sync import digest, lease, opening, secrets, sources, state
+from cdp.sync.approval import Approved, approval_of
+from cdp.sync.delivery import Delivery, Refused, run_loop, stoppable
 from cdp.sync.ledger import Control
+from cdp.sync.ledger.disclosure import Disclosures, check_clock
 from cdp.sync.outgoing import OPS, Outgoing, chunks_of
 from cdp.sync.plan import Plan, masks_of, rows_table
 from cdp.sync.recorder import Recorder, Tally
 
 Progress = Callable[[Tally], None]
-SKEW = dt.timedelta(minutes=2)  # how far the clocks of two machines that write one ledger may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ def apply_plan(
 
     Raises:
         GuardError: the plan breaks a guard.
+        RefusedError: the sync may by now only remove, or only others than the plan.
+        ApprovalError: it needs an approval, and none on record holds.
         StaleError: the plan is too old, was applied, or something moved since it was made.
         DataError: the consent is too old by now.
         BusyError: another run holds the sync.
@@ -88,13 +92,14 @@ def apply_plan(
     """
     ledger = Control(engine, control)
     wall = _clock(now)
-    _check_plan(plan, query, ledger, now)
+    check_plan(plan, query, ledger, now)
     run = f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
-    application = _Application(plan, query, ledger, run, wall, progress)
     if not plan.rows:
-        return application.nothing()
+        return _Application(plan, query, ledger, run, wall, progress).nothing()
+    approved = approval_of(plan, query, ledger, now)
+    application = _Application(plan, query, ledger, run, wall, progress, approved)
     mask_keys = secrets.of_masks(query, sandbox=sandbox)
-    opened = connector(replace(target, run=run, secrets=secrets.of_destination(target.destination, sandbox=sandbox)))
+    opened = opening.connect(connector, target, run=run, sandbox=sandbox)
     sizes = {op: opened.batch_size(op) for op in OPS}
     for op in OPS:
         if chunks_of(plan, op) and sizes[op] < 1:
@@ -102,7 +107,8 @@ def apply_plan(
             raise DeliveryError(f"destination {plan.destination} cannot take {op} rows, and the plan has some", fix=fix)
     held = lease.acquire(ledger, plan.sync, wall)
     try:
-        return application.send(opened, held, mask_keys, sizes)
+        with guarded(target.egress) as refused:
+            return application.send(opened, held, mask_keys, sizes, refused)
     finally:
         held.release()
 
@@ -113,8 +119,20 @@ def _clock(now: dt.datetime) -> Callable[[], dt.datetime]:
     return lambda: now + dt.timedelta(seconds=time.monotonic() - start)
 
 
-def _check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.datetime) -> None:
-    """What can be said without the lease."""
+def check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.datetime) -> None:
+    """Whether a plan still holds, as far as that can be said without the lease and of its approval.
+
+    Args:
+        plan: as stored.
+        query: governed just now.
+        ledger: the control tables.
+        now: the wall clock.
+
+    Raises:
+        GuardError: it breaks a guard.
+        RefusedError: the sync may by now only remove, or only others than the plan.
+        StaleError: it is too old, was applied, or what it was decided on has changed.
+    """
     again = f"run `cdp plan {plan.sync}` again"
     if plan.guards:
         raise GuardError(
@@ -127,6 +145,10 @@ def _check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.datet
         )
     if not plan.created <= now < plan.expires:
         raise StaleError(f"plan {plan.id} was made {plan.created.isoformat()} and holds for 24 hours", fix=again)
+    if query.removals is not None and plan.removals not in (query.removals, "kept_out"):
+        raise RefusedError(f"plan {plan.id} of {plan.sync}", query.refusals)
+    if plan.removals == "everyone" and query.removals is None:
+        raise StaleError(f"plan {plan.id} ends an agreement that is in force", fix=again)
     if plan.fingerprint != query.fingerprint or plan.masks != masks_of(query):
         raise StaleError(f"plan {plan.id}: the policy has changed since it was made", fix=again)
     if plan.model_sha256 != query.model_sha256 or tuple(plan.shape.names.values()) != query.columns:
@@ -134,25 +156,43 @@ def _check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.datet
     _check_ledger(plan, ledger, now, again)
 
 
+def check_unmoved(plan: Plan, ledger: Control) -> None:
+    """Whether nothing but removals was acknowledged since a plan was made.
+
+    A removal that became necessary while a plan waits for its approval is a plan of its own; it only subtracts from this one.
+
+    Raises:
+        StaleError: another run has told the destination something, or removed as this plan would.
+    """
+    moved = state.known(ledger, plan.sync).last != plan.base_seq
+    if moved and (plan.counts["remove"] or state.told_since(ledger, plan.sync, plan.base_seq)):
+        again = f"run `cdp plan {plan.sync}` again"
+        raise StaleError(f"plan {plan.id}: another run of {plan.sync} has delivered since it was made", fix=again)
+
+
 def _check_ledger(plan: Plan, ledger: Control, now: dt.datetime, again: str) -> None:
-    plans, disclosures = ledger.table("plans"), ledger.table("disclosures")
+    plans = ledger.table("plans")
     statement = f"SELECT MAX(at) FROM {plans} WHERE sync = :sync AND plan = :plan AND event = 'applied'"
     if ledger.engine.value(statement, {"sync": plan.sync, "plan": plan.id}, what=plans):
         raise StaleError(f"plan {plan.id} was applied already", fix=again)
-    last = ledger.engine.value(f"SELECT MAX(at) FROM {disclosures}", what=disclosures)
-    if last is not None and now < last - SKEW:
-        raise StaleError(
-            f"the clock says {now.isoformat()}, but the ledger's last line is of {last.isoformat()}", fix="set the machine's clock"
-        )
+    check_clock(ledger, now)
 
 
 class _Application:
     """One run of a plan, between the checks that need no lease and the end."""
 
     def __init__(
-        self, plan: Plan, query: GovernedQuery, ledger: Control, run: str, wall: Callable[[], dt.datetime], progress: Progress | None
+        self,
+        plan: Plan,
+        query: GovernedQuery,
+        ledger: Control,
+        run: str,
+        wall: Callable[[], dt.datetime],
+        progress: Progress | None,
+        approved: Approved | None = None,
     ) -> None:
         self.plan, self.query, self.ledger, self.run, self.wall, self.progress = plan, query, ledger, run, wall, progress
+        self.approved = approved
         self.table = rows_table(ledger, plan.id)
         self.withheld = 0
 
@@ -160,18 +200,25 @@ class _Application:
         """An empty plan is done as soon as that is written down."""
         return self._end(Tally(0), "nothing")
 
-    def send(self, connector: Connector, held: lease.Lease, mask_keys: Mapping[str, bytes], sizes: Mapping[WireOp, int]) -> Run:
+    def send(
+        self, connector: Connector, held: lease.Lease, mask_keys: Mapping[str, bytes], sizes: Mapping[WireOp, int], refused: Refused
+    ) -> Run:
         """Verify under the lease, deliver, record the end."""
         self._verify()
         sources.check(self.ledger.engine, self.query, self.wall())
         people = self._withhold()
         self._record(0, "running", Tally(self.plan.rows))
-        outgoing = Outgoing(self.ledger, self.plan, self.query, self.run, withheld=people, mask_keys=mask_keys, sizes=sizes, wall=self.wall)
+        approver = self.approved.by if self.approved else None
+        lines = Disclosures(self.ledger, self.query, self.run, self.plan.id, approver, self.wall)
+        outgoing = Outgoing(
+            self.ledger, self.plan, self.query, withheld=people, mask_keys=mask_keys, sizes=sizes, disclosures=lines, lease=held
+        )
         recorder = Recorder(self.ledger, held, self.plan, self.run, flush=connector.flush, wall=self.wall, progress=self.progress)
-        delivery = Delivery(connector, recorder, self.plan.destination)
+        delivery = Delivery(connector, recorder, self.plan.destination, refused)
 
         async def work() -> None:
             async with connector:
+                await accounts.check(connector, self.query.agreement.account, f"destination {self.plan.destination}")
                 await delivery.run(outgoing.parcels())
 
         try:
@@ -180,6 +227,7 @@ class _Application:
             with suppress(CdpError):  # the lakehouse may be what failed
                 self._record(1, "failed", recorder.tally, error)
             raise
+        delivery.error = delivery.error or refused()
         run = self._end(recorder.tally, self._status(recorder.tally, delivery), delivery.error)
         with suppress(EngineError):  # folding only saves time; the next run does it as well
             state.fold(self.ledger, self.plan.sync)
@@ -188,10 +236,9 @@ class _Application:
         return run
 
     def _verify(self) -> None:
-        """Nothing was acknowledged since, and the rows are the ones that were planned."""
+        """Nothing but removals was acknowledged since, and the rows are the ones that were planned."""
         again = f"run `cdp plan {self.plan.sync}` again"
-        if state.known(self.ledger, self.plan.sync).last != self.plan.base_seq:
-            raise StaleError(f"plan {self.plan.id}: another run of {self.plan.sync} has delivered since it was made", fix=again)
+        check_unmoved(self.plan, self.ledger)
         if not self.ledger.engine.exists(self.table):
             raise StaleError(f"plan {self.plan.id}: its rows are gone, because it was applied or has expired", fix=again)
         self.ledger.engine.register([self.table])
@@ -201,14 +248,15 @@ class _Application:
             raise StaleError(f"plan {self.plan.id}: its stored rows are not those that were planned", fix=again)
 
     def _withhold(self) -> str | None:
-        """Who became ineligible since the plan, at the wall clock: a table of subjects, or None."""
+        """Who became ineligible since the plan, at the wall clock, or was removed since: a table of subjects, or None."""
         engine = self.ledger.engine
+        removed = state.removed_since(self.ledger, self.plan.sync, self.plan.base_seq)
         table = f"{self.table}_withheld"
         engine.drop(table)
         engine.create_as(
             table,
-            f"SELECT DISTINCT CAST(e.{SUBJECT} AS STRING) AS subject FROM ({self.query.eligibility.sql('spark')}) AS e "
-            f"LEFT SEMI JOIN {self.table} AS p ON CAST(e.{SUBJECT} AS STRING) = p._subject",
+            f"SELECT CAST(e.{SUBJECT} AS STRING) AS subject FROM ({self.query.eligibility.sql('spark')}) AS e "
+            f"LEFT SEMI JOIN {self.table} AS p ON CAST(e.{SUBJECT} AS STRING) = p._subject UNION {removed}",
         )
         rows = f"SELECT COUNT(*) FROM {self.table} AS p JOIN {table} AS w ON p._subject = w.subject WHERE p._op <> 'remove'"
         self.withheld = int(engine.value(rows, what=self.table))
@@ -224,8 +272,9 @@ class _Application:
     def _end(self, tally: Tally, status: str, error: CdpError | None = None) -> Run:
         """Write how the run ended and let the plan go: what is left is planned anew, from today's data."""
         result = self._record(1, status, tally, error)
-        event = {"sync": self.plan.sync, "plan": self.plan.id, "event": "applied", "at": self.wall(), "actor": _actor()}
-        self.ledger.append("plans", [{**event, "digest": self.plan.digest, "body": json.dumps({"run": self.run})}])
+        body = {"run": self.run, "approved": self.approved.as_json() if self.approved else None}
+        event = {"sync": self.plan.sync, "plan": self.plan.id, "event": "applied", "at": self.wall(), "actor": self.ledger.engine.whoami()}
+        self.ledger.append("plans", [{**event, "digest": self.plan.digest, "body": json.dumps(body)}])
         with suppress(EngineError):
             for table in (self.table, f"{self.table}_withheld"):
                 self.ledger.engine.drop(table)
@@ -236,12 +285,5 @@ class _Application:
         result = Run(self.run, self.plan.id, self.plan.sync, tally.delivered, tally.rejected, left, self.withheld, status)
         body = {"error": type(error).__name__, "message": error.message} if error else {}
         row = {**result.as_json(), "n": n, "destination": self.plan.destination, "planned": tally.planned, "at": self.wall()}
-        self.ledger.append("runs", [{**row, "actor": _actor(), "body": json.dumps(body)}])
+        self.ledger.append("runs", [{**row, "actor": self.ledger.engine.whoami(), "body": json.dumps(body)}])
         return result
-
-
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container without a user's name
-        return "unknown"

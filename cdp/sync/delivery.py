@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from cdp.connectors.base import Connector, Receipts
@@ -18,19 +18,20 @@ from cdp.errors import CdpError, DeliveryError
 from cdp.sync.outgoing import Parcel
 from cdp.sync.recorder import Recorder
 
+Refused = Callable[[], DeliveryError | None]
 SILENT_BATCHES = 10  # in a row, after the connector's own retries: the destination is down
 
 
 class Delivery:
-    """One run over an open connector.
+    """One run over an open connector; `refused` says whether that has tried to reach where it may not.
 
     Attributes:
         stopped: a signal asked to stop.
         error: why the destination cannot be used, if it turned out so.
     """
 
-    def __init__(self, connector: Connector, recorder: Recorder, destination: str) -> None:
-        self.connector, self.recorder, self.destination = connector, recorder, destination
+    def __init__(self, connector: Connector, recorder: Recorder, destination: str, refused: Refused = lambda: None) -> None:
+        self.connector, self.recorder, self.destination, self.refused = connector, recorder, destination, refused
         self.stopped = False
         self.error: DeliveryError | None = None
         self._silent = 0
@@ -87,7 +88,9 @@ class Delivery:
         except CdpError:
             raise
         except Exception as error:  # a connector may be anyone's; its text may hold a row
-            raise DeliveryError(f"the connector of {self.destination} failed ({type(error).__name__})", fix="mend the connector") from None
+            failed = f"the connector of {self.destination} failed ({type(error).__name__})"
+            raise self.refused() or DeliveryError(failed, fix="mend the connector") from None
+        self.error = self.error or self.refused()
         silent = all(status == "retryable" for status in receipts.statuses)
         self._silent = self._silent + 1 if silent else 0
         if self._silent >= max(SILENT_BATCHES, 2 * self.connector.concurrency) and self.error is None:

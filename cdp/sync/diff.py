@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from cdp.engine.base import quoted
-from cdp.governance.query import RULE, SUBJECT, GovernedQuery
+from cdp.governance.query import RULE, SUBJECT, GovernedQuery, Removals
 from cdp.sync import encoding
 
 CHUNK_ROWS = 100_000
@@ -57,41 +58,70 @@ def members(query: GovernedQuery, types: Mapping[str, str]) -> str:
 
 
 def _compared(query: GovernedQuery, types: Mapping[str, str]) -> str:
-    return f"{encoding.key(query.keys, types)} AS key, {encoding.content(query, types)} AS content"
+    return f"{encoding.key(query, types)} AS key, {encoding.content(query, types)} AS content"
 
 
-def changes(members: str, acknowledged: str) -> str:
+Changed = Literal["keep", "resend", "remove"]
+
+
+def changes(members: str, acknowledged: str, outdated: str, changed: Changed) -> str:
     """Every key that is not as it should be, and who is left out: all that a plan counts, from one look at the sources.
 
     `op` is add, change, remove, `invalid` or `left_out`. A key that several people have, or a row without a
     subject, is invalid: not sent, and what was acknowledged under that key stays as it is. People who are left out are
-    one row for each rule (`left_out`), those without a key one row for the empty word; `n` counts them.
+    one row for each rule (`left_out`), those without a key one row for the empty word; `n` counts them: of a removal it is 1
+    where the person is still to be told, and comes again in the next plan.
 
     Args:
         members: SQL of the segment's members, from `members`.
         acknowledged: SQL of the acknowledged state.
+        outdated: SQL, of a row `a` of it: whether it went out under another decision.
+        changed: what becomes of such rows.
     """
+    again = {"keep": "", "resend": "WHEN n = 1 AND outdated THEN 'change'", "remove": "WHEN n = 1 AND outdated THEN 'remove'"}[changed]
     return f"""
 WITH both AS (
   SELECT CASE WHEN m.rule IS NULL THEN m.key END AS key,
     CASE WHEN m.key IS NULL OR m.rule IS NOT NULL THEN COALESCE(m.rule, '') END AS left_out,
-    m.content AS want, 1 AS n, m.nobody, CAST(NULL AS BIGINT) AS have, CAST(NULL AS BIGINT) AS base
+    m.content AS want, 1 AS n, m.nobody, CAST(NULL AS BIGINT) AS have, CAST(NULL AS BIGINT) AS base, FALSE AS outdated
   FROM ({members}) AS m
   UNION ALL
-  SELECT a.key, CAST(NULL AS STRING), CAST(NULL AS BIGINT), 0, FALSE, a.content, a.seq FROM ({acknowledged}) AS a
+  SELECT a.key, CAST(NULL AS STRING), CAST(NULL AS BIGINT), 0, FALSE, a.content, a.seq, {outdated} FROM ({acknowledged}) AS a
 ), keys AS (
-  SELECT key, left_out, MAX(want) AS want, SUM(n) AS n, BOOL_OR(nobody) AS nobody, MAX(have) AS have, MAX(base) AS base
+  SELECT key, left_out, MAX(want) AS want, SUM(n) AS n, BOOL_OR(nobody) AS nobody, MAX(have) AS have, MAX(base) AS base,
+    BOOL_OR(outdated) AS outdated
   FROM both GROUP BY key, left_out
 ), named AS (
   SELECT key, left_out, want AS content, base, n, have IS NOT NULL AS held, CASE
       WHEN left_out IS NOT NULL THEN 'left_out'
       WHEN n > 1 OR (n = 1 AND nobody) THEN 'invalid'
       WHEN n = 1 AND have IS NULL THEN 'add'
+      {again}
       WHEN n = 1 AND want <> have THEN 'change'
       WHEN n = 0 AND have IS NOT NULL THEN 'remove' END AS op
   FROM keys
 )
 SELECT op, key, left_out, content, base, n, held FROM named WHERE op IS NOT NULL"""
+
+
+def asks_segment(which: Removals | None) -> bool:
+    """Whether the plan of a query depends on who is in the segment; see `Removals`."""
+    return which in (None, "left")
+
+
+def removals(query: GovernedQuery, which: Removals, acknowledged: str) -> str:
+    """The keys to take off without looking at the segment: of everyone, or of whom a rule keeps out. Columns as in `changes`."""
+    nothing = "CAST(NULL AS STRING) AS left_out, CAST(NULL AS BIGINT) AS content"
+    listed = f"SELECT 'remove' AS op, a.key, {nothing}, a.seq AS base, 0 AS n, TRUE AS held FROM ({acknowledged}) AS a"
+    if which == "kept_out":
+        kept_out = f"SELECT CAST({SUBJECT} AS STRING) AS subject FROM ({query.eligibility.sql('spark')}) AS e"
+        listed += f" LEFT SEMI JOIN ({kept_out}) AS k ON a.subject = k.subject"
+    return f"{listed} WHERE a.content IS NOT NULL"
+
+
+def sent(mode: str, which: Removals | None) -> tuple[str, ...]:
+    """The ops that leave: those of the mode, of a plan that only removes no other than removals."""
+    return tuple(op for op in MODES[mode] if which is None or op == "remove")
 
 
 def rows(

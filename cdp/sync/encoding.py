@@ -14,8 +14,6 @@ from cdp.engine.base import literal, quoted
 from cdp.errors import DataError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from cdp.governance.query import GovernedQuery
 
 _EXACT = ("string", "boolean", "tinyint", "smallint", "int", "bigint", "date", "decimal")  # text says all of the value
@@ -52,9 +50,15 @@ def _exact_float(column: str, kind: str) -> str:
     return f"CAST({column} AS DOUBLE)" if kind == "float" else column
 
 
-def key(keys: Sequence[str], types: Mapping[str, str]) -> str:
-    """SQL for the key of a row: the text of its key column; of several, each after its length. Null if any is null."""
-    texts = [text(quoted(name), types[name]) for name in keys]
+def key(query: GovernedQuery, types: Mapping[str, str]) -> str:
+    """SQL for the key of a row: the text of its key column; of several, each after its length. Null if any is null.
+
+    A key that leaves as a pseudonym carries the version of its mask (`p001@2`): under a new version everybody is somebody
+    else at the receiver, so a mirror removes the old pseudonyms and adds the new ones.
+    """
+    versions = {mask.column: mask.version for mask in query.wire_masks}
+    texts = [text(quoted(name), types[name]) for name in query.keys]
+    texts = [f"CONCAT({t}, '@{versions[name]}')" if name in versions else t for name, t in zip(query.keys, texts, strict=True)]
     if len(texts) == 1:
         return texts[0]
     return "CONCAT(" + ", ".join(f"LENGTH({t}), ':', {t}" for t in texts) + ")"
@@ -72,12 +76,16 @@ def split_key(value: str, count: int) -> list[str]:
     return parts
 
 
-def key_columns(values: Sequence[str], names: Sequence[str], kinds: Sequence[pa.DataType]) -> list[pa.Array]:
-    """The typed key columns, from keys that `key` made."""
-    import pyarrow as pa
+def split_version(value: str) -> tuple[str, int]:
+    """The text of a key column that leaves as a pseudonym, and the version of its mask, from what `key` made."""
+    text, _, version = value.rpartition("@")
+    return text, int(version)
 
-    rows = [split_key(value, len(names)) for value in values]
-    return [pa.array([row[i] for row in rows], pa.string()).cast(kind) for i, kind in enumerate(kinds)]
+
+def key_columns(values: Sequence[str], count: int) -> list[list[str]]:
+    """The texts of each key column, from keys that `key` made."""
+    rows = [split_key(value, count) for value in values]
+    return [[row[i] for row in rows] for i in range(count)]
 
 
 def content(query: GovernedQuery, types: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cdp.governance.query import Removals
 from cdp.spec.activation import Guards, Limit
 
 
@@ -29,6 +30,14 @@ def effective(sync: Guards, defaults: Guards) -> Guards:
     """The guards of a sync: its own, and the project's where it says nothing."""
     own = {name: getattr(sync, name) for name in sync.model_fields_set}
     return defaults.model_copy(update=own)
+
+
+def holding(guards: Guards, removals: Removals | None) -> Guards:
+    """Those that hold for a plan that only removes.
+
+    None where it removes whom a rule keeps out, or all after an agreement's end: what was revoked does not wait for a look.
+    """
+    return Guards(empty="allow") if removals in ("everyone", "kept_out") else guards
 
 
 def check(guards: Guards, counts: Mapping[str, int], *, known: int, segment: int, source: int) -> tuple[Violation, ...]:

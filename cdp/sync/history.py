@@ -1,4 +1,4 @@
-"""What was done: runs, one run in detail, and what was told about a person."""
+"""What was done: runs, and one run in detail."""
 
 from __future__ import annotations
 
@@ -46,7 +46,15 @@ def run_detail(engine: Engine, control: str, run: str) -> dict[str, Any]:
 def _plan(ledger: Control, plan: str) -> dict[str, Any]:
     statement = f"SELECT body FROM {ledger.table('plans')} WHERE plan = :plan AND event = 'created'"
     body = json.loads(ledger.engine.value(statement, {"plan": plan}, what="the plans") or "{}")
-    return {name: body.get(name) for name in ("counts", "excluded", "size", "as_of")}
+    named = ("counts", "excluded", "size", "as_of", "withheld_rows", "planned_by", "needs_approval")
+    return {**{name: body.get(name) for name in named}, "approved": _approved(ledger, plan)}
+
+
+def _approved(ledger: Control, plan: str) -> dict[str, Any] | None:
+    """The approval under which a plan was applied, if it needed one: who, when, until when, signed or not."""
+    statement = f"SELECT body FROM {ledger.table('plans')} WHERE plan = :plan AND event = 'applied'"
+    found: dict[str, Any] | None = json.loads(ledger.engine.value(statement, {"plan": plan}, what="the plans") or "{}").get("approved")
+    return found
 
 
 def _receipts(ledger: Control, sync: str, run: str) -> list[dict[str, Any]]:
@@ -55,17 +63,6 @@ def _receipts(ledger: Control, sync: str, run: str) -> list[dict[str, Any]]:
         "WHERE sync = :sync AND run = :run GROUP BY op, status, code ORDER BY op, status, code"
     )
     return [dict(row) for row in ledger.engine.query(statement, {"sync": sync, "run": run}, what="the receipts").to_pylist()]
-
-
-def disclosures(engine: Engine, control: str, key: str) -> list[dict[str, Any]]:
-    """Everything that was told about a person, oldest first; `key` is the person's in the lakehouse or at a destination."""
-    ledger = Control(engine, control)
-    statement = (
-        "SELECT at, person, key, op, sync, destination, agreement, purpose, classes, columns, run, plan "
-        f"FROM {ledger.table('disclosures')} WHERE person = :key OR key = :key ORDER BY at, run, chunk"
-    )
-    rows = engine.query(statement, {"key": key}, what="the disclosure ledger").to_pylist()
-    return [{**_plain(row), "classes": json.loads(row["classes"]), "columns": json.loads(row["columns"])} for row in rows]
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cdp.connectors.base import Batch, WireOp
 from cdp.engine.base import literal
 from cdp.governance.masks import pseudonyms
-from cdp.governance.query import GovernedQuery
+from cdp.governance.query import GovernedQuery, WireMask
 from cdp.sync import diff, encoding
 from cdp.sync.digest import Chunk
+from cdp.sync.lease import Lease
 from cdp.sync.ledger import Control
+from cdp.sync.ledger.disclosure import Disclosures
 from cdp.sync.plan import Plan, rows_table
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ class Outgoing:
         ledger: the control tables.
         plan: what to send.
         query: what governance says today, of the same fingerprint as the plan.
-        run: the run's name.
         withheld: a table of subjects who may no longer be told, or None when there are none.
         mask_keys: the secret of each wire mask, by column.
         sizes: rows of a batch of each kind.
-        wall: the clock.
+        disclosures: the run's lines of the ledger.
+        lease: held by this run.
     """
 
     def __init__(
@@ -51,15 +52,15 @@ class Outgoing:
         ledger: Control,
         plan: Plan,
         query: GovernedQuery,
-        run: str,
         *,
         withheld: str | None,
         mask_keys: Mapping[str, bytes],
         sizes: Mapping[WireOp, int],
-        wall: Callable[[], dt.datetime],
+        disclosures: Disclosures,
+        lease: Lease,
     ) -> None:
-        self.ledger, self.plan, self.query, self.run = ledger, plan, query, run
-        self.withheld, self.mask_keys, self.sizes, self.wall = withheld, mask_keys, sizes, wall
+        self.ledger, self.plan, self.query = ledger, plan, query
+        self.withheld, self.mask_keys, self.sizes, self.disclosures, self.lease = withheld, mask_keys, sizes, disclosures, lease
 
     def parcels(self) -> Iterator[list[Parcel]]:
         """The parcels, one list a chunk. Every batch but the last of a kind is full, so that a rerun makes the same ones."""
@@ -68,7 +69,8 @@ class Outgoing:
         for op in OPS:
             left: pa.Table | None = None
             for chunk in chunks_of(self.plan, op):
-                self._disclose(chunk, op)
+                self.disclosures.write(chunk.number, op, self._from(chunk, op))
+                self.lease.check()  # who lost it sends nothing of what it has just disclosed
                 rows = self._read(chunk, op)
                 rows = pa.concat_tables([left, rows]).combine_chunks() if left is not None and left.num_rows else rows
                 full = rows.num_rows - rows.num_rows % self.sizes[op]
@@ -82,35 +84,16 @@ class Outgoing:
         keep = f" LEFT ANTI JOIN {self.withheld} AS w ON p._subject = w.subject" if self.withheld and op == "upsert" else ""
         return f"FROM {rows_table(self.ledger, self.plan.id)} AS p{keep} WHERE p._chunk = {chunk.number}"
 
-    def _disclose(self, chunk: Chunk, op: WireOp) -> None:
-        """Commit the ledger's lines of a chunk. A run that ends early has then said too much, never too little."""
-        decision = self.query.decision
-        columns = self.query.columns if op == "upsert" else self.query.keys
-        classes = sorted({*decision.members, *(c for name in columns for c in decision.columns.get(name, ()))})
-        constant = {
-            "sync": literal(self.plan.sync),
-            "destination": literal(self.plan.destination),
-            "agreement": literal(decision.agreement),
-            "purpose": literal(decision.purpose),
-            "classes": literal(json.dumps(classes)),
-            "columns": literal(json.dumps(columns)),
-            "run": literal(self.run),
-            "plan": literal(self.plan.id),
-            "chunk": f"CAST({chunk.number} AS INT)",
-            "at": f"TIMESTAMP_MICROS({int(self.wall().timestamp() * 1e6)})",
-        }
-        row = {"person": "p._subject", "key": "p._key", "op": "p._op", "content": "p._content", "base": "p._base"}
-        selected = ", ".join(f"{(constant | row)[name]} AS {name}" for name in self.ledger.columns("disclosures"))
-        table = self.ledger.table("disclosures")
-        self.ledger.engine.execute(f"INSERT INTO {table} SELECT {selected} {self._from(chunk, op)}", what=table)
-
     def _read(self, chunk: Chunk, op: WireOp) -> pa.Table:
         """A chunk with the columns that leave, masked and by their own names, besides those of its receipts."""
         stored = ", ".join(f"p.{c}" for c in (*_LINES, *self.plan.shape.names))
         statement = f"SELECT {stored}, {self._change(op)} AS _change {self._from(chunk, op)} ORDER BY {encoding.order('p._key')}, p._key"
         rows = self.ledger.engine.query(statement, what=f"plan {self.plan.id}").combine_chunks()
-        leaving = self._keys_again(rows) if op == "remove" else {name: rows.column(c) for c, name in self.plan.shape.names.items()}
-        return _joined(rows.select([*_LINES, "_change"]), {name: self._masked(name, values) for name, values in leaving.items()})
+        if op == "remove":
+            leaving = self._keys_again(rows)
+        else:
+            leaving = {name: self._masked(name, rows.column(c)) for c, name in self.plan.shape.names.items()}
+        return _joined(rows.select([*_LINES, "_change"]), leaving)
 
     def _change(self, op: WireOp) -> str:
         """The id of a change: it builds on the receipt before (`_base`), so going back to an old value is a new change."""
@@ -119,18 +102,47 @@ class Outgoing:
         return f"SHA2(CONCAT_WS('|', {', '.join(parts)}), 256)"
 
     def _keys_again(self, rows: pa.Table) -> dict[str, pa.ChunkedArray | pa.Array]:
-        """The key columns of removals, from the key that was acknowledged."""
-        shape = self.plan.shape
-        arrays = encoding.key_columns(rows.column("_key").to_pylist(), shape.keys, [rows.schema.field(c).type for c in shape.keys])
-        return {shape.names[c]: array for c, array in zip(shape.keys, arrays, strict=True)}
-
-    def _masked(self, name: str, values: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+        """The key columns of removals, from the key that was acknowledged: a pseudonym is that of the version it went out under."""
         import pyarrow as pa
 
-        masks = {mask.column: mask for mask in self.query.wire_masks}
-        if name not in masks:
+        shape, leaving = self.plan.shape, {}
+        texts = encoding.key_columns(rows.column("_key").to_pylist(), len(shape.keys))
+        for column, values in zip(shape.keys, texts, strict=True):
+            name, kind = shape.names[column], rows.schema.field(column).type
+            if name in self._masks:
+                leaving[name] = self._masked_again(name, values, kind)
+            else:
+                leaving[name] = pa.array(values, pa.string()).cast(kind)
+        return leaving
+
+    @cached_property
+    def _masks(self) -> Mapping[str, WireMask]:
+        return {mask.column: mask for mask in self.query.wire_masks}
+
+    def _masked(self, name: str, values: pa.ChunkedArray | pa.Array, version: int | None = None) -> pa.ChunkedArray | pa.Array:
+        """A column as it leaves, under a version of its mask or the one of today."""
+        import pyarrow as pa
+
+        if name not in self._masks:
             return values
-        return pa.array(pseudonyms(values.cast(pa.string()).to_pylist(), self.mask_keys[name], masks[name].context), pa.string())
+        mask = self._masks[name]
+        context = mask.context_of(version or mask.version)
+        return pa.array(pseudonyms(values.cast(pa.string()).to_pylist(), self.mask_keys[name], context), pa.string())
+
+    def _masked_again(self, name: str, values: Sequence[str], kind: pa.DataType) -> pa.Array:
+        """A key column of removals, each value under its own version."""
+        import pyarrow as pa
+
+        found: list[str | None] = [None] * len(values)
+        versions: dict[int, list[int]] = {}
+        split = [encoding.split_version(value) for value in values]
+        for place, (_, version) in enumerate(split):
+            versions.setdefault(version, []).append(place)
+        for version, places in versions.items():
+            typed = pa.array([split[place][0] for place in places], pa.string()).cast(kind)
+            for place, pseudonym in zip(places, self._masked(name, typed, version).to_pylist(), strict=True):
+                found[place] = pseudonym
+        return pa.array(found, pa.string())
 
     def _cut(self, rows: pa.Table, op: WireOp) -> list[Parcel]:
         lines, wire = rows.select(_LINES), rows.select([c for c in rows.column_names if c not in (*_LINES, "_change")])

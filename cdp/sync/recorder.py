@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdp.connectors.base import Receipts
+from cdp.connectors.codes import CODE, repeats
 from cdp.errors import DeliveryError
 from cdp.sync.lease import Lease
 from cdp.sync.ledger import Control
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 GROUP_SECONDS = 2.0
 GROUP_ROWS = 50_000
 _STATUSES = frozenset({"delivered", "rejected", "retryable"})
-_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+UNREADABLE = "unreadable_code"
 
 
 @dataclass(slots=True)
@@ -149,7 +149,7 @@ class Recorder:
 
         lines = pa.concat_tables([parcel.lines for parcel, _ in group])
         count = lines.num_rows
-        codes = [_safe(code) for _, receipts in group for code in receipts.codes]
+        codes = [code for parcel, receipts in group for code in _codes(parcel, receipts.codes)]
         first, self._seq = self._seq + 1, self._seq + count
         columns = {
             "sync": pa.repeat(pa.scalar(self.plan.sync), count),
@@ -163,11 +163,18 @@ class Recorder:
             "plan": pa.repeat(pa.scalar(self.plan.id), count),
             "seq": pa.array(range(first, first + count), pa.int64()),
             "at": pa.repeat(pa.scalar(self.wall(), pa.timestamp("us", "UTC")), count),
-            "fingerprint": pa.repeat(pa.scalar(self.plan.fingerprint), count),
+            "told": pa.repeat(pa.scalar(self.plan.told), count),
         }
         return pa.table({name: columns[name] for name in self.ledger.columns("receipts")})
 
 
-def _safe(code: str | None) -> str | None:
-    """A channel's word for a reason; anything longer or odder could hold a value of the row."""
-    return code if code is None or _CODE.fullmatch(code) else "unreadable_code"
+def _codes(parcel: Parcel, codes: Sequence[str | None]) -> list[str | None]:
+    """A channel's words for its reasons; one that is longer or odder, or is a value of its row, is not repeated."""
+    places = [place for place, code in enumerate(codes) if code is not None]
+    rows = parcel.batch.rows.take(places).to_pylist() if places else []
+    found = list(codes)
+    for place, row in zip(places, rows, strict=True):
+        code = str(codes[place])
+        if not CODE.fullmatch(code) or repeats(code, row.values()):
+            found[place] = UNREADABLE
+    return found

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from cdp.engine.base import Engine, quoted
 from cdp.errors import DataError
 from cdp.governance.query import Freshness, GovernedQuery
+from cdp.governance.rows.special import counting
 from cdp.spec.model import Column
 
 
@@ -15,13 +16,23 @@ def check(engine: Engine, query: GovernedQuery, now: dt.datetime) -> None:
     """Register what the query reads; refuse tables that are not as declared, and stale consent.
 
     Raises:
-        DataError: a table or column is missing or of another type, or the newest row of a consent table is too old or
+        DataError: a table or column is missing, filtered, masked or of another type, or the newest row of a consent table is too old or
             not there.
     """
     engine.register(tuple(dict.fromkeys((*query.tables, *(f.table for f in query.freshness), query.entity.table))))
+    _check_whole(engine, query)
     _check_columns(engine, query)
     for freshness in query.freshness:
         _check_age(engine, freshness, now)
+
+
+def _check_whole(engine: Engine, query: GovernedQuery) -> None:
+    """Refuse tables of which this identity may not see every row as it is: a filtered mirror removes everybody else."""
+    if found := engine.filters(query.tables):
+        raise DataError(
+            f"the catalog does not show all of {', '.join(found)}: who is not seen would be removed, what is masked would be sent",
+            fix="plan as a service identity to which no row filter and no column mask applies (`cdp governance export` exempts it)",
+        )
 
 
 # The types of the lakehouse that a declared type may stand for.
@@ -111,6 +122,14 @@ def check_lookups(engine: Engine, query: GovernedQuery) -> None:
         raise DataError(
             f"a to-one relation finds several rows in {'; '.join(found)}", fix="make the columns unique, or declare the relation `many`"
         )
+
+
+def withheld(engine: Engine, query: GovernedQuery) -> tuple[tuple[str, str, int], ...]:
+    """How many special rows the query does not read: class, table and number of each."""
+    if not query.withheld:
+        return ()
+    counted = engine.query(counting(query.withheld), what=f"the rows that are withheld from {query.destination.name}").to_pylist()[0]
+    return tuple((each.cls, each.table, int(rows)) for each, rows in zip(query.withheld, counted.values(), strict=True))
 
 
 def _age(span: dt.timedelta) -> str:

@@ -35,6 +35,11 @@ def known(control: Control, sync: str) -> Known:
     return Known(folded, last or folded)
 
 
+def outdated(told: str) -> str:
+    """SQL, of a row `a` of the acknowledged state: whether the destination holds it under another decision than `told`."""
+    return f"(a.content IS NOT NULL AND NOT (a.told <=> {literal(told)}))"
+
+
 def acknowledged(control: Control, sync: str, at: Known) -> str:
     """SQL of the acknowledged state: one row a key, with the columns of `synced`; tombstones have op `remove`."""
     columns = control.columns("synced")
@@ -50,6 +55,19 @@ def acknowledged(control: Control, sync: str, at: Known) -> str:
     )
     kept = f"SELECT {', '.join(f's.{c}' for c in columns)} FROM ({stored}) AS s LEFT ANTI JOIN recent AS r ON s.key = r.key"
     return f"WITH recent AS ({recent}) {kept} UNION ALL SELECT {', '.join(columns)} FROM recent"
+
+
+def told_since(control: Control, sync: str, seq: int) -> bool:
+    """Whether anything but removals was delivered after a receipt."""
+    receipts = control.table("receipts")
+    others = f"SELECT COUNT(*) FROM {receipts} WHERE sync = :sync AND status = 'delivered' AND seq > :seq AND op <> 'remove'"
+    return bool(control.engine.value(others, {"sync": sync, "seq": seq}, what=receipts))
+
+
+def removed_since(control: Control, sync: str, seq: int) -> str:
+    """SQL of the subjects who were removed after a receipt."""
+    delivered = f"sync = {literal(sync)} AND status = 'delivered' AND seq > {seq} AND op = 'remove'"
+    return f"SELECT subject FROM {control.table('receipts')} WHERE {delivered}"
 
 
 def fold(control: Control, sync: str, *, rows: int = FOLD_ROWS, share: float = FOLD_SHARE) -> bool:

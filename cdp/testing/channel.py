@@ -23,6 +23,7 @@ class Channel:
         answers: how the next batches are answered, one each; after these everything is taken.
         size: rows of a batch; `removes` whether it can remove.
         delay: seconds that a batch takes.
+        account: whose it is; None cannot tell.
     """
 
     rows: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Channel:
     removes: bool = True
     delay: float = 0.0
     concurrency: int = 2
+    account: str | None = None
     targets: list[Target] = field(default_factory=list)
     flushed: int = 0
 
@@ -59,12 +61,17 @@ class Channel:
 
 
 class _Connector:
+    carries_notice = False
+
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.concurrency = channel.concurrency
 
     def batch_size(self, op: WireOp) -> int:
         return self.channel.size if op == "upsert" or self.channel.removes else 0
+
+    async def whoami(self) -> str | None:
+        return self.channel.account
 
     async def send(self, batch: Batch) -> Receipts:
         channel = self.channel

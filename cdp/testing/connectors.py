@@ -76,7 +76,50 @@ class ConnectorSuite:
     target: a `Target` whose channel works, is empty, and keeps rows by `external_id`; its secrets, if it has any,
         hold MARKER.
     received: a function that gives what the channel holds now, as {external_id: row}; values may be text.
+
+    And these, where the channel can do more:
+
+    account: whose account the target's credentials open, as `whoami` must say.
+    noticed: a function that gives everything the channel got, as text: a connector that carries notices is held to it.
     """
+
+    @pytest.fixture
+    def account(self) -> str | None:
+        """None: the channel cannot tell."""
+        return None
+
+    @pytest.fixture
+    def noticed(self) -> Callable[[], str] | None:
+        """None: the connector carries no notice."""
+        return None
+
+    def test_says_whose_account_it_opens(
+        self, connector_class: type[Connector], target: Target, received: Received, account: str | None
+    ) -> None:
+        """The channel is asked, nothing is sent; None says that it cannot tell."""
+
+        async def asked(connector: Connector) -> str | None:
+            async with connector:
+                return await connector.whoami()
+
+        assert asyncio.run(asked(connector_class(target))) == account
+        assert not received()
+
+    def test_a_notice_goes_with_every_batch_or_the_connector_says_that_it_carries_none(
+        self, connector_class: type[Connector], target: Target, received: Received, noticed: Callable[[], str] | None
+    ) -> None:
+        """With what is put there and with what is taken off; the rows stay what they are. What has no room for it is refused."""
+        assert connector_class.carries_notice == (noticed is not None)
+        if noticed is None:
+            return
+        texts = {"meta.notice": f"notice {MARKER}", "meta.scope": f"scope {MARKER}"}
+        try:
+            asyncio.run(deliver(connector_class(replace(target, notice=texts)), batch(["p1", "p2"]), batch(["p1"], op="remove")))
+        except DeliveryError:
+            assert not received()
+            return
+        assert set(received()) == {"p2"}
+        assert all(text in noticed() for text in texts.values())
 
     def test_says_how_much_it_takes(self, connector_class: type[Connector], target: Target) -> None:
         """Concurrency and batch sizes are numbers that `apply` can work with."""

@@ -7,6 +7,7 @@ author of an engine inherits the suite and gives a fixture `engine`; `tests/conf
 from __future__ import annotations
 
 import datetime as dt
+import re
 import threading
 import uuid
 from collections.abc import Iterator
@@ -40,12 +41,22 @@ class EngineSuite:
         for table in engine.tables(name):
             engine.drop(f"{name}.{table}")
 
+    # -- who --------------------------------------------------------------------------------------------------------
+
+    def test_it_says_who_uses_it_whatever_the_environment_says(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Attack 27: approvals and runs are signed with this name."""
+        before = engine.whoami()
+        for name in ("USER", "LOGNAME"):
+            monkeypatch.setenv(name, "somebody_else")
+        assert re.fullmatch(r"uid:\d+|user:\S+", before)
+        assert engine.whoami() == before
+
     # -- tables -----------------------------------------------------------------------------------------------------
 
     def test_a_table_is_created_once_appended_to_and_dropped(self, engine: Engine, schema: str) -> None:
         table = f"{schema}.t"
         for _ in range(2):
-            engine.create(table, {"sync": "string", "n": "bigint", "at": "timestamp"}, partition="sync")
+            engine.create(table, {"sync": "string", "n": "bigint", "at": "timestamp"}, partition=["sync"])
         rows = {"sync": ["a", "b"], "n": pa.array([1, None], pa.int64()), "at": pa.array([MOMENT, None], pa.timestamp("us", "UTC"))}
         engine.append(table, pa.table(rows))
         assert engine.columns(table) == {"sync": "string", "n": "bigint", "at": "timestamp"}
@@ -76,7 +87,7 @@ class EngineSuite:
 
     def test_replacing_a_part_reads_the_table_it_writes_and_leaves_the_rest(self, engine: Engine, schema: str) -> None:
         table = f"{schema}.t"
-        engine.create(table, {"sync": "string", "key": "string", "n": "bigint"}, partition="sync")
+        engine.create(table, {"sync": "string", "key": "string", "n": "bigint"}, partition=["sync"])
         engine.append(table, pa.table({"sync": ["a", "a", "b"], "key": ["1", "2", "1"], "n": [1, 2, 3]}))
         for _ in range(2):  # the second time with the same outcome
             engine.execute(
@@ -89,7 +100,7 @@ class EngineSuite:
         ]
 
     def test_a_partitioned_table_from_a_query(self, engine: Engine, schema: str) -> None:
-        engine.create_as(f"{schema}.t", "SELECT id, CAST(id DIV 50 AS INT) AS chunk FROM RANGE(150)", partition="chunk")
+        engine.create_as(f"{schema}.t", "SELECT id, CAST(id DIV 50 AS INT) AS chunk FROM RANGE(150)", partition=["chunk"])
         found = engine.query(f"SELECT chunk, COUNT(*) AS n, MIN(id) AS low FROM {schema}.t GROUP BY chunk ORDER BY chunk")
         assert [tuple(row.values()) for row in found.to_pylist()] == [(0, 50, 0), (1, 50, 50), (2, 50, 100)]
 

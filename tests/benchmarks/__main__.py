@@ -13,7 +13,17 @@ from rich.table import Table
 
 from tests.benchmarks.ratio import Ratio
 
-BENCHMARKS = ("validate_1000", "trials_500", "language_20m", "diff_1m", "delivery_100k", "receipts")
+BENCHMARKS = (
+    "validate_1000",
+    "decide_sync",
+    "trials_500",
+    "language_20m",
+    "diff_1m",
+    "delivery_100k",
+    "receipts",
+    "ledger_1m",
+    "eligibility",
+)
 RESULT = Path(__file__).parents[2] / "build" / "benchmarks.json"
 
 

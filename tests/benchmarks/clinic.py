@@ -92,7 +92,7 @@ class Clinic:
             "run": "'first'",
             "seq": "monotonically_increasing_id() + 1",
             "at": "current_timestamp()",
-            "fingerprint": "'f'",
+            "told": f"'{query.told}'",
         }
         columns = ", ".join(f"{values.get(name, name)} AS {name}" for name in control.columns("synced"))
         self.engine.execute(f"INSERT INTO {control.table('synced')} SELECT {columns} FROM ({members}) AS m WHERE rule IS NULL")

@@ -25,7 +25,8 @@ from cdp.connectors.http import HttpConnector
 from cdp.governance.query import GovernedQuery
 from cdp.sync.apply import apply_plan
 from cdp.sync.ledger import Control
-from cdp.sync.plan import Plan, make_plan
+from cdp.sync.plan import Plan
+from cdp.sync.planning import make_plan
 from tests.benchmarks.clinic import Clinic, opened
 from tests.benchmarks.ratio import Prepared, Ratio, best
 
@@ -66,8 +67,8 @@ def sandbox() -> Iterator[str]:
 class Channel:
     """The clinic's destination, at a sandbox."""
 
-    def __init__(self, clinic: Clinic, url: str) -> None:
-        self.clinic, self.url, self.runs = clinic, url, 0
+    def __init__(self, clinic: Clinic, url: str, rows: int = ROWS) -> None:
+        self.clinic, self.url, self.rows, self.runs = clinic, url, rows, 0
         self.now = Clock.now(clinic.project.timezone)
         destination = clinic.project.destinations["mail"]
         assert destination.http is not None
@@ -111,7 +112,7 @@ class Channel:
                 await each(batches, one)
 
         asyncio.run(send())
-        assert self.held() == ROWS
+        assert self.held() == self.rows
 
     def bare(self, bodies: Sequence[tuple[str, bytes]]) -> None:
         """Through a client alone."""
@@ -128,14 +129,14 @@ class Channel:
                 await each(bodies, one)
 
         asyncio.run(send())
-        assert self.held() == ROWS
+        assert self.held() == self.rows
 
     def planned(self) -> tuple[str, GovernedQuery, Plan]:
         """A sync's first plan: its control schema is its own, its control tables are there as after any earlier run."""
         self.forget()
         self.runs += 1
         control = f"cdp_{self.runs}"
-        for name in ("disclosures", "leases", "plans", "receipts", "runs", "synced"):
+        for name in ("disclosures", "leases", "plans", "receipts", "revocations", "runs", "synced"):
             Control(self.clinic.engine, control).table(name)
         query = self.clinic.governed(self.now)
         return control, query, make_plan(query, self.clinic.engine, control, now=self.now.instant, as_of=self.now.instant)
@@ -144,7 +145,7 @@ class Channel:
         """The whole apply."""
         control, query, plan = made
         done = apply_plan(plan, query, self.clinic.engine, control, HttpConnector, self.target, now=self.now.instant, sandbox=True)
-        assert done.delivered == self.held() == ROWS, done
+        assert done.delivered == self.held() == self.rows, done
 
 
 async def each(items: Sequence[Item], do: Callable[[Item], Awaitable[None]]) -> None:

@@ -8,7 +8,8 @@ import duckdb
 
 from cdp.compile.clock import Clock
 from cdp.sync import diff, state
-from cdp.sync.plan import make_plan, rows_table
+from cdp.sync.plan import rows_table
+from cdp.sync.planning import make_plan
 from tests.benchmarks.clinic import DUE, GONE, SCHEMA, Clinic, opened
 from tests.benchmarks.ratio import Ratio, best
 

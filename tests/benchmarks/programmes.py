@@ -9,6 +9,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from tests.projects import review
+
 EXAMPLE = Path(__file__).parents[2]
 COPIED = ("conf", "destinations", "governance", "models")
 SEGMENTS_EACH = 5
@@ -166,8 +168,6 @@ codes: [{codes}]
 description: The results that programme {n} follows.
 """
 
-REVIEW = "  list_{n}: {{class: none, reviewed: {{by: privacy@example.org, on: 2026-01-20}}}}\n"
-
 
 def write(root: Path, programmes: int, *, tests: bool = False) -> None:
     """Write a project of so many programmes into a new folder; with four test cases each where `tests` are asked for."""
@@ -189,8 +189,8 @@ def write(root: Path, programmes: int, *, tests: bool = False) -> None:
             "code": f"{10_000 + 20 * n}-0",
         }
         (generated / f"p{n}.yml").write_text(PROGRAMME.format(**facts, tests=TESTS.format(**facts) if tests else ""))
-        codes = ", ".join(f"{10_000 + 20 * n + i}-{i % 10}" for i in range(20))
-        (generated / f"list_{n}.yml").write_text(VALUE_SET.format(n=n, codes=codes))
-        reviews.append(REVIEW.format(n=n))
+        codes = tuple(f"{10_000 + 20 * n + i}-{i % 10}" for i in range(20))
+        (generated / f"list_{n}.yml").write_text(VALUE_SET.format(n=n, codes=", ".join(codes)))
+        reviews.append(review(f"list_{n}", "none", LOINC=codes))
     with (root / "governance" / "value_sets.yml").open("a") as file:
         file.writelines(reviews)

@@ -13,7 +13,7 @@ from cdp.connectors.base import Batch, Receipts
 from cdp.sync import lease
 from cdp.sync.ledger import Control
 from cdp.sync.outgoing import Parcel
-from cdp.sync.plan import make_plan
+from cdp.sync.planning import make_plan
 from cdp.sync.recorder import GROUP_ROWS, Recorder
 from tests.benchmarks.clinic import Clinic, opened
 from tests.benchmarks.ratio import Ratio, best

@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlglot import exp
 
-from cdp.analyst.explain import explain
-from cdp.analyst.preview import Asked, preview
-from cdp.analyst.sight import Sight
+from cdp.analyst.explore.explain import explain
+from cdp.analyst.explore.preview import Asked, preview
+from cdp.analyst.explore.sight import Sight
 from cdp.compile.clock import Clock
 from cdp.engine import Engine
 from cdp.errors import UsageError
 from cdp.project.load import Project
-from cdp.spec.policy import Role
+from cdp.spec.access import Role
 from tests.random_rows import Rows
 from tests.random_worlds import Segments, arrow
 

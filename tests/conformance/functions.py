@@ -15,7 +15,7 @@ from sqlglot import exp
 from cdp.engine import Engine
 from cdp.project.problems import Problems
 from cdp.project.source import Document, Node
-from cdp.project.sql_text import Select, parse
+from cdp.project.sql.sql_text import Select, parse
 
 EXPECTED: dict[str, dict[str, list[str]]] = yaml.safe_load((Path(__file__).parents[1] / "fixtures" / "functions.yml").read_text())
 NIGHT = dt.datetime(2020, 1, 31, 23, 30, tzinfo=dt.UTC)

@@ -11,7 +11,7 @@ from cdp.connectors.base import Batch, Receipts
 from cdp.engine import connect
 from cdp.errors import BusyError
 from cdp.spec.activation import Environment
-from cdp.sync import lease, recorder
+from cdp.sync import diff, lease, recorder
 from tests.conformance.world import NOW, World
 
 PAST_LEASES = dt.timedelta(seconds=lease.SECONDS + 180)
@@ -34,7 +34,7 @@ def replay(path: Path) -> tuple[dict[str, str], int]:
 
 
 def main(root: Path, turn: int) -> int:
-    recorder.GROUP_SECONDS = 0.05
+    recorder.GROUP_SECONDS, diff.CHUNK_ROWS = 0.05, 40  # many commits: to be killed in the middle of one
     engine = connect(Environment(engine="sail", lakehouse="lake"), root=root)
     world = World(engine, "clinic", "cdp", root, now=NOW + turn * PAST_LEASES)
     world.values = ("email",)

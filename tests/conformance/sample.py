@@ -11,6 +11,7 @@ from cdp.sample.changes import advance
 from cdp.sample.generate import generate
 from cdp.sample.hospital import TABLES
 from cdp.sample.load import load
+from cdp.sample.privacy import TABLES as PRIVACY
 from cdp.sample.tables import EVERY_TABLE, QUARANTINE, SOURCES
 
 MARKER = "MARKER-4711"
@@ -97,13 +98,13 @@ REASONS = {
 
 # Of 500 generated people after a day of change; recompute them when the extract or a derived value is meant to change.
 PRINTS = {
-    "patients": 111441337648855,
-    "encounters": 500444664069168,
-    "conditions": 132685702652295,
-    "observations": 77691436552017,
-    "procedures": -310886890071778,
-    "medications": -256217073349188,
-    "immunizations": -267115318890799,
+    "patients": 139043764846115,
+    "encounters": 348405579555953,
+    "conditions": 344428007253010,
+    "observations": 252674321518431,
+    "procedures": 198301642783812,
+    "medications": -242184454507532,
+    "immunizations": 375337528108171,
     "plan.clinicians": -1091303003087,
     "plan.coverages": -298424299274554,
     "scheduling.appointments": -95806144114225,
@@ -114,6 +115,10 @@ PRINTS = {
     "behavioral.screens": 76032991981210,
     "devices.uploads": 69028701475343,
     "devices.step_days": -69413442079043,
+    "crm.restrictions": 1641636284945,
+    "crm.confidential_requests": -36854286356720,
+    "crm.suppressions": 18500160858369,
+    "crm.guardians": -46802522673673,
 }
 
 
@@ -161,7 +166,7 @@ class SampleSuite:
     def _prints(engine: Engine) -> dict[str, int]:
         """A number for all rows of each table."""
         tables = {source.name: (source.table, source.schema) for source in SOURCES} | {
-            made.table: (made.table, made.schema) for made in TABLES
+            made.table: (made.table, made.schema) for made in (*TABLES, *PRIVACY)
         }
         each = []
         for name, (table, schema) in tables.items():

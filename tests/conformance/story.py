@@ -11,9 +11,10 @@ import pytest
 from cdp.connectors.base import Batch, Receipts
 from cdp.engine.base import Engine
 from cdp.sync import state
-from cdp.sync.history import disclosures, list_runs, run_detail
+from cdp.sync.history import list_runs, run_detail
 from cdp.sync.ledger import Control
-from tests.conformance.world import World, patient, people
+from cdp.sync.ledger.verify import verify
+from tests.conformance.world import World, patient, people, told
 
 
 class SyncStory:
@@ -33,7 +34,7 @@ class SyncStory:
         world.load(clinic)
 
         plan, run = world.sync()
-        assert plan.counts == {"add": 8, "change": 0, "remove": 0, "unchanged": 0, "invalid": 0, "skipped": 0}
+        assert plan.counts == {"add": 8, "change": 0, "remove": 0, "unchanged": 0, "invalid": 0, "skipped": 0, "held_back": 0}
         assert plan.excluded == (("deceased", 1), ("no_consent", 1))
         assert plan.size == 10
         assert (run.delivered, run.status) == (8, "succeeded")
@@ -50,7 +51,7 @@ class SyncStory:
         world.load(clinic)
         world.channel.answers = [lambda batch: Receipts.all(len(batch), "delivered"), _poison("p011")]
         plan, run = world.sync()
-        assert plan.counts == {"add": 1, "change": 1, "remove": 2, "unchanged": 5, "invalid": 0, "skipped": 0}
+        assert plan.counts == {"add": 1, "change": 1, "remove": 2, "unchanged": 5, "invalid": 0, "skipped": 0, "held_back": 0}
         assert (run.delivered, run.rejected, run.retryable, run.status) == (3, 1, 0, "partial")
         assert world.channel.batches[-2].op == "remove"
         assert world.channel.batches[-2].rows.column_names == ["patient_id"]
@@ -77,14 +78,26 @@ class SyncStory:
             {"op": "change", "status": "delivered", "code": None, "count": 1},
             {"op": "remove", "status": "delivered", "code": None, "count": 2},
         ]
-        told = disclosures(world.engine, world.control, "p005")
-        assert [(line["op"], line["destination"], line["columns"]) for line in told] == [
+        lines = told(world, "p005")
+        assert [(line["op"], line["destination"], line["columns"]) for line in lines] == [
             ("add", "mailer", ["patient_id", *world.values]),
             ("remove", "mailer", ["patient_id"]),
         ]
-        assert told[0]["classes"] == ["contact.email", "member"]
-        assert [line["op"] for line in disclosures(world.engine, world.control, "p011")] == ["add", "add"]
-        assert disclosures(world.engine, world.control, "' OR '1' = '1") == []
+        assert lines[0]["classes"] == ["contact.email", "member"]
+        assert [line["op"] for line in told(world, "p011")] == ["add", "add"]
+        assert told(world, "' OR '1' = '1") == []
+        self._ledger(world)
+
+    def _ledger(self, world: World) -> None:
+        """The same digests on every engine: a chain that one wrote is verified by the other."""
+        control = Control(world.engine, world.control)
+        (checked,) = verify(control)
+        assert (checked.blocks, checked.lines, checked.bad) == (4, 13, None)
+        assert [head.block for head in checked.heads] == [4]
+        world.engine.execute(f"UPDATE {control.table('disclosures')} SET destination = 'other' WHERE block = 2 AND key = 'p005'")
+        (checked,) = verify(control, checked.heads)
+        assert checked.bad
+        assert (checked.bad.block, checked.bad.what) == (2, "its lines are not those that were written")
 
 
 def _poison(key: str):  # type: ignore[no-untyped-def]

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pytest
 
-from cdp.analyst.cells import Shown
-from cdp.analyst.diff import Diff, diff
-from cdp.analyst.movement import Audience, Counter, Side
-from cdp.analyst.revisions import revision
+from cdp.analyst.change.diff import Diff, diff
+from cdp.analyst.change.movement import Audience, Counter, Side
+from cdp.analyst.change.revisions import revision
+from cdp.analyst.explore.cells import Shown
 from cdp.compile import Clock
 from cdp.engine import Engine, connect
 from cdp.errors import RefusedError, UsageError
@@ -44,6 +44,10 @@ COLUMNS = pa.schema(
         ("state", pa.string()),
     ]
 )
+CONSENTS = [
+    *((name, pa.string()) for name in ("consent_id", "patient_id", "purpose", "channel", "status")),
+    *((name, pa.timestamp("us", "UTC")) for name in ("effective_at", "expires_at", "recorded_at")),
+]
 KINDS = {"birth_date": "date", "death_date": "date"}
 
 
@@ -105,6 +109,29 @@ class DiffStory:
         assert by_age == [("(others)", len(after - before), len(before - after))]  # no decade has eleven people
         assert [sync.name for sync in found.syncs] == ["adults_mail"]
         assert found.syncs[0].movement == move.movement
+
+    def test_related_rows_count_by_the_rule_of_their_own_side(self, tmp_path: Path, engine: Engine) -> None:
+        """Both sides scan one table under one name, with conditions of their own."""
+        engine.create("crm.consents", {name: "timestamp" if name.endswith("_at") else "string" for name, _ in CONSENTS})
+        at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+        consents = [
+            {
+                "consent_id": each["patient_id"],
+                "patient_id": each["patient_id"],
+                "status": "active" if number < 40 else "ended",
+                "effective_at": at,
+            }
+            for number, each in enumerate(PEOPLE)
+        ]
+        engine.append("crm.consents", pa.Table.from_pylist(consents, schema=pa.schema(CONSENTS)))
+        files = {"models/adults.yml": SEGMENT.replace("{age: {gte: 18}}", "{has: consents, where: {status: active}}")}
+        root = minimal(tmp_path, **files)
+        commit(root)
+        edit(root / "models/adults.yml", "{status: active}", "{status: ended}")
+        (move,) = self.diff(root, engine).segments
+        assert move.movement is not None
+        counted = {name: exact(shown) for name, shown in move.movement.counts.items()}
+        assert counted == {"before": 40, "after": 60, "stay": 0, "enter": 60, "leave": 40}
 
     def test_a_split_counts_the_values_of_those_who_move(self, root: Path, engine: Engine) -> None:
         edit(root / "models/adults.yml", "{age: {gte: 18}}", "{age: {gte: 75}}")

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from cdp.analyst.explain import explain, subject
-from cdp.analyst.funnel import Census, funnel
-from cdp.analyst.horizon import next_turn
-from cdp.analyst.sight import Sight
-from cdp.analyst.turning import HORIZON
+from cdp.analyst.explore.explain import explain, subject
+from cdp.analyst.explore.funnel import Census, funnel
+from cdp.analyst.explore.horizon import next_turn
+from cdp.analyst.explore.sight import Sight
+from cdp.analyst.explore.turning import HORIZON
 from cdp.compile.clock import Clock
 from cdp.compile.statement import Statement
 from cdp.engine import Engine, connect

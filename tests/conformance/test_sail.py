@@ -12,6 +12,7 @@ from cdp.testing.language import LanguageSuite
 from tests.conformance.catalog import CatalogStory
 from tests.conformance.example import EXPECTED, ExampleStory
 from tests.conformance.functions import FunctionStory
+from tests.conformance.masks import MaskStory
 from tests.conformance.story import SyncStory
 
 
@@ -40,6 +41,10 @@ class TestSailLanguage(LanguageSuite):
 
 
 class TestSailFunctions(FunctionStory):
+    pass
+
+
+class TestSailMasks(MaskStory):
     pass
 
 

@@ -13,6 +13,8 @@ from tests.conformance.catalog import CatalogStory
 from tests.conformance.example import SOME, ExampleStory
 from tests.conformance.explore import ExploreStory
 from tests.conformance.functions import FunctionStory
+from tests.conformance.masks import MaskStory
+from tests.conformance.people import PeopleStory
 from tests.conformance.story import SyncStory
 
 pytestmark = pytest.mark.spark
@@ -42,6 +44,14 @@ class TestSparkLanguage(LanguageSuite):
 
 
 class TestSparkFunctions(FunctionStory):
+    pass
+
+
+class TestSparkMasks(MaskStory):
+    pass
+
+
+class TestSparkPeople(PeopleStory):
     pass
 
 

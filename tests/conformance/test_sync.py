@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import hashlib
 import hmac
@@ -19,13 +20,13 @@ import pytest
 from cdp.connectors.base import Batch, Receipts
 from cdp.engine import Engine, connect
 from cdp.errors import BusyError, DataError, DeliveryError, EngineError, GuardError, StaleError, UsageError
-from cdp.governance.query import WireMask
+from cdp.governance.query import Removals, WireMask
 from cdp.spec.activation import Environment, Guards, Secret
 from cdp.sync import diff, lease, recorder, state
-from cdp.sync.history import disclosures, list_runs, run_detail
+from cdp.sync.history import list_runs, run_detail
 from cdp.sync.ledger import Control
 from cdp.sync.plan import load_plan
-from tests.conformance.world import NOW, World, patient, people
+from tests.conformance.world import NOW, World, patient, people, told
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_rows_without_a_key_or_with_one_that_two_people_have_are_reported_and_no
     world.load(clinic)
     plan, run = world.sync()
     # p1's old address is no longer wanted; p2's neither; p3's is disputed and p5's has nobody: both stay as they are.
-    assert plan.counts == {"add": 0, "change": 1, "remove": 2, "unchanged": 1, "invalid": 4, "skipped": 0}
+    assert plan.counts == {"add": 0, "change": 1, "remove": 2, "unchanged": 1, "invalid": 4, "skipped": 0, "held_back": 0}
     assert plan.size == 6
     assert run.status == "succeeded"
     assert set(world.channel.rows) == {(f"p{n}@example.org",) for n in (3, 4, 5, 6)}
@@ -162,7 +163,7 @@ def test_a_renamed_column_is_a_change_for_all(world: World) -> None:
 
 def test_wire_masks_are_put_on_values_and_keys_and_removals_carry_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PSEUDONYM_KEY", "secret")
-    mask = WireMask("patient_id", Secret(env="PSEUDONYM_KEY"), 1, "mailer/1")
+    mask = WireMask("patient_id", Secret(env="PSEUDONYM_KEY"), 1, "mailer")
     world.masks = (mask,)
     world.sync()
     expected = hmac.new(b"secret", b"mailer/1\0p001", hashlib.sha256).hexdigest()
@@ -171,8 +172,68 @@ def test_wire_masks_are_put_on_values_and_keys_and_removals_carry_the_same(world
     world.load({2: patient(2)})
     world.sync()
     assert len(world.channel.rows) == 1
-    world.masks = (WireMask("patient_id", mask.secret, 2, "mailer/2"),)
-    assert world.plan().counts["change"] == 1
+
+
+def test_a_new_version_takes_the_old_pseudonyms_off_the_channel(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 4: a pseudonym that was rotated must not stay behind, and who left meanwhile is found by the old one."""
+    monkeypatch.setenv("PSEUDONYM_KEY", "secret")
+
+    def there(version: int, *numbers: int) -> set[tuple[str, ...]]:
+        context = f"mailer/{version}".encode()
+        return {(hmac.new(b"secret", context + f"\0p00{n}".encode(), hashlib.sha256).hexdigest(),) for n in numbers}
+
+    world.masks = (WireMask("patient_id", Secret(env="PSEUDONYM_KEY"), 1, "mailer"),)
+    world.sync()
+    everybody = range(1, len(world.channel.rows) + 1)
+    assert set(world.channel.rows) == there(1, *everybody)
+    world.masks = (WireMask("patient_id", Secret(env="PSEUDONYM_KEY"), 2, "mailer"),)
+    world.load(people(4))
+    plan = world.sync()[0]
+    assert (plan.counts["remove"], plan.counts["add"], plan.counts["change"]) == (len(everybody), 4, 0)
+    assert set(world.channel.rows) == there(2, 1, 2, 3, 4)
+    assert world.plan().counts["add"] == world.plan().counts["remove"] == 0
+
+
+@pytest.mark.parametrize("removals", [None, "left", "kept_out", "everyone"])
+def test_a_pseudonym_that_is_none_any_more_takes_nobody_off_by_what_stands_behind_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, removals: Removals | None
+) -> None:
+    """Attack 4: the state holds what the pseudonym was made of; a removal without the mask would send just that."""
+    monkeypatch.setenv("PSEUDONYM_KEY", "secret")
+    world.masks = (WireMask("patient_id", Secret(env="PSEUDONYM_KEY"), 1, "mailer"),)
+    world.sync()
+    sent = len(world.channel.batches)
+    world.masks, world.removals = (), removals
+    world.load([])
+    with pytest.raises(DataError, match="named by another key") as raised:
+        world.plan()
+    assert "p001" not in str(raised.value)
+    assert len(world.channel.batches) == sent
+
+
+@pytest.mark.parametrize("keys", [("visits",), ("patient_id", "email")])
+def test_rows_that_are_named_by_another_key_cannot_be_taken_off(world: World, keys: tuple[str, ...]) -> None:
+    world.sync()
+    world.keys, world.values = keys, ("born",)
+    with pytest.raises(DataError, match="named by another key") as raised:
+        world.plan()
+    assert "p001" not in str(raised.value)
+
+
+def test_what_one_receiver_holds_is_not_taken_off_at_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.sync()
+    governed = world.governed
+    other = governed().destination.model_copy(update={"name": "other"})
+    monkeypatch.setattr(world, "governed", lambda: dataclasses.replace(governed(), destination=other))
+    with pytest.raises(DataError, match="is at mailer, not at other"):
+        world.plan()
+    company = governed().agreement.model_copy(update={"name": "other_baa", "counterparty": "Other"})
+    monkeypatch.setattr(world, "governed", lambda: dataclasses.replace(governed(), agreement=company))
+    with pytest.raises(DataError, match="went out under mailer_baa, to another company"):
+        world.plan()
+    renewed = governed().agreement.model_copy(update={"name": "mailer_baa_2027"})
+    monkeypatch.setattr(world, "governed", lambda: dataclasses.replace(governed(), agreement=renewed))
+    assert world.plan().counts["unchanged"] == len(world.channel.rows)
 
 
 def test_batches_are_full_and_in_the_same_order_again_so_that_their_keys_repeat(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +336,7 @@ def test_a_destination_that_is_down_ends_the_run_early(world: World) -> None:
 
 def test_the_ledger_is_written_before_the_request(world: World) -> None:
     lines: list[int] = []
-    count = f"SELECT COUNT(*) FROM {world.control}.disclosures"
+    count = f"SELECT COUNT(*) FROM {world.control}.disclosures WHERE kind = 'line'"
 
     def look(batch: Batch) -> Receipts:
         lines.append(world.engine.value(count))
@@ -284,7 +345,7 @@ def test_the_ledger_is_written_before_the_request(world: World) -> None:
     world.channel.answers = [look] * 3
     world.sync()
     assert lines == [8, 8, 8]
-    (line,) = disclosures(world.engine, world.control, "p003")
+    (line,) = told(world, "p003")
     assert (line["agreement"], line["purpose"], line["classes"]) == ("mailer_baa", "care", ["contact.email", "member"])
 
 
@@ -424,7 +485,7 @@ def test_who_withdrew_since_the_plan_is_withheld_and_not_in_the_ledger_but_remov
     assert (run.delivered, run.withheld, run.retryable, run.status) == (2, 2, 0, "succeeded")
     assert ids(world) == the(1, 3, 4, 5, 6, 7, 8, 10)
     assert world.channel.rows[("p001",)]["email"] == "p1@example.org"
-    assert disclosures(world.engine, world.control, "p009") == []
+    assert told(world, "p009") == []
     assert world.sync()[0].counts["remove"] == 1
 
 
@@ -487,11 +548,14 @@ def test_lookups_must_be_unique(world: World) -> None:
 
 def test_a_clock_that_went_back_is_refused(world: World) -> None:
     world.sync()
+    """Attack 28, at the plan and at apply."""
+    world.load(people(9))
+    plan = world.plan()
     world.now -= dt.timedelta(hours=1)
     world.load(people(9), recorded=world.now)
-    plan = world.plan()
-    with pytest.raises(StaleError, match="the clock says"):
-        world.apply(plan)
+    for act in (world.plan, lambda: world.apply(dataclasses.replace(plan, created=world.now - dt.timedelta(minutes=1)))):
+        with pytest.raises(StaleError, match="the clock says"):
+            act()
 
 
 def test_tables_that_change_while_planning_make_it_try_again_and_then_give_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -573,7 +637,8 @@ def test_folding_keeps_the_state_of_every_sync(world: World) -> None:
         plan, _ = world.sync()
         assert plan.counts["change"] == 1
     assert ids(world) == the(*range(2, 10))
-    assert other.plan().counts == {"add": 1, "change": 1, "remove": 1, "unchanged": 6, "invalid": 0, "skipped": 0}
+    other.now = world.now  # the wall clock is one for all syncs: another's blocks hold it too
+    assert other.plan().counts == {"add": 1, "change": 1, "remove": 1, "unchanged": 6, "invalid": 0, "skipped": 0, "held_back": 0}
     assert world.plan().counts["unchanged"] == 8
 
 

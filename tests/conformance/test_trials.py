@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 from sqlglot import exp
 
-from cdp.analyst.boundary_cases import boundary_cases
-from cdp.analyst.deidentify import case_of
-from cdp.analyst.outcomes import Results
-from cdp.analyst.sight import Sight
-from cdp.analyst.test_text import Draft, appended
+from cdp.analyst.explore.sight import Sight
 from cdp.analyst.trials import run
+from cdp.analyst.trials.boundary_cases import boundary_cases
+from cdp.analyst.trials.deidentify import case_of
+from cdp.analyst.trials.outcomes import Results
+from cdp.analyst.trials.test_text import Draft, appended
 from cdp.compile.clock import Clock
 from cdp.engine import Engine, connect
 from cdp.errors import DataError, EngineError, RefusedError, UsageError

@@ -6,7 +6,7 @@ import datetime as dt
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import sqlglot
@@ -14,12 +14,17 @@ from sqlglot import exp
 
 from cdp.connectors.base import Egress, Target
 from cdp.engine.base import Engine
-from cdp.governance.query import _SEAL, Decision, Freshness, GovernedQuery, WireMask
+from cdp.errors import Refusal
+from cdp.governance.access import Requirement
+from cdp.governance.query import _SEAL, Decision, Freshness, GovernedQuery, Removals, WireMask
+from cdp.spec.access import Agreement
 from cdp.spec.activation import Destination, Guards, Secret, Sync
 from cdp.spec.model import Entity
-from cdp.spec.policy import Agreement
 from cdp.sync.apply import Run, apply_plan
-from cdp.sync.plan import Plan, make_plan
+from cdp.sync.ledger import Control
+from cdp.sync.ledger.accounting import Asked, disclosures
+from cdp.sync.plan import Plan
+from cdp.sync.planning import make_plan
 from cdp.testing.channel import Channel
 
 NOW = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
@@ -39,6 +44,7 @@ COLUMNS = pa.schema(
         ("member", pa.bool_()),
     ]
 )
+REFUSALS = (Refusal("agreement", "agreement mailer_baa", "", (), "ended on 2026-06-30", "renew it"),)
 VALUES = ("email", "given_name", "born", "score", "balance", "visits", "active", "seen")
 
 
@@ -81,9 +87,16 @@ class World:
     masks: tuple[WireMask, ...] = ()
     guards: Guards = field(default_factory=lambda: Guards(empty="allow"))
     fingerprint: str = "f1"
+    told: str = "t1"
+    exempt_under: str | None = None
+    when_changed: Literal["keep", "resend", "remove"] = "keep"
     name: str = "letters"
     select: str = ""
     lookups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    removals: Removals | None = None  # who may be taken off, where the sync is refused
+    consented: bool = True  # whether the consent's age is asked for
+    account: str | None = None
+    approval: Requirement | None = None  # what its plans need
 
     def load(self, rows: dict[int, dict[str, Any]] | list[dict[str, Any]], recorded: dt.datetime = NOW) -> None:
         """Replace the clinic's tables."""
@@ -111,6 +124,7 @@ class World:
             agreement=Agreement(
                 name="mailer_baa",
                 counterparty="Mailer",
+                account=self.account,
                 signed=dt.date(2026, 1, 1),
                 effective=dt.date(2026, 1, 1),
                 expires=dt.date(2027, 1, 1),
@@ -128,10 +142,15 @@ class World:
             tables=(table,),
             declared={},
             lookups=self.lookups,
-            freshness=(Freshness(f"{self.schema}.consent", "recorded", dt.timedelta(hours=36)),),
-            decision=Decision("mailer", "mailer_baa", "care", {"email": ("contact.email",)}, ("member",)),
+            freshness=(Freshness(f"{self.schema}.consent", "recorded", dt.timedelta(hours=36)),) if self.consented else (),
+            decision=Decision("mailer", "mailer_baa", "care", {"email": ("contact.email",)}, ("member",), self.exempt_under),
             model_sha256="m1",
             fingerprint=self.fingerprint,
+            removals=self.removals,
+            refusals=REFUSALS if self.removals else (),
+            told=self.told,
+            when_changed=self.when_changed,
+            approval=self.approval,
             _seal=_SEAL,
         )
 
@@ -149,6 +168,11 @@ class World:
     def sync(self) -> tuple[Plan, Run]:
         plan = self.plan()
         return plan, self.apply(plan)
+
+
+def told(world: World, key: str) -> list[dict[str, Any]]:
+    """What the ledger says that was told about a person."""
+    return disclosures(Control(world.engine, world.control), Asked(key))
 
 
 def _parse(text: str) -> exp.Select:

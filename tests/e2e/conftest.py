@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from cdp.cli.app import main
+from cdp.cli.channel import accounts
+from cdp.project.load import load
 from cdp.sandbox.server import Sandbox
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("SPARK")}
@@ -65,8 +67,14 @@ def project(example: Path, tmp_path: Path, port: int, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def channel(project: Path, port: int) -> Iterator[Sandbox]:
-    with Sandbox("127.0.0.1", port) as sandbox:
+    with Sandbox("127.0.0.1", port, accounts=answers(project)) as sandbox:
         yield sandbox
+
+
+def answers(project: Path) -> dict[str, Any]:
+    """What the channels of the example answer when they are asked whose account they are."""
+    loaded = load(project)
+    return accounts(loaded, loaded.environment(None))
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_only_what_a_change_can_have_touched(project: Path, tried: Path, cdp: Cd
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nothing"], "there is no segment or trait named nothing"),
+        (["nothing"], "there is no segment or trait named 'nothing'"),
         (["--generate", "trie"], "did you mean tried?"),
         (["--write"], "--write belongs to --generate and --from"),
         (["--from", "x"], "--from makes a case of one segment"),
@@ -155,3 +155,21 @@ def test_a_fixture_that_reaches_somebody_is_refused_at_load(tried: Path, cdp: Cd
         assert said.code == 1
         assert "models/tried.yml:15:44: tests[0].given.email: an e-mail address that may be a real person's" in said.out + said.err
         assert "jane" not in said.out + said.err
+
+
+def test_the_key_of_a_real_patient_is_found_and_not_repeated(project: Path, cdp: Cdp) -> None:
+    """attack 22: where a lakehouse is at hand"""
+    real = cdp("sample", "--changes", "--json").json["withdrew"]
+    (project / "models/tried.yml").write_text(TRIED.replace("given: {birth_date", f"given: {{patient_id: {real}, birth_date"))
+    assert cdp("test", "tried").code == 0  # nobody looked
+    said = cdp("test", "tried", "--real-keys")
+    assert said.code == 1
+    line = "models/tried.yml:{}: holds a value of clinical.patients.patient_id that is in the lakehouse; make one up"
+    assert [text for text in said.out.splitlines() if "holds a value" in text] == [f"✗ {line.format(n)}" for n in (17, 18)]
+    found = cdp("test", "tried", "--real-keys", "--json")
+    assert {(each["file"], each["table"], each["column"]) for each in found.json["real_keys"]} == {
+        ("models/tried.yml", "clinical.patients", "patient_id")
+    }
+    assert real not in said.out + said.err + found.out + found.err
+    (project / "models/tried.yml").write_text(TRIED)
+    assert (cdp("test", "--real-keys").code, cdp("test", "--json").json["real_keys"]) == (0, [])

@@ -120,7 +120,7 @@ def test_a_revision_that_does_not_load_is_named_as_git_names_files(cdp: Cdp, cha
     ("words", "said"),
     [
         (("nowhere",), "git knows no revision 'nowhere'"),
-        (("HEAD", "nobody"), "nothing is named nobody"),
+        (("HEAD", "nobody"), "nothing is named 'nobody'"),
         (("HEAD", "--by", "shoe_size"), "no such column or trait"),
         (("HEAD", "--markdown", "--json"), "two formats"),
         ((), "REF"),

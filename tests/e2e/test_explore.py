@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -99,13 +100,13 @@ def test_there_is_no_sample_without_a_role_or_of_a_few(cdp: Cdp, project: Path) 
     ("words", "code", "said"),
     [
         (("preview", "a1c_overdu"), 2, "did you mean a1c_overdue?"),
-        (("preview", SEGMENT, "--overlap", "nobody"), 2, "there is no segment named nobody"),
+        (("preview", SEGMENT, "--overlap", "nobody"), 2, "there is no segment named 'nobody'"),
         (("preview", SEGMENT, "clinicians_with_overdue_patients"), 2, "segments of several entities"),
         (("preview", SEGMENT, "--by", "shoe_size"), 2, "--by shoe_size: patient has no such column or trait"),
         (("preview", SEGMENT, "--by", "patient_id"), 1, "it tells people apart"),
         (("preview", SEGMENT, "--role", "boss"), 2, "there is no role named boss"),
         (("preview", SENSITIVE, "--sample", "1", "--role", "analyst"), 0, "too few"),
-        (("explain", "nothing", "x"), 2, "there is no segment or sync named nothing"),
+        (("explain", "nothing", "x"), 2, "there is no segment or sync named 'nothing'"),
     ],
 )
 def test_what_cannot_be_asked_is_said(cdp: Cdp, project: Path, words: tuple[str, ...], code: int, said: str) -> None:
@@ -155,7 +156,8 @@ def test_evidence_is_masked_by_role(cdp: Cdp, people: list[str]) -> None:
     assert "code" in rows[has]["hidden"]
     assert not any("code" in row or "onset" in row for row in rows[has]["rows"])
     assert all(row["onset"] for row in seen[has]["rows"])
-    assert "sensitive.sud" in seen[has]["hidden"]["code"]  # what the column may hold counts too
+    assert "sensitive.mental_health" in seen[has]["hidden"]["code"]  # what the column may hold counts too
+    assert "sensitive.sud" not in seen[has]["hidden"]["code"]  # but for the rows that are not read: governance/rows.yml
     age = next(value for node in blind["tree"] for value in node["values"] if value["of"] == "birth_date")
     assert (age["value"], age["hidden"]) == (None, ["demographic.birth_date"])
     assert [node["holds"] for node in blind["tree"]] == [node["holds"] for node in seeing["tree"]]
@@ -184,7 +186,7 @@ def test_an_unknown_key_is_not_repeated(cdp: Cdp, project: Path) -> None:
 
 def test_a_sync_names_each_rule_that_keeps_a_person_out(cdp: Cdp, people: list[str]) -> None:
     left_out = {entry["rule"]: entry["count"] for entry in cdp("plan", SYNC, "--json").json["excluded"]}
-    told = [cdp("explain", SYNC, key, "--json").json for key in people]
+    told = [cdp("explain", SYNC, key, "--role", "privacy", "--json").json for key in people]
     counted = {rule: sum(each["rule"] == rule for each in told) for rule in left_out}
     assert counted == left_out
     assert any(left_out.values())
@@ -193,9 +195,21 @@ def test_a_sync_names_each_rule_that_keeps_a_person_out(cdp: Cdp, people: list[s
         assert each["told"] == (not keeping)
         assert not keeping or each["rule"] == keeping[0]
     kept = next(key for key, each in zip(people, told, strict=True) if not each["told"])
-    said = cdp("explain", SYNC, kept)
+    said = cdp("explain", SYNC, kept, "--role", "privacy")
     assert "keeps out" in said.out
     assert "is not among those who are told: rule" in said.out
+    assert {*left_out} <= {word for line in said.out.splitlines() for word in line.split()[:1]}
+
+
+def test_which_rule_keeps_a_person_out_is_shown_to_those_who_may_see_it(cdp: Cdp, people: list[str]) -> None:
+    """That somebody asked for a restriction is theirs and the privacy office's to know."""
+    for key in people[:3]:
+        told, seen = (cdp("explain", SYNC, key, *role, "--json").json for role in ((), ("--role", "privacy")))
+        assert (told["told"], told["rule"], told["rules"], told["rules_shown_to"]) == (seen["told"], "", [], ["privacy"])
+        assert seen["rules_shown_to"] == []
+        said = cdp("explain", SYNC, key).out
+        assert "shown to --role privacy" in said
+        assert "restricted" not in said
 
 
 def test_what_is_specially_protected_needs_a_role_that_names_it(cdp: Cdp, people: list[str]) -> None:
@@ -209,7 +223,8 @@ def test_what_is_specially_protected_needs_a_role_that_names_it(cdp: Cdp, people
 
 def test_a_role_is_only_for_those_who_have_it(cdp: Cdp, project: Path, people: list[str]) -> None:
     roles = project / "governance" / "roles.yml"
-    roles.write_text(roles.read_text() + '\npeople:\n  - {id: "uid:4294967294", roles: [privacy]}\n')
+    people_of = f'[{{id: "uid:{os.getuid()}", roles: [care_manager]}}, {{id: "uid:4294967294", roles: [privacy]}}]'
+    roles.write_text(f"{roles.read_text()}\npeople: {people_of}\n")
     said = cdp("explain", SEGMENT, people[0], "--role", "privacy")
     assert said.code == 1
     assert "people of roles.yml do not give it" in said.err

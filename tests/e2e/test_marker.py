@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from cdp.engine import connect
 from cdp.sandbox.server import Sandbox
 from cdp.spec.activation import Environment
-from tests.e2e.conftest import Cdp
+from tests.e2e.conftest import Cdp, answers
 
 MARKER = "zqxMARKERzqx"
 SYNCS = ("a1c_reminder_email", "bp_outreach", "choose_a_pcp", "diabetes_registry", "flu_reminder_sms", "panel_reports")
@@ -47,8 +48,9 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
 
 
 def test_nothing_but_payloads_holds_a_value(cdp: Cdp, marked: Path, port: int, log: pytest.LogCaptureFixture) -> None:
+    """attacks 8, 9, 17, 20 and 21"""
     said = []
-    with Sandbox("127.0.0.1", port) as channel:
+    with Sandbox("127.0.0.1", port, accounts=answers(marked)) as channel:
         for name in ("outreach_email", "care_management", "outreach_sms"):
             channel.fault(name, "422", times=1)
             channel.fault(name, "html", times=1)
@@ -62,21 +64,48 @@ def test_nothing_but_payloads_holds_a_value(cdp: Cdp, marked: Path, port: int, l
             ("sync", *SYNCS, "--json", "-v"),
             ("runs", "-v"),
             ("compile", "a1c_overdue"),
+            ("lineage", "clinical.patients.email"),
+            ("lineage", "bp_outreach", "--openlineage"),
+            ("governance", "report", "--json"),
+            ("governance", "report", "--out", "report.html"),
+            ("disclosures",),
+            ("disclosures", "--verify", "--json", "-v"),
+            ("disclosures", "--export-head", "head.json"),
+            ("disclosures", "--verify", "--head", "head.json"),
         ):
             said.append(cdp(*words))
         assert MARKER in str(channel.rows("outreach_email"))  # the marker does go where it is meant to go
     for run in cdp("runs", "--json").json:
         said.append(cdp("runs", run["run"], "--json"))
         said.append(cdp("runs", run["run"]))
+    _only_keys(cdp, marked)
     said += _broken(cdp, marked)
     for one in said:
         assert MARKER not in one.out
         assert MARKER not in one.err
         assert "Traceback" not in one.err
     assert MARKER not in log.text
-    for path in (*marked.rglob("*.manifest.json"), *marked.rglob("*.yml")):
+    for path in (*marked.rglob("*.manifest.json"), *marked.rglob("*.yml"), marked / "report.html", marked / "head.json"):
         assert MARKER not in path.read_text()
         assert MARKER not in path.name
+
+
+def _only_keys(cdp: Cdp, project: Path) -> None:
+    """What is about a person holds the person's key, which names them, and nothing else of them."""
+    engine = connect(Environment(lakehouse="lake"), root=project)
+    engine.register(["crm.consents", "clinical.patients", "cdp.disclosures"])
+    engine.execute("UPDATE crm.consents SET status = 'inactive'")
+    cdp("plan", "a1c_reminder_email")
+    lines = "FROM cdp.disclosures WHERE kind = 'line' AND sync = 'a1c_reminder_email'"
+    who, key = engine.query(f"SELECT person, key {lines} LIMIT 1").to_pylist()[0].values()
+    people = {key, *engine.query("SELECT DISTINCT patient_id FROM clinical.patients").column("patient_id").to_pylist()}
+    about = [("disclosures", "--key", who, *form) for form in ((), ("--json",), ("--csv",))]
+    for words in (*about, ("revocations",), ("revocations", "--json")):
+        one = cdp(*words)
+        assert one.code == 0
+        assert MARKER not in one.err
+        found = re.findall(rf"{MARKER}[^\s\",]*", one.out)  # a long key goes on in the next line of a table
+        assert all(any(person.startswith(word) for person in people) for word in found)
 
 
 def _broken(cdp: Cdp, project: Path) -> list:  # type: ignore[type-arg]

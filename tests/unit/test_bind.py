@@ -13,7 +13,6 @@ from cdp.errors import ProjectError
 from cdp.project.load import Project, load
 from cdp.project.terms import (
     AgeBetween,
-    Aggregate,
     Anniversary,
     AtTime,
     Chosen,
@@ -25,7 +24,6 @@ from cdp.project.terms import (
     Covered,
     Day,
     DayOf,
-    Derived,
     Every,
     Exists,
     Factor,
@@ -45,6 +43,7 @@ from cdp.project.terms import (
     Ties,
     Window,
 )
+from cdp.project.terms.models import Aggregate, Derived
 from tests.language_world import asked, clinic, segment
 from tests.projects import SYNC
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cdp.project.describe import describe
 from cdp.project.load import Project, load
+from cdp.project.terms.describe import describe
 
 PROGRAMMES = Path(__file__).parents[2] / "../shared/language/project"
 pytestmark = pytest.mark.skipif(not PROGRAMMES.is_dir() and not os.environ.get("CDP_NO_SKIP"), reason="the target programmes are not here")

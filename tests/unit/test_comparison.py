@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cdp.analyst.cells import Shown
-from cdp.analyst.comparison import Difference
-from cdp.analyst.diff import Diff, SegmentMove, SyncMove, diff
-from cdp.analyst.markdown import LONGEST, markdown
-from cdp.analyst.movement import COUNTS, Audience, Movement, Split
-from cdp.analyst.revisions import revision
+from cdp.analyst.change.comparison import Difference
+from cdp.analyst.change.diff import Diff, SegmentMove, SyncMove, diff
+from cdp.analyst.change.markdown import LONGEST, markdown
+from cdp.analyst.change.movement import COUNTS, Audience, Movement, Split
+from cdp.analyst.change.revisions import revision
+from cdp.analyst.explore.cells import Shown
 from cdp.compile import Clock
 from cdp.project.load import load
 from tests.projects import minimal

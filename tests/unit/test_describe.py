@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cdp.project.describe import describe, parts
+from cdp.project.terms.describe import describe, parts
 from tests.language_world import asked
 
 SAID = {

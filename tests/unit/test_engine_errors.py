@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sqlglot import exp
 
-from cdp.engine.base import reduce_error
+from cdp.compile import sql
+from cdp.engine.base import parameters, reduce_error
 
 MARKER = "Zq7-patient-value"
 
@@ -21,8 +23,28 @@ MARKER = "Zq7-patient-value"
     ],
 )
 def test_an_engine_s_text_is_reduced_to_words_of_ours(said: str, shown: str) -> None:
+    """attack 9"""
     reduced = reduce_error(RuntimeError(f"{said} {MARKER}"), "crm.consents")
     assert shown in reduced.message
     assert "crm.consents" in reduced.message
     assert reduced.fix
     assert MARKER not in str(reduced)
+
+
+def test_who_somebody_is_stands_in_no_query() -> None:
+    """attack 42: as a parameter, wherever it stands; other literals stay where they are."""
+    key, number = sql.private(sql.string(f"{MARKER}'; --")), sql.private(sql.number(-4711))
+    mine = exp.and_(sql.equal(sql.column("p", "patient_id"), key), sql.equal(sql.column("p", "chart"), number))
+    inner = exp.select("1").from_("clinical.patients AS p").where(exp.or_(mine, "p.state = 'MA'"))
+    statement = exp.select("*").from_(inner.subquery("q"))
+    found, args = parameters(statement)
+    assert not isinstance(found, str)
+    assert args == {"private_0": f"{MARKER}'; --", "private_1": 4711}
+    text = found.sql("spark")
+    assert ":private_0" in text
+    assert "-:private_1" in text
+    assert "'MA'" in text
+    assert MARKER not in text
+    assert MARKER in statement.sql("spark")  # the tree of the caller is left alone
+    assert parameters("SELECT 1") == ("SELECT 1", {})
+    assert parameters(exp.select("1"))[1] == {}

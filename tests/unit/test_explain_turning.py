@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from cdp.analyst.turning import EVERY_DAY, HORIZON, Clockwork, turning_days
+from cdp.analyst.explore.turning import EVERY_DAY, HORIZON, Clockwork, turning_days
 from cdp.compile.windows import shift
 from cdp.project.terms import Unit
 from tests.language_world import asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cdp.analyst import verdicts
+from cdp.analyst.explore import verdicts
 from cdp.compile.clock import Clock
 from cdp.compile.statement import Statement
 from cdp.project.load import Project, load

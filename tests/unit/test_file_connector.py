@@ -14,6 +14,7 @@ import resource
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,10 @@ class TestFile(ConnectorSuite):
 
         return rows
 
+    @pytest.fixture
+    def noticed(self, tmp_path: Path) -> Callable[[], str]:
+        return lambda: "".join(path.read_text() for path in (tmp_path / "out/lab").glob("*.json"))
+
 
 def test_parts_and_manifest_say_the_same(tmp_path: Path) -> None:
     target = make_target(tmp_path, format="csv")
@@ -125,6 +130,7 @@ FORMULAS = ["=1+1", "+15550100", "-2", "@SUM(A1)", "\tx", "\rx", "plain", "a=b",
     ("opened_by", "expected"), [("spreadsheet", ["'" + f if f and f[0] in "=+-@\t\r" else f for f in FORMULAS]), ("machine", FORMULAS)]
 )
 def test_formulas_are_escaped_for_spreadsheets_only(tmp_path: Path, opened_by: str, expected: list[str | None]) -> None:
+    """attack 23"""
     rows = pa.table({"k": [str(n) for n in range(len(FORMULAS))], "v": FORMULAS, "n": [-1] * len(FORMULAS)})
     asyncio.run(deliver(FileConnector(make_target(tmp_path, opened_by=opened_by)), Batch("upsert", rows, ("k",), ("c",) * len(FORMULAS))))
     found = read_part(tmp_path / "out/lab/r1-00001.upsert.csv")
@@ -133,6 +139,7 @@ def test_formulas_are_escaped_for_spreadsheets_only(tmp_path: Path, opened_by: s
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    """attack 24"""
     asyncio.run(deliver(FileConnector(make_target(tmp_path)), batch(["p1"])))
     folder = tmp_path / "out/lab"
     assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
@@ -211,12 +218,14 @@ def test_rows_that_json_cannot_hold_are_rejected_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["elsewhere", "out/../elsewhere", "/etc", "outside", "out-side"])
 def test_a_folder_outside_the_agreement_is_refused(tmp_path: Path, folder: str) -> None:
+    """attack 24"""
     with pytest.raises(DeliveryError, match=r"destination lab: folder .* is refused; the agreement allows: .*/out"):
         FileConnector(make_target(tmp_path, folder=folder))
     assert not (tmp_path / folder).exists() or folder == "/etc"
 
 
 def test_a_link_out_of_the_agreement_is_refused(tmp_path: Path) -> None:
+    """attack 24"""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out/lab").symlink_to(tmp_path / "elsewhere")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdp.analyst.layout import formatted
+from cdp.analyst.change.layout import formatted
 from cdp.cli.app import main
 from cdp.errors import ProjectError
 from cdp.project.problems import Problems

@@ -18,7 +18,7 @@ from cdp.cli import formats
 from cdp.cli.app import main
 from cdp.cli.formats import Note, base, github, sarif
 from cdp.errors import Problem
-from tests.projects import DESTINATION, SEGMENT, minimal
+from tests.projects import DESTINATION, SEGMENT, WITH_ACCOUNT, minimal
 from tests.repositories import commit
 
 Run = Callable[..., tuple[int, str, str]]
@@ -181,7 +181,7 @@ def test_refusals_stand_beside_their_sync_and_warnings_fail_nothing(cdp: Run, tm
     place = refusal["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"].endswith("syncs/adults_mail.yml")
     assert place["region"] == {"startLine": 2, "startColumn": 7}
-    minimal(tmp_path, **{"models/more.yml": UNUSED})
+    minimal(tmp_path, **WITH_ACCOUNT, **{"models/more.yml": UNUSED})
     code, out, _ = cdp("validate", "--project", str(root), "--json")
     found = json.loads(out)
     assert (code, found["problems"], found["refusals"]) == (0, [], [])

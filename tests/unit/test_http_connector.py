@@ -29,10 +29,12 @@ from pydantic import ValidationError
 
 from cdp.connectors.base import Batch, Egress, Receipts, Target
 from cdp.connectors.bodies import finite, json_rows
+from cdp.connectors.file import FileConnector
 from cdp.connectors.http import HttpConnector
+from cdp.connectors.wire import _tls
 from cdp.errors import DeliveryError
 from cdp.sandbox import Sandbox
-from cdp.spec.activation import Destination, HttpOptions, RowErrors, Secret
+from cdp.spec.activation import Destination, FileOptions, HttpOptions, RowErrors, Secret
 from cdp.testing.connectors import MARKER, ConnectorSuite, Received, batch, deliver
 
 SECRET = f"secret-{MARKER}"
@@ -88,7 +90,10 @@ class TestHttp(ConnectorSuite):
     @pytest.fixture(params=["array", "ndjson", {"list": "contacts"}], ids=["array", "ndjson", "list"])
     def target(self, sandbox: Sandbox, request: pytest.FixtureRequest) -> Target:
         removes = {"path": "/email/contacts/remove", "body": request.param}
-        return make_target(sandbox.url, upsert={"path": "/email/contacts", "body": request.param}, remove=removes, errors=ERRORS)
+        sandbox.accounts["email"] = {"user": {"account": "north"}}
+        whoami = {"path": "/email/me", "account": "user.account"}
+        upsert = {"path": "/email/contacts", "body": request.param}
+        return make_target(sandbox.url, upsert=upsert, remove=removes, errors=ERRORS, whoami=whoami)
 
     @pytest.fixture
     def connector_class(self) -> type[HttpConnector]:
@@ -97,6 +102,14 @@ class TestHttp(ConnectorSuite):
     @pytest.fixture
     def received(self, sandbox: Sandbox) -> Received:
         return lambda: {row["external_id"]: row for row in sandbox.rows("email")}
+
+    @pytest.fixture
+    def account(self) -> str:
+        return "north"
+
+    @pytest.fixture
+    def noticed(self, sandbox: Sandbox) -> Callable[[], str]:
+        return lambda: str([request["beside"] for request in sandbox.requests("email")])
 
 
 # -- what goes on the wire ------------------------------------------------------------------------------------------------
@@ -175,17 +188,33 @@ def test_the_idempotency_key_is_the_same_in_another_run(sandbox: Sandbox) -> Non
 
 
 def test_the_environment_cannot_redirect_traffic(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """attack 15: no proxy of the environment"""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
         monkeypatch.setenv(name.lower(), "http://127.0.0.1:9")
     assert outcome(send(make_target(sandbox.url), batch(["p1"]))[0]) == {("delivered", None)}
 
 
+def test_no_file_of_the_environment_is_trusted_or_sent(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """attacks 15 and 16: neither another list of authorities nor a .netrc"""
+    authorities, netrc = tmp_path / "authorities.pem", tmp_path / ".netrc"
+    authorities.write_text("no certificate")
+    netrc.write_text(f"machine 127.0.0.1 login {MARKER} password {MARKER}\n")
+    for name, path in (("SSL_CERT_FILE", authorities), ("SSL_CERT_DIR", tmp_path), ("NETRC", netrc), ("HOME", tmp_path)):
+        monkeypatch.setenv(name, str(path))
+    _tls.cache_clear()
+    assert _tls().get_ca_certs()
+    with raw_server(http("200 OK")) as (url, seen):
+        send(make_target(url, headers={}), batch(["p1"]))
+    assert b"authorization" not in seen[0].lower()
+
+
 def test_a_path_may_name_the_sync_so_that_each_has_a_list_of_its_own(sandbox: Sandbox) -> None:
+    named = Egress(plaintext_loopback=True, names=True)
     members = {"path": "/calls/lists/{sync}/members"}
     hidden = {"path": "/mail/lists/{sync_id}/members"}
     for name in ("recall", "rebook"):
-        target = make_target(sandbox.url, upsert=members, remove={**members, "method": "DELETE"})
+        target = make_target(sandbox.url, egress=named, upsert=members, remove={**members, "method": "DELETE"})
         send(replace(target, sync=name), batch(["p1"], [name]))  # a change of another sync is another change
     send(replace(target, sync="recall"), batch(["p1"], op="remove"))
     send(replace(make_target(sandbox.url, upsert=hidden), sync="a1c_reminder"), batch(["p1"]))
@@ -196,7 +225,30 @@ def test_a_path_may_name_the_sync_so_that_each_has_a_list_of_its_own(sandbox: Sa
     assert [seen["path"] for seen in sandbox.requests("mail")] == ["/mail/lists/15127d92291f/members"]
 
 
+def test_a_name_that_is_to_stay_opaque_is_refused_on_the_wire_too() -> None:
+    """attack 6"""
+    with pytest.raises(DeliveryError, match="the agreement keeps names opaque"):
+        HttpConnector(replace(make_target("http://127.0.0.1:9", upsert={"path": "/lists/{sync}"}), sync="hiv_recall"))
+
+
+def test_nothing_that_leaves_names_the_list(tmp_path: Path) -> None:
+    """attack 6: no path, header or body of a request; no file's name, and no manifest"""
+    name = "hiv_recall"
+    with raw_server(http("200 OK")) as (url, seen):
+        paths = {kind: {"path": "/lists/{sync_id}", "body": {"list": "rows"}} for kind in ("upsert", "remove")}
+        send(replace(make_target(url, **paths), sync=name), batch(["p1"]), batch(["p1"], op="remove"))
+    assert len(seen) == 2
+    assert not [request for request in seen if b"hiv" in request.lower()]
+    folder = Destination(name="lab", connector="file", channel="file", file=FileOptions(folder="out"))
+    target = Target(folder, Egress(folders=(tmp_path / "out",)), "r1", tmp_path, sync=name)
+    asyncio.run(deliver(FileConnector(target), batch(["p1"]), batch(["p2"], op="remove")))
+    written = list((tmp_path / "out").iterdir())
+    assert len(written) == 3
+    assert not [path for path in written if "hiv" in (path.name + path.read_text()).lower()]
+
+
 def test_a_path_names_the_sync_and_nothing_else() -> None:
+    """attack 12: no value of a row makes a URL"""
     with pytest.raises(ValidationError, match=r"holds \{email\}; valid: \{sync\}, \{sync_id\}"):
         make_target("https://x.example", upsert={"path": "/lists/{sync}/{email}"})
 
@@ -286,6 +338,7 @@ def test_what_the_agreement_names_is_allowed(url: str, path: str, egress: Egress
     ],
 )
 def test_anything_else_is_refused_before_it_is_sent(url: str, path: str, egress: Egress, message: str) -> None:
+    """attacks 12 and 14: exact names; certificates are verified"""
     with pytest.raises(DeliveryError, match=message) as caught:
         HttpConnector(make_target(url, egress=egress, upsert={"path": path}, remove=None))
     assert "destination outreach" in str(caught.value)
@@ -299,6 +352,7 @@ def test_the_remove_path_is_checked_too() -> None:
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "304 Not Modified", "307 Temporary", "308 Permanent"])
 def test_redirects_are_refused(status: str) -> None:
+    """attack 13"""
     with raw_server(http(status, b"", f"Location: http://127.0.0.1:9/{MARKER}")) as (url, seen):
         with pytest.raises(DeliveryError, match=rf"127.0.0.1 answered {status[:3]}; redirects are refused") as caught:
             send(make_target(url), batch(["p1"]))
@@ -307,6 +361,7 @@ def test_redirects_are_refused(status: str) -> None:
 
 
 def test_the_sandbox_redirect_is_not_followed(sandbox: Sandbox) -> None:
+    """attack 13"""
     sandbox.fault("email", "redirect")
     with pytest.raises(DeliveryError, match="redirects are refused"):
         send(make_target(sandbox.url), batch(["p1"]))
@@ -334,6 +389,7 @@ def test_the_sandbox_redirect_is_not_followed(sandbox: Sandbox) -> None:
     ],
 )
 def test_headers_that_cannot_be(headers: dict[str, str], secrets: dict[str, str] | None, message: str) -> None:
+    """attack 12: header values come from secrets only, and hold no line break"""
     with pytest.raises(DeliveryError, match=message) as caught:
         HttpConnector(make_target("http://127.0.0.1:9", headers=headers, secrets=secrets))
     assert "destination outreach" in str(caught.value)
@@ -346,6 +402,7 @@ def test_all_mistakes_in_headers_are_told_at_once() -> None:
 
 
 def test_a_secret_is_not_a_template() -> None:
+    """attack 12"""
     with raw_server(http("200 OK")) as (url, seen):
         send(make_target(url, headers={"X-Key": "{a}"}, secrets={"a": "{b}", "b": SECRET}), batch(["p1"]))
     assert b"x-key: {b}" in seen[0].lower()
@@ -376,6 +433,7 @@ def test_refused_credentials_stop_the_delivery(sandbox: Sandbox, status: int) ->
 def test_nothing_is_said_of_rows_or_secrets_when_things_go_wrong(
     sandbox: Sandbox, fault: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """attacks 8 and 17"""
     caplog.set_level(logging.DEBUG)
     sandbox.fault("email", fault, times=None)
     said = ""
@@ -389,6 +447,7 @@ def test_nothing_is_said_of_rows_or_secrets_when_things_go_wrong(
 
 
 def test_other_users_of_httpx_keep_their_logs(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    """attack 17: ours log no URL and no header"""
     import httpx
 
     caplog.set_level(logging.INFO)
@@ -456,7 +515,7 @@ def test_all_requests_pause_when_one_is_told_to(sandbox: Sandbox) -> None:
     assert (at[1] - at[0]).total_seconds() >= 0.99
 
 
-@pytest.mark.parametrize("wait", ["3600", "99999999999999999999", as_date(3600)])
+@pytest.mark.parametrize("wait", ["3600", "99999999999999999999", as_date(3600)], ids=["seconds", "ages", "date"])
 def test_who_asks_for_too_long_is_left_alone(sandbox: Sandbox, wait: str) -> None:
     sandbox.fault("email", "429", retry_after=wait)
     began = time.monotonic()
@@ -492,6 +551,7 @@ def test_a_name_that_is_not_known() -> None:
 
 
 def test_a_certificate_that_nobody_signed(tmp_path: Path) -> None:
+    """attack 14"""
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", str(key), "-out", str(certificate)]
@@ -626,13 +686,20 @@ def test_integer_keys_are_matched_as_text() -> None:
         ("Bartholomew", "rejected"),
         ("bad_BARTHOLOMEW_name", "rejected"),
         ("2026-01-01", "rejected"),
+        ("20260101", "rejected"),
+        ("Barthol", "rejected"),
+        ("000-4711.0", "rejected"),
+        ("0004711.0", "rejected"),
         (SECRET, "rejected"),
         ("naïve", "rejected"),
         ("ok\n", "rejected"),
     ],
 )
 def test_a_code_repeats_no_value(code: Any, shown: str) -> None:
-    answers = reply({"errors": [{"key": "p0", "code": code}]}, ERRORS, batch(["p0"], ["Bartholomew"]))
+    """attack 8: in no spelling"""
+    sent = batch(["p0"], ["Bartholomew"])
+    sent = replace(sent, rows=sent.rows.append_column("chart", pa.array([4711], pa.int64())))
+    answers = reply({"errors": [{"key": "p0", "code": code}]}, ERRORS, sent)
     assert answers == [("rejected", shown)]
 
 

@@ -12,32 +12,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlglot import exp
 
-from cdp.governance.masks import MECHANISMS, REDACTED, apply_mask, has_mechanism, is_wire, lower, pseudonyms
+from cdp.governance.masks import WIRE, apply_mask, is_constant, is_wire, lower, needs_form, pseudonyms
+from cdp.governance.masks.functions import REDACTED, SQL, About
 from cdp.governance.taint import Fact
-from cdp.spec.policy import Mask
+from cdp.spec.activation import PhoneForm
+from cdp.spec.policy import CONSTANTS, MECHANISMS, Mask
+from tests.mask_cases import (
+    AGE_BAND,
+    BAND_CASES,
+    CONSTANT,
+    DAY,
+    FORM_CASES,
+    LAST4,
+    LAST4_CASES,
+    NULL,
+    SHA256,
+    YEAR,
+    YEAR_CASES,
+    ZIP3,
+    ZIP3_CASES,
+    digest,
+    mask,
+)
 from tests.taint_world import TREE, analyse
 
-DAY = dt.date(2026, 7, 1)
-
-
-def mask(of: str, gives: str | dict[str, str], **more: object) -> Mask:
-    return Mask.model_validate({"of": of.split(), "gives": gives, **more})
-
-
-NULL = mask("*", "public")
-LAST4 = mask("identifier.mrn contact.phone", "same")
-YEAR = mask(
-    "demographic.birth_date clinical.date",
-    {"demographic.birth_date": "demographic.year", "clinical.date": "demographic.year"},
-    over_89="null",
-)
-ZIP3 = mask("demographic.zip", "demographic.zip3", zero=["036", "059"])
 PSEUDONYM = mask("identifier contact name", "identifier.pseudonym", kind="hmac_sha256", key={"env": "KEY"})
 
 
-def masked(name: str, rule: Mask, value: object, cls: str = "name.given", kind: str = "TEXT") -> object:
+def masked(name: str, rule: Mask, value: object, cls: str = "name.given", kind: str = "TEXT", phone: PhoneForm = "e164") -> object:
     column = exp.column("v", "t")
-    expression = apply_mask(name, rule, column, cls, DAY).sql("duckdb")
+    expression = apply_mask(name, rule, column, About(cls, DAY, phone)).sql("duckdb")
     con = duckdb.connect()
     con.execute(f"CREATE TABLE t (v {kind})")
     con.execute("INSERT INTO t VALUES (?)", [value])
@@ -50,29 +54,17 @@ def masked(name: str, rule: Mask, value: object, cls: str = "name.given", kind: 
 def test_null_and_redact_are_the_same_for_every_row(value: str | None) -> None:
     assert masked("null", NULL, value) is None
     assert masked("redact", NULL, value) == REDACTED
+    assert masked("constant", CONSTANT, value) == "a test that is due"
 
 
 def test_null_has_a_type() -> None:
     """A Delta column of no type cannot be written."""
-    assert apply_mask("null", NULL, exp.column("v"), "name", DAY).sql("spark") == "CAST(NULL AS STRING)"
+    assert apply_mask("null", NULL, exp.column("v"), About("name", DAY)).sql("spark") == "CAST(NULL AS STRING)"
 
 
 @pytest.mark.parametrize(
     ("value", "cls", "shown"),
-    [
-        ("MRN-0012345", "identifier.mrn", "2345"),
-        ("12-34a", "identifier.mrn", "-34a"),
-        ("12345", "identifier.mrn", "2345"),
-        ("1234", "identifier.mrn", None),  # it would be shown whole
-        ("12", "identifier.mrn", None),
-        ("", "identifier.mrn", None),
-        (None, "identifier.mrn", None),
-        ("+1 (555) 010-1 234", "contact.phone", "1234"),
-        ("555-0199 ext.", "contact.phone", "0199"),
-        ("12-34", "contact.phone", None),
-        ("unknown", "contact.phone", None),
-        ("éèêëñ", "identifier.mrn", "èêëñ"),
-    ],
+    LAST4_CASES,
 )
 def test_last4(value: str | None, cls: str, shown: str | None) -> None:
     assert masked("last4", LAST4, value, cls) == shown
@@ -84,15 +76,7 @@ def test_last4_of_a_number() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [
-        (dt.date(1970, 5, 1), 1970),
-        (dt.date(1937, 1, 1), 1937),  # 89 at most until the year is over
-        (dt.date(1936, 12, 31), None),  # 89 or 90 this year: the year alone may say over 89
-        (dt.date(1936, 1, 1), None),
-        (dt.date(1900, 1, 1), None),
-        (dt.date(2026, 7, 1), 2026),
-        (None, None),
-    ],
+    YEAR_CASES,
 )
 def test_year_of_those_over_89_is_null(value: dt.date | None, shown: int | None) -> None:
     assert masked("year", YEAR, value, "demographic.birth_date", "DATE") == shown
@@ -106,23 +90,7 @@ def test_year_of_a_timestamp_and_without_over_89() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [
-        ("02139", "021"),
-        ("02139-4307", "021"),
-        ("03601", "000"),
-        ("05901-1234", "000"),
-        ("00036", "000"),
-        ("0213", None),
-        ("021394307", None),  # nine digits are as well a social security number
-        ("02139-", None),
-        ("02139 4307", None),
-        ("ABCDE", None),
-        ("K1A 0B1", None),
-        (" 02139", None),
-        ("x02139", None),
-        ("", None),
-        (None, None),
-    ],
+    ZIP3_CASES,
 )
 def test_zip3(value: str | None, shown: str | None) -> None:
     assert masked("zip3", ZIP3, value, "demographic.zip") == shown
@@ -132,30 +100,104 @@ def test_zip3_without_a_list_of_small_areas() -> None:
     assert masked("zip3", mask("demographic.zip", "demographic.zip3"), "03601") == "036"
 
 
-@pytest.mark.parametrize(("name", "rule"), [("null", NULL), ("redact", NULL), ("last4", LAST4), ("year", YEAR), ("zip3", ZIP3)])
+@pytest.mark.parametrize(
+    ("born", "band"),
+    BAND_CASES,
+)
+def test_age_band(born: dt.date | None, band: str | None) -> None:
+    kind = "TIMESTAMP" if isinstance(born, dt.datetime) else "DATE"
+    assert masked("age_band", AGE_BAND, born, "demographic.birth_date", kind) == band
+
+
+def test_age_bands_below_the_first_and_of_one_year() -> None:
+    few = mask("demographic.birth_date", "demographic.age_band", bands=[18, 19, 65])
+    ages = {17: None, 18: "18", 19: "19-64", 64: "19-64", 65: "65+", 100: "65+"}
+    for age, band in ages.items():
+        assert masked("age_band", few, dt.date(DAY.year - age, 1, 1), kind="DATE") == band
+
+
+@pytest.mark.parametrize(
+    ("cls", "value", "known"),
+    [  # the examples of Meta's page "Customer Information Parameters"
+        ("contact.email", "John_Smith@gmail.com", "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f"),
+        ("contact.phone", "(650)555-1212", "e323ec626319ca94ee8bff2e4c87cf613be6ea19919ed1364124e16807ab3176"),
+        ("name.given", "Mary", "6915771be1c5aa0c886870b6951b03d7eafc121fea0e80a5ea83beb7c449f4ec"),
+        ("name.given", "정", "8fa8cd9c440be61d0151429310034083132b35975c4bea67fdd74158eb51db14"),
+        ("name.given", "Valéry", "08e1996b5dd49e62a4b4c010d44e4345592a863bb9f8e3976219bac29417149c"),
+    ],
+)
+def test_sha256_is_what_the_receiver_computes(cls: str, value: str, known: str) -> None:
+    assert masked("sha256", SHA256, value, cls, phone="digits") == known
+
+
+@pytest.mark.parametrize(
+    ("cls", "value", "normal"),
+    FORM_CASES,
+)
+def test_sha256_is_of_the_form_that_receivers_hash_and_null_for_what_has_none(cls: str, value: str | None, normal: str | None) -> None:
+    assert masked("sha256", SHA256, value, cls) == (normal and digest(normal))
+
+
+def test_sha256_of_a_phone_number_follows_the_receiver_and_the_mask() -> None:
+    assert masked("sha256", SHA256, "650-555-1212", "contact.phone", phone="digits") == digest("16505551212")
+    abroad = SHA256.model_copy(update={"without_plus": None})
+    assert masked("sha256", abroad, "650-555-1212", "contact.phone") is None
+    assert masked("sha256", abroad, "+1 650-555-1212", "contact.phone") == digest("+16505551212")
+
+
+def test_sha256_as_it_stands() -> None:
+    plain = mask("identifier.mrn", "identifier.linkable")
+    assert masked("sha256", plain, " Ab", "identifier.mrn") == digest(" Ab")
+    assert masked("sha256", plain, "", "identifier.mrn") is None
+    assert masked("sha256", plain, None, "identifier.mrn") is None
+
+
+@pytest.mark.parametrize(("cls", "needs"), [("contact.email", False), ("name.given", False), ("identifier.mrn", True), ("", True)])
+def test_a_form_is_known_of_some_classes_only(cls: str, needs: bool) -> None:
+    assert needs_form("sha256", SHA256, cls) == needs
+    assert not needs_form("sha256", mask("identifier", "identifier.linkable"), cls)
+
+
+RULES = {
+    "null": NULL,
+    "redact": NULL,
+    "constant": CONSTANT,
+    "last4": LAST4,
+    "year": YEAR,
+    "zip3": ZIP3,
+    "age_band": AGE_BAND,
+    "sha256": SHA256,
+}
+
+
+@pytest.mark.parametrize(("name", "rule"), RULES.items())
 def test_a_mask_can_be_analysed_and_leaves_its_input_alone(name: str, rule: Mask) -> None:
     """A masked query is a governed query too, and the value may stand in the query more than once."""
     value = exp.column("birth_date", "p")
-    expression = apply_mask(name, rule, value, "contact.phone", DAY)
+    expression = apply_mask(name, rule, value, About("contact.phone", DAY))
     assert value.parent is None
     relation = analyse(exp.select(expression.as_("z")).from_("clinical.patients AS p").sql("databricks"))
-    assert {fact.column for fact in relation.columns["z"]} == (set() if name in ("null", "redact") else {"birth_date"})
+    assert {fact.column for fact in relation.columns["z"]} == (set() if is_constant(name, rule) else {"birth_date"})
 
 
 # ---- which masks there are ----------------------------------------------------------------------------------------
-def test_every_mechanism_is_found_and_nothing_else() -> None:
-    assert sorted(MECHANISMS) == ["hmac_sha256", "last4", "null", "redact", "year", "zip3"]
-    assert has_mechanism("zip3", ZIP3)
-    assert has_mechanism("pseudonym", PSEUDONYM)
-    assert has_mechanism("another_name", PSEUDONYM)
-    assert not has_mechanism("sha256", mask("name", "public"))
-    assert not has_mechanism("pseudonym", mask("name", "public"))  # its kind is missing
+def test_every_mechanism_that_may_be_named_is_one_and_is_tried_here() -> None:
+    assert SQL.keys() | WIRE == set(MECHANISMS)
+    assert SQL.keys() == RULES.keys()
+    assert SQL.keys() > CONSTANTS
 
 
 @pytest.mark.parametrize(("name", "rule"), [("pseudonym", PSEUDONYM), ("null", PSEUDONYM), ("rot13", NULL)])
 def test_what_is_not_computed_in_sql_is_not_applied(name: str, rule: Mask) -> None:
-    with pytest.raises(ValueError, match=f"mask {name} is not computed in SQL; those that are: last4, null"):
-        apply_mask(name, rule, exp.column("v"), "name", DAY)
+    with pytest.raises(ValueError, match=f"mask {name} is not computed in SQL; those that are: age_band, constant"):
+        apply_mask(name, rule, exp.column("v"), About("name", DAY))
+
+
+def test_a_mask_of_any_name_works_as_its_kind_says() -> None:
+    other = mask("*", "public", kind="constant", value="yes")
+    assert masked("a_yes", other, "Jane") == "yes"
+    assert is_constant("a_yes", other)
+    assert not is_constant("null", ZIP3.model_copy(update={"kind": "zip3"}))
 
 
 # ---- what they lower ----------------------------------------------------------------------------------------------
@@ -188,6 +230,13 @@ def classes(taint: frozenset[Fact]) -> list[str]:
         ("year", mask("*", "demographic.year"), ["contact.email"], ["demographic.year"]),
         ("year", mask("*", "demographic.year"), ["sensitive.sud"], ["sensitive.sud"]),
         ("null", NULL.model_copy(update={"kind": "hmac_sha256"}), ["sensitive.sud"], ["sensitive.sud"]),
+        ("constant", CONSTANT, ["sensitive.sud"], ["public"]),
+        ("a_yes", CONSTANT.model_copy(update={"kind": "constant"}), ["sensitive.sud"], ["public"]),
+        ("sha256", mask("*", "identifier.linkable"), ["sensitive.sud"], ["sensitive.sud"]),
+        ("sha256", SHA256, ["contact.email"], ["identifier.linkable"]),
+        ("sha256", SHA256, ["contact.email", "clinical.condition"], ["clinical.condition", "contact.email"]),
+        ("age_band", AGE_BAND, ["demographic.birth_date"], ["demographic.age_band"]),
+        ("age_band", AGE_BAND, ["clinical.date"], ["clinical.date"]),
         ("year", mask("sensitive.sud", "demographic.year"), ["sensitive.sud"], ["demographic.year"]),
         # what no query may read is not hidden by a mask, so that it is refused
         ("null", NULL, ["sensitive.psychotherapy"], ["sensitive.psychotherapy"]),
@@ -209,8 +258,9 @@ def test_lowered_facts_keep_their_source() -> None:
 
 # ---- pseudonyms ---------------------------------------------------------------------------------------------------
 def test_wire_masks_are_told_by_their_kind() -> None:
-    assert is_wire(PSEUDONYM)
-    assert not is_wire(ZIP3)
+    assert is_wire("pseudonym", PSEUDONYM)
+    assert is_wire("another_name", PSEUDONYM)
+    assert not is_wire("zip3", ZIP3)
 
 
 def test_a_pseudonym_is_the_hmac_of_context_and_value() -> None:

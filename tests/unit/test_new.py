@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cdp.analyst import starters
-from cdp.analyst.layout import formatted
+from cdp.analyst.change import starters
+from cdp.analyst.change.layout import formatted
 from cdp.cli.app import main
 from cdp.cli.example import copy_example
 from cdp.compile.clock import Clock
@@ -176,12 +176,12 @@ def test_a_destination_without_an_agreement_is_valid_and_says_what_is_missing(cd
         (("sync", "adults_mail"), "sync adults_mail is there already, in syncs/adults_mail.yml"),
         (("segment", "Adults"), "'Adults' is not lower snake case"),
         (("segment", "../escape"), "is not lower snake case"),
-        (("segment", "x", "--entity", "patients"), "there is no entity named patients"),
-        (("segment", "x", "--purpose", "fun"), "there is no purpose named fun"),
-        (("sync", "x", "--segment", "nobody"), "there is no segment named nobody"),
-        (("sync", "x", "--destination", "nowhere"), "there is no destination named nowhere"),
-        (("destination", "x", "--connector", "pigeon"), "there is no connector named pigeon"),
-        (("destination", "x", "--agreement", "none"), "there is no agreement named none"),
+        (("segment", "x", "--entity", "patients"), "there is no entity named 'patients'"),
+        (("segment", "x", "--purpose", "fun"), "there is no purpose named 'fun'"),
+        (("sync", "x", "--segment", "nobody"), "there is no segment named 'nobody'"),
+        (("sync", "x", "--destination", "nowhere"), "there is no destination named 'nowhere'"),
+        (("destination", "x", "--connector", "pigeon"), "there is no connector named 'pigeon'"),
+        (("destination", "x", "--agreement", "none"), "there is no agreement named 'none'"),
         (("table", "x"), "table"),
     ],
 )

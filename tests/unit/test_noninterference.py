@@ -326,7 +326,7 @@ def test_the_walk_names_every_cause_in_random_queries(oracle: Oracle) -> None:
 
 # ---- mutants ----------------------------------------------------------------------------------------------------------
 PACKAGE = Path(walk.__file__).parent
-MODULES = ("taint_syntax", "taint_scope", "taint_values", "taint_groups", "taint")
+MODULES = ("syntax", "scope", "values", "groups", "taint")  # the last is the package itself
 MUTANTS = {
     "WHERE tells nothing": (
         "taint",
@@ -351,63 +351,63 @@ MUTANTS = {
     "a LEFT JOIN always finds one row at most": ("taint", "one = bool(source.keys) and source.keys <= equal", "one = True"),
     "a column equal to itself is set": ("taint", 'outside[0] not in ("", name)', 'outside[0] not in ("",)'),
     "nullness tells nothing": (
-        "taint_scope",
+        "scope",
         "            return self.beside(rows | on)\n        alone",
         "            return self\n        alone",
     ),
     "nullness of many matches tells nothing": ("taint", "scope.sources[name] = source.beside(source.rows | on)", "pass"),
     "nullness of a RIGHT JOIN tells nothing": ("taint", "else s.beside(match) for", "else s for"),
-    "absence is FALSE": ("taint_groups", 'return node.this, "FALSE"', 'return node.this, "NULL"'),
-    "absence is 0": ("taint_groups", 'return node.this, "0"', 'return node.this, "NULL"'),
+    "absence is FALSE": ("groups", 'return node.this, "FALSE"', 'return node.this, "NULL"'),
+    "absence is 0": ("groups", 'return node.this, "0"', 'return node.this, "NULL"'),
     "every alternative is one's own": (
-        "taint_groups",
+        "groups",
         "return all(any(same(part, option) for option in self.options) for part in operands(condition, exp.Or))",
         "return True",
     ),
     "HAVING takes no group away": ("taint", "and choices and whole:", "and choices:"),
-    "EXISTS tells nothing": ("taint_values", "return self._query(node.this, scope.ctes, scope).rows", "return NONE"),
-    "a scalar subquery's rows tell nothing": ("taint_values", "return source.rows.union(*[held", "return NONE.union(*[held"),
+    "EXISTS tells nothing": ("values", "return self._query(node.this, scope.ctes, scope).rows", "return NONE"),
+    "a scalar subquery's rows tell nothing": ("values", "return source.rows.union(*[held", "return NONE.union(*[held"),
     "a scalar subquery's value tells nothing": (
-        "taint_values",
+        "values",
         "return source.rows.union(*[held.facts for held in source.columns.values()])",
         "return source.rows",
     ),
     "aggregates tell nothing of rows": ("taint", "o.held if not o.telling else Held.of(o.held.facts | scope.rows) for", "o.held for"),
-    "aliases of aggregates tell nothing of rows": ("taint_scope", "                self._tell(scope)\n", "                pass\n"),
+    "aliases of aggregates tell nothing of rows": ("scope", "                self._tell(scope)\n", "                pass\n"),
     "FILTER tells nothing": (
-        "taint_values",
+        "values",
         "return self.value(node.this, scope) | self.condition(where.this, scope)",
         "return self.value(node.this, scope)",
     ),
-    "a window's order tells nothing": ("taint_values", "return facts | self.window(node, scope)", "return facts"),
+    "a window's order tells nothing": ("values", "return facts | self.window(node, scope)", "return facts"),
     "a named window tells nothing": (
-        "taint_values",
+        "values",
         'return facts | scope.windows if name_of(node.args.get("alias")) else facts',
         "return facts",
     ),
     "set operations tell nothing of their sides": ("taint", "Held.of(facts | rows) for", "Held.of(facts) for"),
     "set operations read one side": ("taint", "rows = left.rows | right.rows", "rows = left.rows"),
     "narrow by any code": (
-        "taint_values",
-        "if classes is None:\n                return held.facts",
-        "if classes is None:\n                continue",
+        "values",
+        "if classes is None:\n            return None",
+        "if classes is None:\n            continue",
     ),
-    "narrow what is no copy": ("taint_scope", "        return cls(facts, facts)\n", "        return cls(facts, NONE, facts)\n"),
-    "narrow to nothing": ("taint_values", "return held.fixed | kept", "return held.fixed"),
+    "narrow what is no copy": ("scope", "        return cls(facts, facts)\n", "        return cls(facts, NONE, facts)\n"),
+    "narrow to nothing": ("values", "return held.fixed | kept", "return held.fixed"),
 }
 
 
 def mutant(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) -> Any:
     """The analyst of a walk in whose source `old` was replaced."""
     for name in MODULES[MODULES.index(module) :]:  # those that import it, too
-        full = f"cdp.governance.{name}"
-        source = (PACKAGE / f"{name}.py").read_text()
+        full, file = ("cdp.governance.taint", "__init__.py") if name == "taint" else (f"cdp.governance.taint.{name}", f"{name}.py")
+        source = (PACKAGE / file).read_text()
         if name == module:
-            assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {name}.py"
+            assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {file}"
             source = source.replace(old, new)
         fresh = ModuleType(full)
         monkeypatch.setitem(sys.modules, full, fresh)
-        exec(compile(source, f"{name}.py", "exec"), fresh.__dict__)
+        exec(compile(source, file, "exec"), fresh.__dict__)
     changed: Any = sys.modules["cdp.governance.taint"]
     return changed.Analyst(TABLES, CODES.get, TREE)
 

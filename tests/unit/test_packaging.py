@@ -16,7 +16,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MODULES = {"yaml": "pyyaml", "delta": "delta-spark", "pydantic_core": "pydantic"}  # import names that are not the distribution's
+MODULES = {
+    "yaml": "pyyaml",
+    "databricks": "databricks-sdk",
+    "delta": "delta-spark",
+    "pydantic_core": "pydantic",
+}  # import names that are not the distribution's
 EXAMPLE = ("conf", "models", "syncs", "destinations", "governance", "notebooks", ".github")
 
 
@@ -49,6 +54,11 @@ def test_every_third_party_import_of_the_tests_is_in_the_lock_file() -> None:
     found = set().union(*(imported(path) for path in (ROOT / "tests").rglob("*.py"))) - set(sys.stdlib_module_names) - {"cdp", "tests"}
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     assert {MODULES.get(name, name) for name in found} <= CORE | EXTRA | {distribution(r) for r in groups["dev"]}
+
+
+def test_nothing_that_keeps_rows_of_a_failed_check_is_used() -> None:
+    """attack 19: results of Great Expectations hold sample rows. Whoever brings it in brings result_format=BOOLEAN_ONLY and a test."""
+    assert not [path for path in (ROOT / "cdp").rglob("*.py") if "great_expectations" in imported(path)]
 
 
 def test_engines_are_imported_by_their_own_module_only_so_that_the_core_installs_without_one() -> None:

@@ -133,10 +133,12 @@ MASKS = {
 
 def test_the_fix_names_the_masks_that_would_do() -> None:
     mrn = Fact("clinical.patients", "mrn", "identifier.mrn")
-    [refusal] = decide(relation(set(), external_id={mrn}), Receiver("mail", (grant("identifier.pseudonym"),)), TREE, MASKS)
+    [refusal] = decide(relation(set(), external_id={mrn}), Receiver("mail", (grant("identifier.pseudonym"),)), TREE, {"external_id": MASKS})
     assert refusal.fix == "mask external_id with one of: null, pseudonym; or leave it out, or let purpose care list identifier.mrn"
-    [strict] = decide(relation(set(), external_id={mrn}), Receiver("mail", (grant("name"),)), TREE, MASKS)
+    [strict] = decide(relation(set(), external_id={mrn}), Receiver("mail", (grant("name"),)), TREE, {"external_id": MASKS})
     assert strict.fix.startswith("mask external_id with one of: null; or")
+    [other] = decide(relation(set(), external_id={mrn}), Receiver("mail", (grant("name"),)), TREE, {"first_name": MASKS})
+    assert other.fix == "leave it out, or let purpose care list identifier.mrn"
     [unknown] = decide(relation(set(), external_id={mrn}), Receiver("mail", (grant("name"),)), TREE)
     assert unknown.fix == "leave it out, or let purpose care list identifier.mrn"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cdp.analyst.changes import Affected, affected
-from cdp.analyst.revisions import author, prefix, revision
+from cdp.analyst.change.changes import Affected, affected
+from cdp.analyst.change.revisions import author, prefix, revision
 from cdp.cli.app import main
 from cdp.errors import UsageError
 from cdp.project.load import load
-from tests.projects import CLASSES, FILES, PATIENT, SEGMENT, minimal
+from tests.projects import CLASSES, FILES, PATIENT, SEGMENT, WITH_ACCOUNT, minimal
 from tests.repositories import commit, edit, git
 
 CONDITIONS = """\
@@ -73,6 +73,7 @@ where: {has: conditions, where: {code: {in: copd}}}
 """
 
 OVERLAYS = {
+    **WITH_ACCOUNT,  # a project without a warning
     "models/patient.yml": PATIENT.replace("relations:\n", "relations:\n  conditions: {many: condition, via: patient_id}\n"),
     "models/conditions.yml": CONDITIONS,
     "models/sets.yml": SETS,
@@ -186,7 +187,7 @@ def test_comments_quotes_and_layout_do_not_count(root: Path, file: str, old: str
         ("governance/baa/mailer.yml", "2099-01-14", "2098-01-14", {"sync": {"adults_mail"}}),
         ("governance/classes.yml", "  public: {phi: false}\n", "  public: {phi: false}\n  other: {}\n", {"sync": {"adults_mail"}}),
         ("governance/masks.yml", "per: destination}", "per: destination, key_version: 2}", {"sync": {"adults_mail"}}),
-        ("governance/masks.yml", "over_89", "as_of: x, over_89", {}),
+        ("governance/masks.yml", ', over_89: "null"}', "}", {}),
         ("governance/eligibility.yml", "45 CFR 164.502(f)", "x", {"sync": {"adults_mail"}}),
         ("governance/purposes.yml", "consent: opt_in", "consent: none_needed", {"sync": {"adults_mail"}}),
         (

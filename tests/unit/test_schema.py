@@ -30,10 +30,10 @@ from cdp.catalog.schema import FILES, project_schema, schema
 from cdp.cli.app import main
 from cdp.project.files import CONFIG, FOLDERS
 from cdp.project.index import RESERVED
+from cdp.project.language.operators import OPERATORS
+from cdp.project.language.windows import WORDS
 from cdp.project.load import load
-from cdp.project.operators import OPERATORS
 from cdp.project.terms import Cover, Unit
-from cdp.project.windows import WORDS
 from cdp.spec import Kind
 from cdp.spec.model import VERBS, MeasureSpec
 from cdp.testing.language import CASES

@@ -11,10 +11,10 @@ import sqlglot
 from sqlglot import exp
 
 from cdp.errors import ProjectError
-from cdp.project import statements, syntax
 from cdp.project.load import Project, load
-from cdp.project.sql_text import functions
-from cdp.project.terms import SqlModel
+from cdp.project.sql import statements, syntax
+from cdp.project.sql.sql_text import functions
+from cdp.project.terms.models import SqlModel
 from tests.projects import FILES, minimal
 
 MODELS = """\

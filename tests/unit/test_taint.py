@@ -11,9 +11,8 @@ import sqlglot
 import yaml
 from sqlglot import exp
 
-from cdp.governance import taint_syntax as syntax
 from cdp.governance.classes import UnknownClass
-from cdp.governance.taint import Analyst, ColumnFacts, TableFacts, Unsupported, taint
+from cdp.governance.taint import Analyst, ColumnFacts, TableFacts, Unsupported, syntax, taint
 from tests.taint_world import ANALYST, CODES, TABLES, TREE, analyse, parse, shorts
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/taint"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from cdp.errors import ProjectError
-from cdp.project.bind import Binder
-from cdp.project.contacts import reaches_a_person
+from cdp.project.language.bind import Binder
 from cdp.project.load import load
 from cdp.project.problems import Problems
 from cdp.project.trials import Case, Expected, matches, trials
+from cdp.project.trials.contacts import reaches_a_person
 from tests.language_world import clinic
 
 SEGMENT = """\
@@ -222,6 +222,7 @@ def test_a_trait_expects_its_value(tmp_path: Path) -> None:
 
 
 def test_who_could_be_reached_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    """attack 22"""
     found = problems(tmp_path, "- {as_of: 2026-07-01, given: {email: jane.roe@gmail.com, state: 212-736-5000}, expect: in}\n")
     assert [line.split(": ", 1)[0] for line in found] == ["models/tried.yml:10:40", "models/tried.yml:10:67"]
     assert "an e-mail address that may be a real person's; use @example.org, or a number from 555-0100 to 555-0199" in found[0]

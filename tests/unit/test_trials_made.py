@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from cdp.analyst.boundary_cases import boundary_cases
-from cdp.analyst.junit import junit
-from cdp.analyst.outcomes import Outcome, Results, Status
-from cdp.analyst.test_text import appended, flow
+from cdp.analyst.trials.boundary_cases import boundary_cases
+from cdp.analyst.trials.junit import junit
+from cdp.analyst.trials.outcomes import Outcome, Results, Status
+from cdp.analyst.trials.test_text import appended, flow
 from cdp.compile.clock import Clock
 from cdp.errors import UsageError
-from cdp.project.fixtures import Fixture
 from cdp.project.load import Project, load
-from cdp.project.passing import passing
 from cdp.project.problems import Problems
 from cdp.project.source import Document, read
 from cdp.project.terms import ColumnRef, Compare, Condition, Every, InWindow, IsNull, Negation, OneOf, Some, Window
 from cdp.project.trials import Case
+from cdp.project.trials.fixtures import Fixture
+from cdp.project.trials.passing import passing
 from tests.language_world import clinic, segment
 
 # -- rows that pass -------------------------------------------------------------------------------------------------------

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from cdp.errors import ProjectError
-from cdp.governance.decide import codes_of
-from cdp.project import json_text
-from cdp.project.code_tables import Hierarchy
+from cdp.governance.facts import codes_of
+from cdp.project.codes import json_text
+from cdp.project.codes.code_tables import Hierarchy
+from cdp.project.codes.reviews import fingerprint
 from cdp.project.load import load
 from cdp.project.problems import Problems
-from tests.projects import FILES, minimal
+from cdp.spec.model import Codes
+from tests.projects import FILES, minimal, review
 
 SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
 
@@ -213,7 +215,7 @@ def test_a_hundred_thousand_codes_load_in_time(tmp_path: Path) -> None:
 # -- reviews ----------------------------------------------------------------------------------------------------------
 
 SETS = "{kind: value_set, name: it, system: SNOMED, codes: [1]}\n---\n{kind: value_set, name: other, system: SNOMED, codes: [2]}\n"
-REVIEW = "kind: value_sets\nvalue_sets:\n  it: {class: none, reviewed: {by: privacy@example.org, on: 2026-01-20}}\n"
+REVIEW = "kind: value_sets\nvalue_sets:\n" + review("it", "none", SNOMED=("1",))
 
 
 def test_a_set_without_a_review_is_warned_of_where_one_would_narrow(tmp_path: Path) -> None:
@@ -233,6 +235,62 @@ def test_a_code_that_also_stands_in_a_set_nobody_reviewed_is_not_reviewed(tmp_pa
 ---
 {kind: value_set, name: last, system: LOINC, codes: [3, 4], include: it}
 """
-    reviews = REVIEW + "".join(f"  {name}: {{class: sensitive.sud, reviewed: {{by: x, on: 2026-01-20}}}}\n" for name in ("made", "last"))
+    reviews = REVIEW + review("made", "sensitive.sud", SNOMED=("2", "1")) + review("last", "sensitive.sud", LOINC=("3", "4"), SNOMED=("1",))
     codes = codes_of(load(minimal(tmp_path, **{"models/sets.yml": SETS + more, "governance/value_sets.yml": reviews})))
     assert codes == {"1": {"sensitive.sud"}, "3": {"sensitive.sud"}, "4": {"sensitive.sud"}}, "2 stands in two that nobody reviewed"
+
+
+def fingerprint_in(tmp_path: Path, sets: str, **files: str) -> str:
+    found = load(minimal(tmp_path, **{"models/sets.yml": sets, **files})).value_sets["it"]
+    return fingerprint(found.members)
+
+
+def test_the_fingerprint_is_of_the_codes_wherever_they_come_from(tmp_path: Path) -> None:
+    """A list of the YAML, a CSV, a FHIR ValueSet, a branch of a hierarchy and a list of lists; in any order; but not of another system."""
+    sources = {
+        "yaml": ("{kind: value_set, name: it, system: SNOMED, codes: [1, 2, 3]}", {}),
+        "order": ("{kind: value_set, name: it, system: SNOMED, codes: [3, 1, 2, 2]}", {}),
+        "csv": ("{kind: value_set, name: it, system: SNOMED, file: x.csv}", {"models/x.csv": "code\n2\n3\n1\n"}),
+        "fhir": ("{kind: value_set, name: it, file: x.json}", {"models/x.json": resource(compose={"include": [concepts("3", "2", "1")]})}),
+        "branch": (
+            "{kind: value_set, name: it, system: SNOMED, descendants_of: 1, hierarchy: x.csv}",
+            {"models/x.csv": "child,parent\n2,1\n3,2\n"},
+        ),
+        "made": (
+            "{kind: value_set, name: it, system: SNOMED, codes: [3, 4], include: a, exclude: b}\n---\n"
+            "{kind: value_set, name: a, system: SNOMED, codes: [1, 2]}\n---\n{kind: value_set, name: b, system: SNOMED, codes: [4]}",
+            {},
+        ),
+    }  # fmt: skip
+    prints = {name: fingerprint_in(tmp_path / name, sets, **files) for name, (sets, files) in sources.items()}
+    assert set(prints.values()) == {prints["yaml"]}
+    assert fingerprint_in(tmp_path / "other", "{kind: value_set, name: it, system: LOINC, codes: [1, 2, 3]}") != prints["yaml"]
+    assert fingerprint_in(tmp_path / "more", "{kind: value_set, name: it, system: SNOMED, codes: [1, 2, 3, 4]}") != prints["yaml"]
+
+
+def test_codes_of_two_systems_do_not_run_into_each_other() -> None:
+    assert fingerprint([Codes(system="A", codes=("1", "2"))]) != fingerprint(
+        [Codes(system="A", codes=("1",)), Codes(system="B", codes=("2",))]
+    )
+    assert fingerprint([Codes(system="A", codes=('1", "B',))]) != fingerprint([Codes(system="A", codes=("1", "B"))])
+
+
+@pytest.mark.parametrize(
+    ("reviewed", "says"),
+    [
+        ("it: {class: none, reviewed: {by: Ann, on: 2026-01-20}}", "the review does not say of which codes it is, so it is one of none"),
+        (
+            "it: {class: none, reviewed: {by: Ann, on: 2026-01-20, sha256: 00}}",
+            "the codes are others than 'Ann' reviewed on 2026-01-20, so they are not reviewed",
+        ),
+    ],
+)
+def test_a_review_of_other_codes_is_none_and_the_warning_gives_the_line_to_write(tmp_path: Path, reviewed: str, says: str) -> None:
+    reviews = f"kind: value_sets\nvalue_sets:\n  {reviewed}\n"
+    project = load(minimal(tmp_path / "a", **{"models/sets.yml": SETS, "governance/value_sets.yml": reviews}))
+    (warning,) = [warning for warning in project.warnings if warning.file == "governance/value_sets.yml"]
+    assert warning.message == says
+    assert codes_of(project) == {}
+    sha256 = warning.hint.partition("write sha256: ")[2]
+    mended = f"kind: value_sets\nvalue_sets:\n  it: {{class: none, reviewed: {{by: Ann, on: 2026-01-20, sha256: {sha256}}}}}\n"
+    assert codes_of(load(minimal(tmp_path / "b", **{"models/sets.yml": SETS, "governance/value_sets.yml": mended}))) == {"1": frozenset()}

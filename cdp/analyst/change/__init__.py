@@ -1,0 +1,1 @@
+"""`cdp diff`, `cdp fmt` and `cdp new`: what a change to the YAML does."""

@@ -1,0 +1,1 @@
+"""`cdp preview` and `cdp explain`: how many, who in kind, and why this one."""

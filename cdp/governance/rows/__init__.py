@@ -1,0 +1,1 @@
+"""Special rows: what is not read at all."""

@@ -1,0 +1,1 @@
+"""What an author cannot have meant: of terms, not of files."""

@@ -1,0 +1,1 @@
+"""What a SELECT or an expression of an author may say."""

@@ -1,0 +1,97 @@
+"""Is it the same receiver, and are its rows named by the same keys? What a sync takes off, it takes off by the key that went out.
+
+The acknowledged keys of a sync are of one receiver, and hold what stands behind a pseudonym. Under another destination, or a key that
+is a pseudonym no more, a removal would tell them to somebody who never had them: so there is no plan, not even of removals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cdp.errors import DataError
+from cdp.governance.query import GovernedQuery
+from cdp.sync.ledger import Control
+
+_INTEGERS = ("tinyint", "smallint", "int", "bigint")
+
+
+@dataclass(frozen=True, slots=True)
+class _Went:
+    """To whom rows went, and what names them: of each key column its kind, and whether it left as a pseudonym."""
+
+    destination: str
+    keys: tuple[tuple[str, bool], ...]
+
+
+def check(control: Control, query: GovernedQuery, types: Mapping[str, str], acknowledged: str) -> None:
+    """Refuse a sync whose destination holds nothing of what was acknowledged, or under other keys.
+
+    All rows that are held went out alike, since no plan is made that would send others: the newest tells of all.
+
+    Args:
+        control: the control tables.
+        query: from governance.
+        types: of its output.
+        acknowledged: SQL of the acknowledged state.
+
+    Raises:
+        DataError: the receiver or the form of the key is another than that of the rows that were delivered.
+    """
+    newest = f"SELECT MAX_BY(a.run, a.seq) FROM ({acknowledged}) AS a WHERE a.content IS NOT NULL"
+    run = control.engine.value(newest, what="the acknowledged state")
+    if run is None:
+        return
+    masked = {mask.column for mask in query.wire_masks}
+    before, companies = _before(control, query.sync.name, run), _companies(control, query.sync.name, run)
+    now = _Went(query.destination.name, tuple((_family(types[name]), name in masked) for name in query.keys))
+    said = f"sync {query.sync.name}: what it delivered and did not take off"
+    fix = "put that back and take everybody off first, by an empty segment; or leave this sync as it was and give the new one another name"
+    if before is None or before.destination != now.destination:
+        raise DataError(
+            f"{said} is at {before.destination if before else 'a receiver that is not on record'}, not at {now.destination}", fix=fix
+        )
+    if companies and not any(query.agreement.name == name or query.agreement.counterparty == company for name, company in companies):
+        names = ", ".join(sorted(name for name, _ in companies))
+        raise DataError(f"{said} went out under {names}, to another company than that of {query.agreement.name}", fix=fix)
+    if before.keys != now.keys:
+        raise DataError(f"{said} is named by another key ({_said(before)}; now {_said(now)})", fix=fix)
+
+
+def _before(control: Control, sync: str, run: str) -> _Went | None:
+    """What the plan of a run says."""
+    plans, runs = control.table("plans"), control.table("runs")
+    statement = (
+        f"SELECT p.body FROM {plans} AS p LEFT SEMI JOIN (SELECT r.plan FROM {runs} AS r WHERE r.sync = :sync AND r.run = :run) AS w "
+        "ON p.plan = w.plan WHERE p.sync = :sync AND p.event = 'created'"
+    )
+    found = control.engine.query(statement, {"sync": sync, "run": run}, what=plans).column("body").to_pylist()
+    return _went(json.loads(found[0])) if found else None
+
+
+def _went(body: Mapping[str, Any]) -> _Went:
+    masked = {column for column, *_ in body["masks"]}
+    keys = tuple((_family(body["kinds"][stored]), body["names"][stored] in masked) for stored in body["keys"])
+    return _Went(body["destination"], keys)
+
+
+def _companies(control: Control, sync: str, run: str) -> set[tuple[str, str]]:
+    """The agreement and the counterparty of a run, as the disclosure ledger has them."""
+    table = control.table("disclosures")
+    statement = f"SELECT DISTINCT agreement, counterparty FROM {table} WHERE sync = :sync AND run = :run AND kind = 'line'"
+    return {
+        (row["agreement"], row["counterparty"])
+        for row in control.engine.query(statement, {"sync": sync, "run": run}, what=table).to_pylist()
+    }
+
+
+def _family(kind: str) -> str:
+    """Kinds whose texts are each other's."""
+    base = kind.partition("(")[0]
+    return "integer" if base in _INTEGERS else base
+
+
+def _said(went: _Went) -> str:
+    return ", ".join(f"{kind} as a pseudonym" if masked else kind for kind, masked in went.keys)

@@ -1,0 +1,128 @@
+"""The disclosure ledger is written here: a line for every row that is put on the wire, committed before the request.
+
+The lines of a chunk and the block over them are one commit: no crash can leave one without the other.
+45 CFR 164.528(b)(2): date, recipient, what was told, for which purpose.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cdp.connectors.base import WireOp
+from cdp.engine.base import literal
+from cdp.errors import StaleError
+from cdp.governance.query import GovernedQuery
+from cdp.sync.ledger import Control, chain
+
+SKEW = dt.timedelta(minutes=2)  # how far the clocks of two machines that write one ledger may differ
+ACCOUNTABLE, EXEMPT = "accountable", "exempt"
+_SHARED = ("sync", "block", "run", "chunk", "plan", "at")  # what a block says and each of its lines
+_ROW = {"person": "p._subject", "key": "p._key", "op": "p._op", "content": "p._content", "base": "p._base"}
+
+
+def check_clock(control: Control, now: dt.datetime) -> None:
+    """Refuse a clock that was set back: agreements that have ended and consents that were withdrawn would hold again.
+
+    Raises:
+        StaleError: `now` is before the ledger's last block.
+    """
+    last = chain.last_moment(control)
+    if last is not None and now < last - SKEW:
+        fix = "set the machine's clock"
+        raise StaleError(f"the clock says {now.isoformat()}, but the ledger's last block is of {last.isoformat()}", fix=fix)
+
+
+class Disclosures:
+    """The lines of one run; its sync's lease is held.
+
+    Args:
+        control: the control tables.
+        query: what governance says today.
+        run: the run's name.
+        plan: the plan's id.
+        approver: who approved the plan, if anybody did.
+        wall: the clock.
+    """
+
+    def __init__(
+        self, control: Control, query: GovernedQuery, run: str, plan: str, approver: str | None, wall: Callable[[], dt.datetime]
+    ) -> None:
+        self.control, self.query, self.run, self.plan, self.approver, self.wall = control, query, run, plan, approver, wall
+        self._types = control.types(chain.TABLE)
+        ends = chain.ends(control, query.sync.name)
+        self._number = ends[0]["block"] if ends else 0
+        self._ends = [end["hash"] for end in ends]
+
+    def write(self, chunk: int, op: WireOp, rows: str) -> None:
+        """Commit the lines of a chunk and their block. A run that ends early has then said too much, never too little.
+
+        Args:
+            chunk: its number in the plan.
+            op: of the batches that it becomes: it decides which columns leave.
+            rows: SQL from FROM on, of the chunk's rows that may leave, as `p`.
+        """
+        engine, salt = self.control.engine, chain.salt()
+        common = self._common(chunk, op)
+        count, root = self._root(salt, common, rows)
+        if not count:
+            return
+        block = self._block(common, count, salt, root)
+        lines = ", ".join(f"{_ROW.get(name) or _typed(common.get(name), kind)} AS {name}" for name, kind in self._types.items())
+        values = ", ".join(_typed(block.get(name), kind) for name, kind in self._types.items())
+        table = self.control.table(chain.TABLE)
+        engine.execute(f"INSERT INTO {table} SELECT {lines} {rows} UNION ALL SELECT {values}", what=table)
+        self._number, self._ends = block["block"], [block["hash"]]
+
+    def _root(self, salt: str, common: Mapping[str, Any], rows: str) -> tuple[int, str]:
+        """How many lines there are, and the root of their digests; what they share is hashed once."""
+        before = literal(f"{salt}|{chain.common(tuple(self._types), common)}|")
+        own = ", ".join(f"{sql} AS {name}" for name, sql in _ROW.items())
+        leaf = chain.salted(self._types, before, of="l")
+        statement = f"SELECT COUNT(*) AS lines, {chain.root(leaf)} AS root FROM (SELECT {own} {rows}) AS l"
+        found = self.control.engine.query(statement, what="the disclosure ledger")
+        return found.column("lines")[0].as_py(), found.column("root")[0].as_py()
+
+    def _common(self, chunk: int, op: WireOp) -> Mapping[str, Any]:
+        """The fields that all lines of a chunk share."""
+        decision = self.query.decision
+        columns = self.query.columns if op == "upsert" else self.query.keys
+        classes = sorted({*decision.members, *(c for name in columns for c in decision.columns.get(name, ()))})
+        return {
+            "sync": self.query.sync.name,
+            "kind": chain.LINE,
+            "block": self._number + 1,
+            "run": self.run,
+            "chunk": chunk,
+            "destination": decision.receiver,
+            "agreement": decision.agreement,
+            "counterparty": self.query.agreement.counterparty,
+            "purpose": decision.purpose,
+            "classes": json.dumps(classes),
+            "columns": json.dumps(columns),
+            "plan": self.plan,
+            "approver": self.approver,
+            "accounting": EXEMPT if decision.exempt_under else ACCOUNTABLE,
+            "exempt_under": decision.exempt_under,
+            "at": self.wall(),
+        }
+
+    def _block(self, common: Mapping[str, Any], lines: int, salt: str, root: str) -> dict[str, Any]:
+        block = {
+            **{name: common[name] for name in _SHARED},
+            "kind": chain.BLOCK,
+            "lines": lines,
+            "salt": salt,
+            "root": root,
+            "previous": " ".join(self._ends),
+        }
+        return {**block, "hash": chain.hashed(tuple(self._types), block)}
+
+
+def _typed(value: Any, kind: str) -> str:
+    """A value as SQL of a type, which a null has too."""
+    if isinstance(value, dt.datetime):
+        return f"TIMESTAMP_MICROS({int(chain.text(value) or 0)})"
+    return f"CAST({literal(value)} AS {kind})"

@@ -1,0 +1,244 @@
+"""How a plan is made: the desired rows compared with the acknowledged ones, the difference stored, counted and hashed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cdp.engine.base import Engine
+from cdp.errors import StaleError
+from cdp.governance.query import GovernedQuery, Removals
+from cdp.spec.activation import Guards
+from cdp.sync import continuity, diff, digest, encoding, guards, revocations, sources, state
+from cdp.sync.digest import Chunk
+from cdp.sync.ledger import Control
+from cdp.sync.ledger.disclosure import check_clock
+from cdp.sync.plan import _SEAL, LIFETIME, Plan, created, masks_of, rows_table
+
+_TRIES = 3
+
+
+def make_plan(
+    query: GovernedQuery,
+    engine: Engine,
+    control: str,
+    *,
+    now: dt.datetime,
+    as_of: dt.datetime,
+    defaults: Guards | None = None,
+    only: Removals | None = None,
+) -> Plan:
+    """Compute, store and hash what a sync would send.
+
+    Args:
+        query: from governance.
+        engine: of the environment.
+        control: the schema of the control tables.
+        now: the wall clock.
+        as_of: the moment that the query was compiled for.
+        defaults: the project's guards.
+        only: hold additions and changes back, as a query does that may only remove.
+
+    Raises:
+        DataError: a table is missing, a column cannot be sent, the consent is too old, or what was delivered is at another receiver
+            or named by another key.
+        StaleError: the tables keep changing while the plan is made, or the clock was set back.
+    """
+    ledger = Control(engine, control)
+    check_clock(ledger, now)
+    sources.check(engine, query, now)
+    removals = "kept_out" if only == "kept_out" else query.removals or only
+    if diff.asks_segment(removals):
+        sources.check_lookups(engine, query)
+    types = engine.types(query.select, what=f"the query of sync {query.sync.name}")
+    encoding.check_types({name: types[name] for name in query.columns}, query.keys)
+    drop_expired(ledger, now)
+    maker = _Maker(query, ledger, types, now, as_of, defaults or Guards(), removals)
+    for _ in range(_TRIES):
+        if plan := maker.attempt():
+            ledger.append("plans", [created(plan)])
+            return plan
+    raise StaleError(
+        f"sync {query.sync.name}: the tables changed {_TRIES} times while the plan was made", fix="run again when loading is done"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the diff counted.
+
+    Attributes:
+        keys: how many keys of each op.
+        excluded: each rule, in order, and how many it keeps out.
+        invalid: people without a key, without a subject, or with a key that others have too.
+        invalid_held: keys of those that the destination holds.
+        again: people who are removed and, in the next plan, added as they should be told now.
+    """
+
+    keys: Counter[str]
+    excluded: tuple[tuple[str, int], ...]
+    invalid: int
+    invalid_held: int
+    again: int
+
+
+class _Maker:
+    """One plan in the making; `attempt` is its story."""
+
+    def __init__(
+        self,
+        query: GovernedQuery,
+        ledger: Control,
+        types: Mapping[str, str],
+        now: dt.datetime,
+        as_of: dt.datetime,
+        defaults: Guards,
+        removals: Removals | None,
+    ) -> None:
+        self.query, self.ledger, self.types, self.now, self.as_of, self.defaults = query, ledger, types, now, as_of, defaults
+        self.removals = removals
+        self.engine = ledger.engine
+        self.shape = diff.Shape.of(query, types)
+
+    def attempt(self) -> Plan | None:
+        """The plan, or None when a table changed between the diff and reading the values."""
+        plan_id = f"{self.now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
+        table = rows_table(self.ledger, plan_id)
+        changes = f"{table}_changes"
+        try:
+            at = state.known(self.ledger, self.query.sync.name)
+            acknowledged = state.acknowledged(self.ledger, self.query.sync.name, at)
+            if at.last:
+                continuity.check(self.ledger, self.query, self.types, acknowledged)
+            self.engine.create_as(changes, self._changes(acknowledged))
+            found = self._found(changes)
+            parts = self._parts(found)
+            chunks = self._store(table, changes, acknowledged, parts)
+            if sum(c.rows for c in chunks) != sum(found.keys[op] for op in parts):
+                self.engine.drop(table)
+                return None
+            seen = revocations.Seen(plan_id, changes, acknowledged, self.removals, found.keys["remove"])
+            revocations.record(self.ledger, self.query, seen, self.now)
+        finally:
+            self.engine.drop(changes)
+        return self._plan(plan_id, at, found, parts, self._held(acknowledged, at), chunks)
+
+    def _held(self, acknowledged: str, at: state.Known) -> tuple[int, int]:
+        """How many rows the destination holds, and how many of them went out under another decision."""
+        if not at.last:
+            return 0, 0
+        counts = f"SELECT COUNT(content) AS held, COUNT_IF({self._outdated}) AS outdated FROM ({acknowledged}) AS a"
+        (row,) = self.engine.query(counts, what="the acknowledged state").to_pylist()
+        return row["held"], row["outdated"]
+
+    @property
+    def _outdated(self) -> str:
+        return state.outdated(self.query.told)
+
+    def _changes(self, acknowledged: str) -> str:
+        if self.removals is None or diff.asks_segment(self.removals):
+            members = diff.members(self.query, self.types)
+            return diff.changes(members, acknowledged, self._outdated, self._changed)
+        return diff.removals(self.query, self.removals, acknowledged)
+
+    @property
+    def _changed(self) -> diff.Changed:
+        """What becomes of outdated rows; what a mode cannot do, it leaves alone."""
+        asked = self.query.when_changed
+        return asked if asked != "remove" or "remove" in diff.MODES[self.query.sync.mode] else "keep"
+
+    def _found(self, changes: str) -> _Found:
+        """Counts the changes."""
+        statement = f"SELECT op, left_out, COUNT(*) AS keys, SUM(n) AS people, COUNT_IF(held) AS held FROM {changes} GROUP BY op, left_out"
+        counted = self.engine.query(statement, what=changes).to_pylist()
+        left_out = {row["left_out"]: int(row["people"]) for row in counted if row["op"] == "left_out"}
+        ops = [row for row in counted if row["op"] != "left_out"]
+        invalid = [row for row in ops if row["op"] == "invalid"]
+        return _Found(
+            keys=Counter({row["op"]: row["keys"] for row in ops}),
+            excluded=tuple((rule, left_out.get(rule, 0)) for rule in self.query.rules),
+            invalid=left_out.get("", 0) + sum(int(row["people"]) for row in invalid),
+            invalid_held=sum(row["held"] for row in invalid),
+            again=sum(int(row["people"]) for row in ops if row["op"] == "remove"),
+        )
+
+    def _parts(self, found: _Found) -> dict[str, int]:
+        """The ops that are sent, each with the number of chunks of its kind: removals, or all others."""
+        sent = {op: found.keys[op] for op in diff.sent(self.query.sync.mode, self.removals) if found.keys[op]}
+        upserts = sum(count for op, count in sent.items() if op != "remove")
+        return {op: -(-(count if op == "remove" else upserts) // diff.CHUNK_ROWS) for op, count in sent.items()}
+
+    def _store(self, table: str, changes: str, acknowledged: str, parts: Mapping[str, int]) -> tuple[Chunk, ...]:
+        """Write the rows and hash them. A key that came twice makes a count that does not match."""
+        if not parts:
+            return ()
+        self.engine.create_as(table, diff.rows(self.query, self.shape, self.types, changes, acknowledged, parts), partition=["_chunk"])
+        chunks = digest.chunks(self.engine, table, self.shape.stored, chunk_count(parts))
+        keys = self.engine.value(f"SELECT COUNT(DISTINCT _key) FROM {table}", what=table)
+        return chunks if keys == sum(c.rows for c in chunks) else ()
+
+    def _counts(self, found: _Found, parts: Mapping[str, int], held: int) -> dict[str, int]:
+        """What the plan would do. Of the keys that are held, those that nothing was found about are as they should be."""
+        sent = {op: found.keys[op] if op in parts else 0 for op in ("add", "change", "remove")}
+        wanted = sum(found.keys[op] for op in diff.MODES[self.query.sync.mode] if op != "remove")
+        skipped = found.keys["add"] + found.keys["change"] - wanted
+        unchanged = held - found.keys["change"] - found.keys["remove"] - found.invalid_held
+        held_back = wanted - sent["add"] - sent["change"] + found.again
+        return {**sent, "unchanged": unchanged, "invalid": found.invalid, "skipped": skipped, "held_back": held_back}
+
+    def _plan(
+        self, plan_id: str, at: state.Known, found: _Found, parts: Mapping[str, int], holds: tuple[int, int], chunks: tuple[Chunk, ...]
+    ) -> Plan:
+        held, outdated = holds
+        counts, excluded = self._counts(found, parts, held), found.excluded
+        asked = diff.asks_segment(self.removals)
+        size = sum(n for _, n in excluded) + sum(n for name, n in counts.items() if name != "remove") if asked else 0
+        rules = guards.holding(guards.effective(self.query.sync.guards, self.defaults), self.removals)
+        broken = guards.check(rules, counts, known=held, segment=size, source=sources.rows(self.engine, self.query.entity.table))
+        facts: dict[str, Any] = {
+            "id": plan_id,
+            "sync": self.query.sync.name,
+            "destination": self.query.destination.name,
+            "created": self.now,
+            "as_of": self.as_of,
+            "counts": counts,
+            "excluded": excluded,
+            "size": size,
+            "guards": broken,
+            "base_seq": at.last,
+            "fingerprint": self.query.fingerprint,
+            "told": self.query.told,
+            "outdated": outdated,
+            "when_changed": self.query.when_changed,
+            "model_sha256": self.query.model_sha256,
+            "shape": self.shape,
+            "masks": masks_of(self.query),
+            "chunks": chunks,
+            "removals": self.removals,
+            "refusals": self.query.refusals,
+            "planned_by": self.engine.whoami(),
+            "needs_approval": self.query.approval.why if self.query.approval and self.removals is None and chunks else (),
+            "withheld_rows": sources.withheld(self.engine, self.query) if asked else (),
+        }
+        unsigned = Plan(**facts, _seal=_SEAL)
+        return Plan(**facts, digest=digest.total(chunks, unsigned.facts()), _seal=_SEAL)
+
+
+def chunk_count(parts: Mapping[str, int]) -> int:
+    """The number of chunks over both kinds; additions and changes share theirs."""
+    return parts.get("remove", 0) + max((n for op, n in parts.items() if op != "remove"), default=0)
+
+
+def drop_expired(ledger: Control, now: dt.datetime) -> None:
+    """Drop the tables of plans that nobody can apply any more; a plan's name begins with when it was made.
+
+    One that is being applied when it expires has as long again to finish.
+    """
+    limit = (now.astimezone(dt.UTC) - 2 * LIFETIME).strftime("plan_%Y%m%d%H%M%S")
+    for name in ledger.engine.tables(ledger.schema):
+        if name.startswith("plan_") and name < limit:
+            ledger.engine.drop(f"{ledger.schema}.{name}")

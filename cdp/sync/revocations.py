@@ -1,0 +1,132 @@
+"""Who may no longer be at a receiver: since when, why, and when they were taken off.
+
+A plan that sees somebody to take off writes it down (`due`); one that sees that they may be there again, too (`lifted`). That
+they were taken off is what a delivered removal says. So a person is open as long as neither has happened: 45 CFR 164.508(b)(5),
+164.522(a)(1)(iii).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from cdp.engine.base import literal
+from cdp.governance.query import SUBJECT, GovernedQuery, Removals
+from cdp.sync import diff
+from cdp.sync.ledger import Control
+
+TABLE = "revocations"
+LEFT, CHANGED, ENDED = "left_segment", "decision_changed", "agreement_ended"  # reasons besides the names of rules
+DUE, LIFTED = "due", "lifted"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a plan in the making knows.
+
+    Attributes:
+        changes: its table of changes.
+        acknowledged: SQL of the acknowledged state.
+        removals: who is taken off by a plan that only removes.
+        count: how many keys are to be taken off, whether or not the mode does.
+    """
+
+    plan: str
+    changes: str
+    acknowledged: str
+    removals: Removals | None
+    count: int
+
+
+def record(control: Control, query: GovernedQuery, seen: Seen, now: dt.datetime) -> None:
+    """Write down who is due now and was not before, and who was and is no more."""
+    table = control.table(TABLE)
+    sync = literal(query.sync.name)
+    known = control.engine.value(f"SELECT COUNT(*) FROM {table} WHERE sync = {sync}", what=table)
+    if not seen.count and not known:
+        return
+    made = f"{control.schema}.plan_{seen.plan}_due"
+    control.engine.create_as(made, _events(query, seen, _open(table, sync)))
+    try:
+        if not control.engine.value(f"SELECT COUNT(*) FROM {made}", what=table):
+            return
+        same = {
+            "sync": sync,
+            "destination": literal(query.decision.receiver),
+            "agreement": literal(query.decision.agreement),
+            "plan": literal(seen.plan),
+            "at": f"TIMESTAMP_MICROS({int(now.timestamp() * 1e6)})",
+        }
+        columns = ", ".join(f"{same.get(name, f'm.{name}')} AS {name}" for name in control.columns(TABLE))
+        control.engine.execute(f"INSERT INTO {table} SELECT {columns} FROM {made} AS m", what=table)
+    finally:
+        control.engine.drop(made)
+
+
+def _open(table: str, sync: str) -> str:
+    """SQL of who is due as far as plans said until now: key, the receipt that put them there (`base`), reason."""
+    last = "MAX_BY(r.event, r.at) AS event, MAX_BY(r.reason, r.at) AS reason, MAX(r.person) AS person"
+    every = f"SELECT r.key, r.base, {last} FROM {table} AS r WHERE r.sync = {sync} GROUP BY r.key, r.base"
+    return f"SELECT x.key, x.base, x.reason, x.person FROM ({every}) AS x WHERE x.event = '{DUE}'"
+
+
+def _events(query: GovernedQuery, seen: Seen, opened: str) -> str:
+    """SQL of what is new: event, key, person, base, reason."""
+    due = _due(query, seen)
+    new = (
+        f"SELECT '{DUE}' AS event, n.key, n.person, n.base, n.reason FROM ({due}) AS n "
+        f"LEFT ANTI JOIN ({opened}) AS o ON n.key = o.key AND n.base = o.base AND n.reason = o.reason"
+    )
+    if seen.removals == "kept_out":  # such a plan asks for some only; that others are not among them says nothing
+        return new
+    return (
+        f"{new} UNION ALL SELECT '{LIFTED}' AS event, o.key, o.person, o.base, o.reason FROM ({opened}) AS o "
+        f"JOIN ({seen.acknowledged}) AS a ON a.key = o.key AND a.seq = o.base "
+        f"LEFT ANTI JOIN ({due}) AS n ON n.key = o.key"
+    )
+
+
+def _due(query: GovernedQuery, seen: Seen) -> str:
+    """SQL of who is to be taken off now. Where a mode removes nobody, who left the segment stays by intention."""
+    if seen.removals == "everyone":
+        every = f"SELECT a.key, a.subject AS person, a.seq AS base, '{ENDED}' AS reason"
+        return f"{every} FROM ({seen.acknowledged}) AS a WHERE a.content IS NOT NULL"
+    removes = "remove" in diff.MODES[query.sync.mode]
+    rules = f"SELECT CAST(e.{SUBJECT} AS STRING) AS subject, MIN(e._rule) AS rule FROM ({query.eligibility.sql('spark')}) AS e GROUP BY 1"
+    reason = f"COALESCE(k.rule, CASE WHEN d.n > 0 THEN '{CHANGED}' ELSE '{LEFT}' END)"
+    return (
+        f"SELECT d.key, a.subject AS person, d.base, {reason} AS reason FROM {seen.changes} AS d "
+        f"JOIN ({seen.acknowledged}) AS a ON a.key = d.key {'LEFT JOIN' if removes else 'JOIN'} ({rules}) AS k ON a.subject = k.subject "
+        "WHERE d.op = 'remove'"
+    )
+
+
+# -- what is on record ------------------------------------------------------------------------------------------------
+
+
+def revocations(control: Control, *, sync: str | None = None, only_open: bool = False) -> list[dict[str, Any]]:
+    """Who had to be taken off: those that are open first, the oldest first.
+
+    Returns:
+        person, sync, destination, agreement, reason, since, state (`open`, `done`, `lifted`), done (when it was).
+    """
+    table, receipts = control.table(TABLE), control.table("receipts")
+    only = f" WHERE r.sync = {literal(sync)}" if sync else ""
+    last = ", ".join(f"MAX_BY(r.{name}, r.at) AS {name}" for name in ("event", "reason", "person", "destination", "agreement"))
+    times = "MIN(r.at) AS since, MAX(r.at) AS latest"
+    every = f"SELECT r.sync, r.key, r.base, {times}, {last} FROM {table} AS r{only} GROUP BY r.sync, r.key, r.base"
+    done = (
+        f"SELECT x.sync, x.key, x.base, MIN(p.at) AS done FROM ({every}) AS x JOIN {receipts} AS p ON p.sync = x.sync AND p.key = x.key "
+        "WHERE p.op = 'remove' AND p.status = 'delivered' AND p.seq > x.base GROUP BY x.sync, x.key, x.base"
+    )
+    state = f"CASE WHEN d.done IS NOT NULL THEN 'done' WHEN e.event = '{LIFTED}' THEN 'lifted' ELSE 'open' END"
+    said = (
+        f"SELECT e.person, e.sync, e.destination, e.agreement, e.reason, e.since, {state} AS state, "
+        f"CASE WHEN d.done IS NULL AND e.event = '{LIFTED}' THEN e.latest ELSE d.done END AS done FROM ({every}) AS e "
+        f"LEFT JOIN ({done}) AS d ON d.sync = e.sync AND d.key = e.key AND d.base = e.base"
+    )
+    where = " WHERE s.state = 'open'" if only_open else ""
+    statement = f"SELECT * FROM ({said}) AS s{where} ORDER BY CASE s.state WHEN 'open' THEN 0 ELSE 1 END, s.since, s.sync, s.person"
+    rows = control.engine.query(statement, what=table).to_pylist()
+    return [{**row, "since": row["since"].isoformat(), "done": row["done"].isoformat() if row["done"] else None} for row in rows]

@@ -1,0 +1,144 @@
+"""Who may no longer be at a receiver: recorded by the plan that saw it first, open until a removal is delivered. attack 39"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.connectors.base import Batch, Receipts
+from cdp.engine import Engine, connect
+from cdp.spec.activation import Environment
+from cdp.sync import diff, state
+from cdp.sync.ledger import Control
+from cdp.sync.revocations import revocations
+from tests.conformance.world import World, people
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("revocations"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def world(engine: Engine, tmp_path: Path) -> World:
+    """Eight people are held."""
+    tag = uuid.uuid4().hex[:8]
+    made = World(engine, f"clinic_{tag}", f"cdp_{tag}", tmp_path)
+    made.load(people(8))
+    made.sync()
+    return made
+
+
+def moved(world: World, **changes: dict[str, Any]) -> None:
+    """The clinic with some people changed: p3={"consent": False}."""
+    clinic = people(8)
+    for name, change in changes.items():
+        clinic[int(name[1:])] |= change
+    world.load(clinic)
+
+
+def listed(world: World, **options: Any) -> list[tuple[str, str, str]]:
+    return [(row["person"], row["reason"], row["state"]) for row in revocations(Control(world.engine, world.control), **options)]
+
+
+def test_the_rule_or_the_segment_is_the_reason_and_since_is_the_first_plan(world: World) -> None:
+    moved(world, p1={"member": False}, p2={"deceased": True}, p3={"consent": False, "member": False})
+    world.plan()
+    first = world.now
+    world.plan()
+    rows = revocations(Control(world.engine, world.control))
+    expected = [("p001", "left_segment", "open"), ("p002", "deceased", "open"), ("p003", "no_consent", "open")]
+    assert sorted(listed(world)) == expected
+    assert {row["since"] for row in rows} == {first.isoformat()}
+    assert {(row["sync"], row["destination"], row["agreement"], row["done"]) for row in rows} == {("letters", "mailer", "mailer_baa", None)}
+    assert listed(world, sync="other") == []
+
+
+def test_who_was_taken_off_is_done_and_who_comes_back_and_goes_again_is_listed_twice(world: World) -> None:
+    for _ in range(2):
+        moved(world, p2={"consent": False})
+        world.sync()
+        assert listed(world, only_open=True) == []
+        moved(world)
+        world.sync()
+    rows = revocations(Control(world.engine, world.control))
+    assert [(row["person"], row["state"]) for row in rows] == [("p002", "done")] * 2
+    assert all(row["since"] < row["done"] for row in rows)
+    state.fold(Control(world.engine, world.control), "letters", rows=0, share=0)
+    assert listed(world) == [("p002", "no_consent", "done")] * 2
+
+
+def test_a_removal_that_the_channel_does_not_take_stays_open(world: World) -> None:
+    moved(world, p2={"consent": False}, p5={"deceased": True})
+    keys = {"p002": "rejected", "p005": "retryable"}
+
+    def refuses(batch: Batch) -> Receipts:
+        said = [keys[row["patient_id"]] for row in batch.rows.to_pylist()]
+        return Receipts(said, ["no"] * len(said))  # type: ignore[arg-type]
+
+    world.channel.answers = [refuses]
+    _, run = world.sync()
+    assert (run.rejected, run.retryable) == (1, 1)
+    assert {state for _, _, state in listed(world)} == {"open"}
+    world.sync()
+    assert {state for _, _, state in listed(world)} == {"done"}
+
+
+def test_who_may_be_there_again_before_anything_was_sent_is_lifted(world: World) -> None:
+    moved(world, p2={"consent": False})
+    world.plan()
+    moved(world)
+    world.plan()
+    assert listed(world) == [("p002", "no_consent", "lifted")]
+    moved(world, p2={"deceased": True})
+    world.plan()
+    assert listed(world, only_open=True) == [("p002", "deceased", "open")]
+
+
+def test_a_mode_that_removes_nobody_lists_whom_a_rule_keeps_out_and_not_who_left(world: World) -> None:
+    world.mode = "upsert"
+    moved(world, p1={"member": False}, p2={"consent": False})
+    world.sync()
+    assert listed(world) == [("p002", "no_consent", "open")]
+    moved(world, p1={"member": False}, p2={"member": False})
+    world.sync()
+    assert listed(world) == [("p002", "no_consent", "lifted")]
+    world.mode = "mirror"
+    world.sync()
+    assert sorted(listed(world)) == [("p001", "left_segment", "done"), ("p002", "left_segment", "done")]
+
+
+def test_the_end_of_an_agreement_and_of_a_decision_are_reasons_too(world: World) -> None:
+    world.told, world.when_changed = "t2", "remove"
+    moved(world, p2={"consent": False})
+    world.plan()
+    assert sorted({(reason, state) for _, reason, state in listed(world)}) == [("decision_changed", "open"), ("no_consent", "open")]
+    world.removals = "everyone"
+    world.sync()
+    assert {(reason, state) for _, reason, state in listed(world)} == {("agreement_ended", "done")}
+
+
+def test_a_plan_for_those_whom_a_rule_keeps_out_says_nothing_about_the_others(world: World) -> None:
+    moved(world, p1={"member": False}, p2={"consent": False})
+    world.plan()
+    world.apply(world.plan(only="kept_out"))
+    assert sorted(listed(world)) == [("p001", "left_segment", "open"), ("p002", "no_consent", "done")]
+
+
+def test_removals_go_first_also_across_chunks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diff, "CHUNK_ROWS", 3)
+    world.channel.size, world.channel.concurrency = 2, 1
+    world.channel.batches.clear()
+    clinic = {n: row for n, row in people(20).items() if n > 7}
+    clinic[8]["consent"] = False
+    world.load(clinic)
+    plan, _ = world.sync()
+    ops = [batch.op for batch in world.channel.batches]
+    assert (plan.counts["remove"], plan.counts["add"], len(plan.chunks) > 4) == (8, 12, True)
+    assert ops == ["remove"] * ops.count("remove") + ["upsert"] * ops.count("upsert")

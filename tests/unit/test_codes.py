@@ -1,0 +1,42 @@
+"""attack 8: a channel's code says no value of the row, in no spelling."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdp.connectors.codes import CODE, holds, repeats
+
+VALUES = ["Bartholomew", "p-0012", "(212) 555-0101", 4711, Decimal("12.50"), dt.date(1970, 1, 2), True, None, "", "MA"]
+
+
+@pytest.mark.parametrize(
+    "code", ["bartholomew", "P0012", "212.555.0101", "2125550101", "4711", "04711.0", "12.5", "19700102", "1970-01-02", "true", "ma", "M-A"]
+)
+def test_a_value_in_another_spelling_is_the_value(code: str) -> None:
+    assert repeats(code, VALUES)
+    assert holds(code, VALUES)
+
+
+@pytest.mark.parametrize("code", ["bad_Bartholomew", "Barthol", "no-such-p0012", "5550101", "row_4711"])
+def test_a_part_of_a_value_counts_where_the_words_are_the_channels(code: str) -> None:
+    assert not repeats(code, VALUES)
+    assert holds(code, VALUES)
+
+
+@pytest.mark.parametrize("code", ["invalid_email", "http_400", "42", "unsubscribed", "sNaN", "Infinity", "_", "MAX"])
+def test_other_words_are_kept(code: str) -> None:
+    assert not repeats(code, VALUES)
+    assert not holds(code, VALUES)
+
+
+@given(st.text(), st.text(max_size=3))
+def test_whatever_the_value_it_is_never_its_own_code(value: str, around: str) -> None:
+    code = around + value
+    if value.isalnum() and len(value) > 2 and CODE.fullmatch(code):
+        assert holds(code, [value])
+        assert repeats(value, [value])

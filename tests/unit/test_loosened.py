@@ -1,0 +1,245 @@
+"""What a change of the policy loosens: every field of every rule has a side that is looser, or is said to decide nothing. Attack 26."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from cdp.governance.access.loosened import ROOTS, _Comparison, loosened
+from cdp.governance.access.looser import FIELDS, NEUTRAL, Part, Parts, Rule, Trees
+from cdp.governance.classes import ClassTree
+from cdp.project.load import load
+from cdp.project.project import Policy
+from cdp.spec import access, people, policy
+from cdp.spec.activation import Guards, Limit
+from cdp.spec.base import Kind, Spec
+from cdp.spec.policy import DataClass
+from tests.projects import FILES, minimal
+
+# Documents whose one field holds the parts that `ROOTS` names.
+ENVELOPES = {policy.Classes, policy.Masks, policy.Purposes, policy.Declassify, policy.ValueSetReviews, policy.Rows, access.Roles}
+COMPARED_WHOLE = {people.MaxAge, access.Identity, policy.DeclassifyTarget, policy.Accounting, people.ReplaceContact}
+
+
+def models() -> set[type[Spec]]:
+    """Every model that stands under governance/, but envelopes and those that count as one value."""
+    found: set[type[Spec]] = set()
+
+    def walk(annotation: Any) -> None:
+        for model in _models_in(annotation):
+            if model not in found | COMPARED_WHOLE:
+                found.add(model)
+                for field in model.model_fields.values():
+                    walk(field.annotation)
+
+    for kind in Kind.registry.values():
+        if kind.folder == "governance":
+            walk(kind)
+    return {each for each in found if each.__module__ in {policy.__name__, people.__name__, access.__name__}} - ENVELOPES
+
+
+def test_every_field_of_every_rule_has_a_side_that_is_looser() -> None:
+    assert models() | {Guards} == set(FIELDS)
+    for model in models():
+        assert set(FIELDS[model]) == set(model.model_fields) - ({"kind"} if issubclass(model, Kind) else set()), model
+
+
+def test_every_part_of_the_policy_is_compared() -> None:
+    assert set(ROOTS) == set(Policy.__dataclass_fields__)
+
+
+TREE = ClassTree({name: DataClass() for name in ("a", "b", "a.c")})
+
+
+def samples(model: type[Spec], name: str) -> Iterator[tuple[Any, Any]]:
+    """Pairs of two values that a field may have, the second of which is not the first."""
+    annotation = model.model_fields[name].annotation
+    if (model, name) == (people.Consent, "max_age"):
+        yield people.MaxAge(hours=1), people.MaxAge(days=1)
+    elif annotation in (Limit | None,) or name.startswith("max_"):
+        yield Limit(rows=1), Limit(rows=2)
+        yield Limit(share=0.5), None
+    elif get_origin(annotation) is Literal and len(get_args(annotation)) > 1:
+        first, *rest = get_args(annotation)
+        yield from ((first, other) for other in rest)
+    elif annotation is bool or bool in get_args(annotation):
+        yield False, True
+    elif annotation is int:
+        yield 2, 3
+    elif annotation is dt.date or dt.date in get_args(annotation):
+        yield dt.date(2026, 1, 1), dt.date(2027, 1, 1)
+    elif get_origin(annotation) is tuple:
+        yield ("a",), ("a", "b")
+    else:  # texts, conditions, models that count as one value
+        yield "a", "b"
+        yield None, "a"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [(model, name) for model, rules in FIELDS.items() for name in rules],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_one_way_or_the_other_a_change_is_looser_or_it_decides_nothing(model: type[Spec], name: str) -> None:
+    rule, trees = FIELDS[model][name], Trees(TREE, TREE, ("a", "b", "a.c"))
+    if isinstance(rule, Rule):
+        said = [rule.looser(*pair, trees) or rule.looser(*reversed(pair), trees) for pair in samples(model, name)]
+        assert any(said) == (rule is not NEUTRAL)
+    else:  # its parts have rules of their own
+        inner = [part for part in _models_in(model.model_fields[name].annotation) if part not in COMPARED_WHOLE]
+        assert inner
+        assert all(part in FIELDS for part in inner)
+        assert isinstance(rule, Part | Parts)
+
+
+def _models_in(annotation: Any) -> list[type[Spec]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]  # type: ignore[list-item]
+    return [found for part in get_args(annotation) for found in _models_in(part)]
+
+
+# -- on projects ------------------------------------------------------------------------------------------------------
+
+ROLES = """\
+kind: roles
+roles:
+  analyst: {use: [membership], see: [demographic.year], may: [preview], purposes: [care_coordination]}
+  officer: {use: [membership], see: [], may: [approve, plan]}
+approval: {required: {purposes: [care_coordination], classes: [sensitive]}, four_eyes: false, signature: ed25519, expires: {hours: 4}}
+people:
+  - {id: "uid:1", roles: [analyst]}
+  - {id: "uid:2", roles: [officer], public_key: "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}
+"""
+ROWS = """\
+kind: rows
+rules:
+  - {class: sensitive.sud, entities: [patient], where: {state: NY}}
+"""
+DECLASSIFY = """\
+kind: declassify
+entries:
+  - name: adults
+    of: {segment: adults}
+    from: [demographic.birth_date]
+    to: demographic.year
+    model_sha256: "00"
+    reason: said
+    owner: privacy@example.org
+    approved: 2026-01-01
+    expires: 2027-01-01
+"""
+BEFORE = {**FILES, "governance/roles.yml": ROLES, "governance/rows.yml": ROWS, "governance/declassify.yml": DECLASSIFY}
+
+PURPOSES, CLASSES, CONSENT = "governance/purposes.yml", "governance/classes.yml", "governance/consent.yml"
+ELIGIBILITY, MASKS, MAILER = "governance/eligibility.yml", "governance/masks.yml", "governance/baa/mailer.yml"
+ROLE, ROW, DOWN = "governance/roles.yml", "governance/rows.yml", "governance/declassify.yml"
+
+CASES: list[tuple[str, str, str, list[str]]] = [
+    (PURPOSES, "channels: [email]", "channels: [email, sms]", ["purpose care_coordination may use more channels: email -> email, sms"]),
+    (PURPOSES, "contact.email, name", "contact, name", ["may tell more values"]),  # `contact` itself is a class too
+    (PURPOSES, "classes: [identifier.pseudonym,", "classes: [identifier.pseudonym, contact.email,", []),
+    (PURPOSES, "name.given]", "name.given, clinical]", ["may tell more values"]),
+    (PURPOSES, "members: [membership, demographic]", "members: [membership, clinical, demographic]", ["may tell more by who is listed"]),
+    (PURPOSES, "consent: opt_in", "consent: none_needed", ["asks for another consent: opt_in -> none_needed"]),
+    (PURPOSES, "consent: opt_in", "consent: opt_in\n    holdout: true", ["may leave people out at random: no -> yes"]),
+    (PURPOSES, "consent: opt_in", "consent: opt_in\n    funded_by: [none, third_party]", ["may be paid by more"]),
+    (CLASSES, "inherit: false", "inherit: true", ["class sensitive is covered by grants"]),
+    (CLASSES, ", needs_consent: part2", "", ["class sensitive.sud needs another consent: part2 -> none"]),
+    (CLASSES, "contact.email: {}", "contact.email: {key: true}", ["class contact.email counts as a key"]),
+    (CLASSES, "  clinical.date: {}\n", "", ["class clinical.date is not in the tree any more"]),
+    (CLASSES, "  clinical.date: {}\n", "  clinical.date: {}\n  clinical.new: {}\n", []),
+    (MASKS, "of: demographic.birth_date,", "of: [demographic.birth_date, clinical.date],", ["mask year may be put on more"]),
+    (MASKS, ', over_89: "null"', "", ["mask year tells ages over 89"]),
+    (MASKS, ", per: destination", "", ["mask pseudonym gives people the same pseudonym at all destinations"]),
+    (MAILER, "expires: 2099-01-14", "expires: 2099-01-15", ["agreement mailer holds longer: 2099-01-14 -> 2099-01-15"]),
+    (MAILER, "hosts: [api.mail.example]", "hosts: [api.mail.example, api2.mail.example]", ["agreement mailer covers more hosts"]),
+    (MAILER, "paths: [/v1/]\n", "", ["agreement mailer covers more paths: /v1/ -> all"]),
+    (MAILER, "paths: [/v1/]", "paths: [/v1/contacts]", []),
+    (MAILER, "purposes:", "labels: named\npurposes:", ["agreement mailer lets names of audiences leave: opaque -> named"]),
+    (MAILER, "purposes:", "after_end: {removes: allow, days: 30}\npurposes:", ["agreement mailer allows removals after its end"]),
+    (CONSENT, "granted: active", "granted: [active, proposed]", ["consent takes more words for yes"]),
+    (CONSENT, "max_age: {hours: 26}", "max_age: {days: 2}", ["consent may be older: {hours: 26} -> {days: 2}"]),
+    (CONSENT, "max_age: {hours: 26}", "max_age: {days: 1}", []),
+    (CONSENT, "opt_in: {need: granted}", "opt_in: {need: not_refused}", ["consent opt_in is there without a yes"]),
+    (CONSENT, "channels:\n  email: {consent: opt_in, basis: 15 U.S.C. 7704}\n", "", ["channel email asks for no consent any more"]),
+    (ELIGIBILITY, "  - {name: deceased, when: {death_date: {not_null: true}}, basis: 45 CFR 164.502(f)}\n", "", ["rule deceased is gone"]),
+    (ELIGIBILITY, "basis: 45 CFR 164.502(f)", "unless_purpose: care_coordination", ["rule deceased does not hold for more purposes"]),
+    (ROW, "rules:\n  - {class: sensitive.sud, entities: [patient], where: {state: NY}}", "rules: []", ["withholds nothing any more"]),
+    (ROW, "where: {state: NY}}", "where: {state: NY}, unknown: ordinary}", ["lets rows through that it does not know"]),
+    (DOWN, "expires: 2027-01-01", "expires: 2028-01-01", ["declassification adults holds longer"]),
+    (ROLE, "may: [preview]", "may: [preview, explain]", ["role analyst may do more: preview -> preview, explain"]),
+    (ROLE, "may: [preview], ", "", ["role analyst may do more: preview -> everything"]),
+    (ROLE, ", purposes: [care_coordination]}", "}", ["role analyst may do it for more purposes"]),
+    (ROLE, "see: [demographic.year]", "see: [demographic]", ["role analyst sees more values"]),
+    (ROLE, "roles: [analyst]}", "roles: [analyst, officer]}", ["person uid:1 has more roles"]),
+    (ROLE, "people:\n", 'people:\n  - {id: "uid:3", roles: [analyst]}\n', ["person uid:3 has a role"]),
+    (ROLE, "classes: [sensitive]", "classes: [sensitive.sud]", ["approval is not asked for by some classes"]),
+    (ROLE, "classes: [sensitive]", "classes: [sensitive, sensitive.sud]", []),
+    (ROLE, ", classes: [sensitive]", "", ["approval is not asked for by some classes"]),
+    (ROLE, "expires: {hours: 4}", "expires: {hours: 5}", ["approval holds longer: 4 -> 5"]),
+    ("models/patient.yml", "class: contact.email", "class: name.given", ["column patient.email has another class"]),
+    (
+        "models/patient.yml",
+        "rows: membership.patient",
+        "rows: public",
+        ["table clinical.patients of entity patient says less of who is in it"],
+    ),
+    ("destinations/mail.yml", "baa: mailer\n", "", ["destination mail is under another agreement: mailer -> none"]),
+    ("destinations/mail.yml", "channel: email", "channel: portal", ["destination mail counts as another channel: email -> portal"]),
+    (
+        "conf/cdp.yml",
+        "sandbox: true}",
+        "sandbox: true}\n  other: {sandbox: true, lakehouse: lake}",
+        ["environment other lets rows go to this machine"],
+    ),
+    (ROW, "where: {state: NY}}", "where: {state: NY}}\n  - {class: sensitive.sud, entities: [patient], where: {state: NY}}", []),
+    ("conf/cdp.yml", "sandbox: true}", "sandbox: true}\nguards: {empty: allow}", ["every sync lets an empty segment empty"]),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "said"), CASES)
+def test_a_change_is_said_in_words_where_it_stands(tmp_path: Path, file: str, old: str, new: str, said: list[str]) -> None:
+    assert BEFORE[file].count(old) == 1
+    before = load(minimal(tmp_path / "before", **{name: text for name, text in BEFORE.items() if FILES.get(name) != text}))
+    changed = {**BEFORE, file: BEFORE[file].replace(old, new)}
+    after = load(minimal(tmp_path / "after", **{name: text for name, text in changed.items() if FILES.get(name) != text}))
+    found = [str(each) for each in loosened(before, after)]
+    assert len(found) == len(said), found
+    for text, part in zip(found, said, strict=True):
+        assert part in text
+        assert text.startswith(f"{file}:")
+        line = int(text.split(":")[1])
+        assert 1 <= line <= len(changed[file].splitlines())
+    assert loosened(before, before) == loosened(after, after) == ()
+    if said:  # what was loosened and is taken back is no loosening, but where nobody can tell which way it went
+        assert [each.what for each in loosened(after, before) if "another" not in each.what] == []
+
+
+def test_what_is_gone_is_named_with_its_file(tmp_path: Path) -> None:
+    before = load(minimal(tmp_path / "before", **{ROW: ROWS, ROLE: ROLES}))
+    after = load(minimal(tmp_path / "after"))
+    approval, people, rows = [str(each) for each in loosened(before, after)]
+    assert approval.startswith("governance/roles.yml: approval is not asked for any more: {required: ")
+    assert people == "governance/roles.yml: people: every role is anybody's: 2 people -> none"
+    assert rows == "governance/rows.yml: row rule sensitive.sud where {state: NY} withholds nothing any more: declared -> removed"
+
+
+def test_a_sync_s_own_guard_counts(tmp_path: Path) -> None:
+    guarded = "syncs/adults_mail.yml"
+    before = load(minimal(tmp_path / "before", **{guarded: FILES[guarded] + "guards: {max_remove: 10%}\n"}))
+    after = load(minimal(tmp_path / "after", **{guarded: FILES[guarded] + "guards: {max_remove: 20}\n"}))
+    assert [each.what for each in loosened(before, after)] == ["sync adults_mail lets a run change more"]
+
+
+def test_a_field_without_a_rule_counts_as_looser_whatever_changes(tmp_path: Path) -> None:
+    class Coming(Spec):
+        new: str = ""
+
+    project = load(minimal(tmp_path))
+    found = list(_Comparison(project, project)._model(Coming(new="a"), Coming(new="b"), "x", "roles", "roles", ()))
+    assert [each.what for each in found] == ["x says something else"]

@@ -15,6 +15,7 @@ from cdp.compile.clock import Clock
 from cdp.engine import Engine
 from cdp.governance.decide import Governor
 from cdp.project.load import Project, load
+from cdp.sample.load import EVERY_TABLE
 from cdp.sample.load import load as load_sample
 from cdp.sync.planning import make_plan
 
@@ -35,6 +36,8 @@ class ExampleStory:
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def _sample(cls, engine: Engine) -> None:
+        for table in EVERY_TABLE:  # a process has one Spark session, and others of its stories left tables of these names
+            engine.drop(table)
         load_sample(engine, shift_to=dt.date(2026, 6, 30), timezone="America/New_York")
         engine.execute("UPDATE crm.consents SET recorded_at = TIMESTAMP '2026-07-01 00:00:00'")
         cls.project = load(ROOT)

@@ -9,10 +9,8 @@ import typer
 from cdp.cli.command import command
 from cdp.cli.names import known
 from cdp.cli.output import moment
-from cdp.cli.plan import show_withheld
+from cdp.cli.results import COUNTS, show_withheld
 from cdp.cli.session import Session
-
-COUNTS = ("delivered", "rejected", "retryable", "withheld")
 
 
 @command("cdp runs", "cdp runs --sync a1c_reminder_email --limit 5", "cdp runs RUN --json", needs="runs")

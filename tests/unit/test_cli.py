@@ -21,7 +21,7 @@ from cdp.cli.channel import placed, sandboxes, target
 from cdp.cli.deliver import Outcome
 from cdp.cli.example import FOLDERS, example_root
 from cdp.cli.output import WIDTH, Output
-from cdp.cli.plan import _show_runs
+from cdp.cli.results import show_runs
 from cdp.compile.clock import Clock
 from cdp.errors import DataError, UsageError
 from cdp.governance.decide import govern
@@ -362,7 +362,7 @@ def test_one_fault_of_several_syncs_is_said_once_and_names_them(capsys: pytest.C
     fault = boundary.fault(DataError("the table is gone", fix="bring it back"))
     facts = {"status": "failed", "delivered": 0, "rejected": 0, "retryable": 0, "withheld": 0, "withheld_rows": [], "run": None}
     with pytest.raises(typer.Exit):
-        _show_runs(Output(), [Outcome({"sync": name, **facts}, fault) for name in ("one", "two")])
+        show_runs(Output(), [Outcome({"sync": name, **facts}, fault) for name in ("one", "two")])
     assert capsys.readouterr().err == "cdp: one, two: the table is gone\n  fix: bring it back\n"
 
 
@@ -377,7 +377,7 @@ def test_rows_that_did_not_get_through_lead_to_the_answers(capsys: pytest.Captur
         "withheld_rows": [],
         "run": "R1",
     }
-    _show_runs(Output(), [Outcome(facts)])
+    show_runs(Output(), [Outcome(facts)])
     assert capsys.readouterr().err == "one: 2 rejected by the channel; what it answered: cdp runs R1\n"
 
 

@@ -1,0 +1,111 @@
+"""How the outcomes of syncs are shown: plans, runs, and why something did not go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+from cdp.cli.boundary import Fault
+from cdp.cli.deliver import Outcome
+from cdp.cli.output import Output, moment
+
+COUNTS = ("delivered", "rejected", "retryable", "withheld")  # of a run, in the order in which they are shown
+_SELDOM = ("skipped", "held_back")  # counts that are shown where there are some
+_TAKEN_OFF = {
+    "left": "whoever should no longer be there",
+    "kept_out": "whom a rule keeps out; who else should not be there is not asked, for leaving the segment would tell of it",
+    "everyone": "all that the destination holds",
+}
+OUTDATED = {  # `when_changed` of a purpose
+    "keep": "those that nothing else changes stay as they are (when_changed: keep)",
+    "resend": "they are sent again, where the mode changes rows (when_changed: resend)",
+    "remove": "they are removed, where the mode does, and added anew by the next plan (when_changed: remove)",
+}
+
+
+def show_plan(out: Output, outcome: Outcome) -> None:
+    """A plan, or why there is none."""
+    if outcome.fault:
+        outcome.fault.say()
+    facts = outcome.facts
+    if facts["plan"] is None:
+        return None
+    out.text(f"plan {facts['plan']}: {facts['sync']} to {facts['destination']}, as of {moment(facts['as_of'])}")
+    if facts["removals_only"]:
+        out.text(f"it only removes: {_TAKEN_OFF[facts['removals']]}")
+    counts = [(name.replace("_", " "), count) for name, count in facts["counts"].items() if count or name not in _SELDOM]
+    left_out = [(f"left out: {entry['rule']}", entry["count"]) for entry in facts["excluded"]]
+    asked = [*left_out, ("in the segment", facts["size"])] if facts["removals"] in (None, "left") else []
+    out.table(("", "people"), [*counts, *asked])
+    show_withheld(out, facts["withheld_rows"])
+    if outdated := facts["outdated"]:
+        out.text(f"{outdated:,} rows went out under an older decision: {OUTDATED[facts['when_changed']]}")
+    for guard in facts["guards"]:
+        out.text(f"breaks the guard {guard['guard']}: {guard['limit']}, found {guard['found']}")
+    changes = sum(facts["counts"][op] for op in ("add", "change", "remove"))
+    if facts["guards"]:
+        return out.text("so it cannot be applied; if it is right, change the guard in the sync's YAML and plan again")
+    if changes and facts["needs_approval"]:
+        out.text(f"it needs an approval ({', '.join(facts['needs_approval'])}) of {facts['approvers']}")
+        out.text(f"approve it: cdp approve {facts['plan']}")
+    return out.text(f"deliver it: cdp apply {facts['plan']}" if changes else "nothing to deliver")
+
+
+def show_withheld(out: Output, rows: Sequence[Mapping[str, Any]] | None) -> None:
+    """The special rows that a sync did not read."""
+    if rows:
+        out.text("\nnot read, because the receiver may not know of them (governance/rows.yml)")
+        out.table(("class", "table", "rows"), [[each["class"], each["table"], each["rows"]] for each in rows])
+
+
+def show_runs(out: Output, outcomes: Sequence[Outcome]) -> None:
+    """What came of syncs.
+
+    Raises:
+        typer.Exit: with 1, when a person or the next run must see to something.
+    """
+    if out.as_json:
+        out.json([outcome.as_json() for outcome in outcomes])
+    else:
+        columns = ("sync", "status", *COUNTS, "run")
+        out.table(columns, [[outcome.facts[column] for column in columns] for outcome in outcomes])
+        if len(outcomes) > 1:
+            out.text(f"\n{_together(outcomes)}")
+        _show_faults(outcomes)
+        for outcome in outcomes:
+            _show_rest(out, outcome.facts)
+    if any(outcome.undone for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _together(outcomes: Sequence[Outcome]) -> str:
+    """Several syncs in one line: how they ended, and what became of their rows."""
+    ended = Counter(outcome.facts["status"] for outcome in outcomes)
+    sums = {name: sum(outcome.facts[name] for outcome in outcomes) for name in COUNTS}
+    said = ", ".join(f"{count:,} {name}" for name, count in sums.items() if count or name == "delivered")
+    return f"{len(outcomes)} syncs: {', '.join(f'{count} {status}' for status, count in ended.most_common())}; rows: {said}"
+
+
+def _show_faults(outcomes: Sequence[Outcome]) -> None:
+    """Each fault once, with the syncs that it ended where there are several."""
+    ended: dict[str, tuple[Fault, list[str]]] = {}
+    for outcome in outcomes:
+        if outcome.fault:
+            ended.setdefault(outcome.fault.text, (outcome.fault, []))[1].append(outcome.facts["sync"])
+    for fault, syncs in ended.values():
+        fault.say(syncs if len(outcomes) > 1 else ())
+
+
+def _show_rest(out: Output, facts: Mapping[str, Any]) -> None:
+    """What went of a sync that is refused, what a channel did not take, and where its answers stand."""
+    if facts["status"] == "refused" and facts["delivered"]:
+        out.note(f"{facts['sync']}: is refused; {facts['delivered']:,} removals went all the same: cdp runs {facts['run']}")
+    for each in facts["withheld_rows"]:
+        out.note(f"{facts['sync']}: {each['rows']:,} rows of {each['table']} were not read: {each['class']}")
+    left = {"rejected by the channel": facts["rejected"], "left for the next run": facts["retryable"]}
+    said = [f"{count:,} {what}" for what, count in left.items() if count]
+    if said:
+        out.note(f"{facts['sync']}: {', '.join(said)}; what it answered: cdp runs {facts['run']}")

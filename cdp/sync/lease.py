@@ -4,6 +4,9 @@ The one primitive that held on every engine: an UPDATE that takes the row when i
 then a SELECT that compares the owner. Rows are made by a plain INSERT, which two processes may race to do; so
 a lease is held only by who owns *all* rows of the sync. Every UPDATE raises the token of all rows it takes,
 so a token is higher than every one before; it fences: the recorder checks it before each group.
+
+A lease is free when nobody holds it, when it has expired, or when its holder is a process of this machine that is provably
+dead (`process.is_dead`): then the same UPDATE takes it from that one owner, and from nobody who came between.
 """
 
 from __future__ import annotations
@@ -14,15 +17,18 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cdp.engine.base import literal
 from cdp.errors import BusyError, EngineError
+from cdp.sync import process
 from cdp.sync.ledger import Control
 
 SECONDS = 120
+WAIT_SECONDS = 150  # longer than a lease: whoever waits so long gets past every run that was killed, on whatever machine
+_LOOK_SECONDS = 1.0
 _TRIES = 8
 
 
@@ -57,9 +63,13 @@ class Lease:
         Raises:
             BusyError: it is not.
         """
-        mine = [row for row in _rows(self.control, self.sync) if row["owner"] == self.owner]
-        if not mine or min(row["expires"] for row in mine) <= _micros(self.wall()):
-            raise BusyError(f"sync {self.sync}: this run lost its lease to another, or held still for too long", fix="run the sync again")
+        rows = _rows(self.control, self.sync)
+        mine = [row for row in rows if row["owner"] == self.owner]
+        if mine and min(row["expires"] for row in mine) > _micros(self.wall()):
+            return
+        others = [row for row in rows if row["owner"] not in (None, self.owner)]
+        who = f"to {others[0]['holder']}" if others else "because it held still for too long"
+        raise BusyError(f"{_named(self.sync)}: this run lost its lease {who}", fix="run the sync again: it sends what was not acknowledged")
 
     def release(self) -> None:
         """Let the next run in; when the engine fails, the lease expires by itself."""
@@ -75,32 +85,88 @@ def acquire(control: Control, sync: str, wall: Callable[[], dt.datetime], *, sec
     """Take the lease of a sync.
 
     Raises:
-        BusyError: another run holds it; the message says who and until when.
+        BusyError: another run holds it; the message says who, since when and until when.
     """
     owner = str(uuid.uuid4())
-    holder = f"{socket.gethostname()} process {os.getpid()}"
     if not _rows(control, sync):
         control.append("leases", [{"sync": sync, "token": 0, "expires": 0}])
     for attempt in range(_TRIES):
         now = _micros(wall())
-        until = now + int(seconds * 1e6)
-        free = f"sync = {literal(sync)} AND (owner IS NULL OR expires < {now})"
-        taken = f"owner = {literal(owner)}, token = token + 1, expires = {until}, holder = {literal(holder)}"
-        _update(control, taken, free)
+        free = " OR ".join(["owner IS NULL", f"expires < {now}", *(f"owner = {literal(each)}" for each in _dead(_rows(control, sync)))])
+        _update(control, _taken(owner, now, seconds), f"sync = {literal(sync)} AND ({free})")
         rows = _rows(control, sync)
         if rows and all(row["owner"] == owner for row in rows):
             return Lease(control, sync, owner, max(row["token"] for row in rows), wall, seconds)
         _update(control, "owner = NULL, expires = 0", f"sync = {literal(sync)} AND owner = {literal(owner)}")
-        others = [row for row in rows if row["owner"] not in (None, owner) and row["expires"] >= now]
-        if others:
-            raise _busy(sync, others[0]["holder"], others[0]["expires"])
+        if other := _holding([row for row in rows if row["owner"] != owner], now):
+            raise _busy(sync, other)
         time.sleep(_pause(attempt))
-    raise BusyError(f"sync {sync}: other runs start at the same moment", fix="run it again in a minute")
+    raise BusyError(f"{_named(sync)}: other runs start at the same moment", fix="run it again in a minute")
 
 
-def _busy(sync: str, holder: str, expires: int) -> BusyError:
-    until = dt.datetime.fromtimestamp(expires / 1e6, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return BusyError(f"sync {sync} is being applied by {holder}", fix=f"wait for it; if it died, its lease ends by itself at {until}")
+def wait(
+    control: Control, sync: str, wall: Callable[[], dt.datetime], seconds: float, say: Callable[[str], None] = lambda said: None
+) -> None:
+    """Wait until no run holds the lease of a sync. Nothing is taken: who then starts may still be refused.
+
+    Args:
+        control: the control tables.
+        sync: its name.
+        wall: the clock.
+        seconds: how long at most.
+        say: told why it waits, once for each run that it waits for.
+
+    Raises:
+        BusyError: it is still held; the message says by whom, since when and until when.
+    """
+    end, told = time.monotonic() + seconds, None
+    while other := _holding(_rows(control, sync), _micros(wall())):
+        left = end - time.monotonic()
+        if left <= 0:
+            raise _busy(sync, other)
+        if other["owner"] != told:
+            told = other["owner"]
+            say(f"waits for {other['holder']}, which applies it since {_moment(other['since'])}")
+        time.sleep(min(_LOOK_SECONDS, left))
+
+
+def _taken(owner: str, now: int, seconds: float) -> str:
+    """What the UPDATE sets."""
+    columns = {
+        "owner": literal(owner),
+        "token": "token + 1",
+        "since": str(now),
+        "expires": str(now + int(seconds * 1e6)),
+        "holder": literal(f"process {os.getpid()} on {socket.gethostname()}"),
+        "process": literal(process.identity()),
+    }
+    return ", ".join(f"{name} = {value}" for name, value in columns.items())
+
+
+def _dead(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The owners that are provably gone."""
+    return [row["owner"] for row in rows if row["owner"] is not None and process.is_dead(row["process"])]
+
+
+def _holding(rows: Sequence[dict[str, Any]], now: int) -> dict[str, Any] | None:
+    """The row that keeps us out, if there is one."""
+    return next((row for row in rows if row["owner"] is not None and row["expires"] >= now and not process.is_dead(row["process"])), None)
+
+
+def _busy(sync: str, row: dict[str, Any]) -> BusyError:
+    since, until = _moment(row["since"]), _moment(row["expires"])
+    return BusyError(
+        f"{_named(sync)} is being applied by {row['holder']} since {since}; its lease holds until {until} and is renewed while it runs",
+        fix="wait until it ends (`cdp sync` does, see --wait); of a run that died on another machine, the lease ends by itself then",
+    )
+
+
+def _named(sync: str) -> str:
+    return f"sync {sync}"
+
+
+def _moment(micros: int | None) -> str:
+    return dt.datetime.fromtimestamp((micros or 0) / 1e6, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _update(control: Control, change: str, where: str, *, strict: bool = False) -> None:
@@ -115,7 +181,7 @@ def _update(control: Control, change: str, where: str, *, strict: bool = False) 
 
 def _rows(control: Control, sync: str) -> list[dict[str, Any]]:
     table = control.table("leases")
-    statement = f"SELECT owner, token, expires, holder FROM {table} WHERE sync = :sync"
+    statement = f"SELECT owner, token, since, expires, holder, process FROM {table} WHERE sync = :sync"
     rows: list[dict[str, Any]] = control.engine.query(statement, {"sync": sync}, what=table).to_pylist()
     return rows
 

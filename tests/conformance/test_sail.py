@@ -12,16 +12,9 @@ from cdp.testing.language import LanguageSuite
 from tests.conformance.catalog import CatalogStory
 from tests.conformance.example import EXPECTED, ExampleStory
 from tests.conformance.functions import FunctionStory
+from tests.conformance.leases import LeaseStory
 from tests.conformance.masks import MaskStory
 from tests.conformance.story import SyncStory
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    root: Path = tmp_path_factory.mktemp("sail")
-    engine = connect(Environment(engine="sail", lakehouse="lake"), root=root)
-    yield engine
-    engine.close()
 
 
 @pytest.fixture
@@ -33,6 +26,10 @@ def catalog(tmp_path: Path) -> Iterator[Engine]:
 
 
 class TestSail(EngineSuite, SyncStory):
+    pass
+
+
+class TestSailLease(LeaseStory):
     pass
 
 

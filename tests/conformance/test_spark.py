@@ -13,6 +13,7 @@ from tests.conformance.catalog import CatalogStory
 from tests.conformance.example import SOME, ExampleStory
 from tests.conformance.explore import ExploreStory
 from tests.conformance.functions import FunctionStory
+from tests.conformance.leases import LeaseStory
 from tests.conformance.masks import MaskStory
 from tests.conformance.people import PeopleStory
 from tests.conformance.story import SyncStory
@@ -36,6 +37,10 @@ def catalog(engine: Engine) -> Engine:
 
 
 class TestSpark(EngineSuite, SyncStory):
+    pass
+
+
+class TestSparkLease(LeaseStory):
     pass
 
 

@@ -118,8 +118,10 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
         "sync": "string",
         "owner": "string",
         "token": "bigint",
+        "since": "bigint",
         "expires": "bigint",
         "holder": "string",
+        "process": "string",
     },
 }
 

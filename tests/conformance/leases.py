@@ -1,0 +1,106 @@
+"""Two runs at once, told on any engine: of one machine, of two, of one that was killed. The others are processes on the embedded engine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cdp.engine.base import Engine
+from cdp.errors import BusyError
+from cdp.sync import lease
+from cdp.sync.ledger import Control
+from cdp.testing.engine import MOMENT
+from tests.conformance.lease_child import race
+
+ROOT = Path(__file__).parents[2]
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("SPARK")}
+
+
+class LeaseStory:
+    @pytest.fixture
+    def control(self, engine: Engine) -> Iterator[Control]:
+        control = Control(engine, f"s{uuid.uuid4().hex[:8]}")
+        control.table("leases")
+        yield control
+        engine.drop(f"{control.schema}.leases")
+
+    def child(self, control: Control, machine: str, what: str) -> subprocess.Popen[str]:
+        lakehouse = control.engine.lakehouse
+        assert lakehouse
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.conformance.lease_child", str(lakehouse.parent), control.schema, machine, what],
+            cwd=ROOT,
+            env=CLEAN,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def held_and_killed(self, control: Control, machine: str) -> int:
+        """The token under which another process held the lease when it was killed."""
+        child = self.child(control, machine, "hold")
+        assert child.stdout
+        token = int(child.stdout.readline())
+        with pytest.raises(
+            BusyError, match=rf"is being applied by process {child.pid} on .* since 2026-07-02 03:30:00 UTC; .* until"
+        ) as busy:
+            lease.acquire(control, "letters", lambda: MOMENT)
+        assert "--wait" in busy.value.fix
+        child.kill()
+        child.communicate()
+        return token
+
+    def test_the_lease_of_a_run_that_was_killed_on_this_machine_is_taken_over_at_once(self, control: Control) -> None:
+        token = self.held_and_killed(control, "here")
+        lease.wait(control, "letters", lambda: MOMENT, 0)
+        assert lease.acquire(control, "letters", lambda: MOMENT).token == token + 1
+        with pytest.raises(BusyError, match=f"process {os.getpid()} on"):
+            lease.acquire(control, "letters", lambda: MOMENT)
+
+    def test_that_of_a_run_on_another_machine_is_waited_for(self, control: Control) -> None:
+        token = self.held_and_killed(control, "elsewhere")
+        with pytest.raises(BusyError):
+            lease.acquire(control, "letters", lambda: MOMENT)
+        later = MOMENT + dt.timedelta(seconds=lease.SECONDS + 1)
+        assert lease.acquire(control, "letters", lambda: later).token == token + 1
+
+    def test_two_machines_that_race_never_hold_it_together(self, control: Control) -> None:
+        lakehouse = control.engine.lakehouse
+        assert lakehouse
+        rounds = 8
+        child = self.child(control, "elsewhere", str(rounds))
+        assert child.stdin
+        assert child.stdout
+        assert child.stdout.readline() == "ready\n"
+        child.stdin.write("go\n")
+        child.stdin.flush()
+        met, tokens = race(control, lakehouse.parent / "floor", rounds)
+        out, _ = child.communicate(timeout=120)
+        met_there, *tokens_there = map(int, out.split())
+        assert (met, met_there) == (0, 0)
+        assert (len(tokens), len(tokens_there)) == (rounds, rounds)
+        assert len({*tokens, *tokens_there}) == 2 * rounds
+        assert tokens == sorted(tokens)
+        assert tokens_there == sorted(tokens_there)
+
+    def test_who_waits_is_told_for_whom_and_goes_on_when_that_ends(self, control: Control) -> None:
+        held, said = lease.acquire(control, "letters", lambda: MOMENT), list[str]()
+        with pytest.raises(BusyError, match="sync letters is being applied by"):
+            lease.wait(control, "letters", lambda: MOMENT, 0.2, said.append)
+        assert said == [f"waits for process {os.getpid()} on {os.uname().nodename}, which applies it since 2026-07-02 03:30:00 UTC"]
+        lease.wait(control, "calls", lambda: MOMENT, 0)
+        released = threading.Timer(0.5, held.release)
+        released.start()
+        began = time.monotonic()
+        lease.wait(control, "letters", lambda: MOMENT, 60)
+        assert 0.3 < time.monotonic() - began < 30
+        released.join()

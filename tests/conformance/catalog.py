@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,8 +15,7 @@ from tests.conformance.world import World, people
 
 class CatalogStory:
     def test_tables_by_catalog_name(self, catalog: Engine, tmp_path: Path) -> None:
-        tag = uuid.uuid4().hex[:8]
-        world = World(catalog, f"clinic_{tag}", f"cdp_{tag}", tmp_path)
+        world = World.fresh(catalog, tmp_path)
         clinic = people(5)
         world.load(clinic)
         assert catalog.folder(f"{world.schema}.patients") is None

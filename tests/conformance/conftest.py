@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+
+from cdp.engine import Engine, connect
+from cdp.spec.activation import Environment
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The embedded engine over an empty lakehouse; a module or class that needs another has a fixture of this name."""
+    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("lakehouse"))
+    yield engine
+    engine.close()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from tests.conformance.world import World, patient, people, told
 class SyncStory:
     @pytest.fixture
     def world(self, engine: Engine, tmp_path: Path) -> Iterator[World]:
-        tag = uuid.uuid4().hex[:8]
-        world = World(engine, f"clinic_{tag}", f"cdp_{tag}", tmp_path)
+        world = World.fresh(engine, tmp_path)
         yield world
         for schema in (world.schema, world.control):
             for table in engine.tables(schema):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from cdp.engine import Engine, connect
+from cdp.engine import Engine
 from cdp.errors import ApprovalError, StaleError, UsageError
 from cdp.governance.access import Requirement
 from cdp.spec.access import Person
-from cdp.spec.activation import Environment, Guards
+from cdp.spec.activation import Guards
 from cdp.sync import signing
 from cdp.sync.approval import WHAT, Approved, approval_of, bound, give, on_record
 from cdp.sync.ledger import Control
@@ -38,18 +36,10 @@ def requirement(*approvers: Person, keys: dict[str, str] | None = None, **change
     return replace(made, **changes)
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("approvals"))
-    yield engine
-    engine.close()
-
-
 @pytest.fixture
 def world(engine: Engine, tmp_path: Path) -> World:
     """Three people whom nobody knows yet; uid:1003 approves."""
-    tag = uuid.uuid4().hex[:8]
-    made = World(engine, f"clinic_{tag}", f"cdp_{tag}", tmp_path, approval=requirement(person(1003, PRIVACY)))
+    made = World.fresh(engine, tmp_path, approval=requirement(person(1003, PRIVACY)))
     made.load(people(3))
     return made
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -13,26 +11,17 @@ from typing import Any, Self
 import pytest
 
 from cdp.connectors.base import Batch, Connector, Egress, Receipts, Target
-from cdp.engine import Engine, connect
+from cdp.engine import Engine
 from cdp.errors import DeliveryError
-from cdp.spec.activation import Environment
 from cdp.sync.apply import apply_plan
 from cdp.sync.history import list_runs
 from cdp.sync.opening import confirm
 from tests.conformance.world import World, people
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("channel"))
-    yield engine
-    engine.close()
-
-
 @pytest.fixture
 def world(engine: Engine, tmp_path: Path) -> World:
-    tag = uuid.uuid4().hex[:8]
-    made = World(engine, f"clinic_{tag}", f"cdp_{tag}", tmp_path)
+    made = World.fresh(engine, tmp_path)
     made.load(people(8))
     return made
 

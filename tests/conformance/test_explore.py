@@ -8,11 +8,10 @@ from __future__ import annotations
 import datetime as dt
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
@@ -23,8 +22,7 @@ from cdp.analyst.explore.sight import Sight
 from cdp.analyst.explore.turning import HORIZON
 from cdp.compile.clock import Clock
 from cdp.compile.statement import Statement
-from cdp.engine import Engine, connect
-from cdp.spec.activation import Environment
+from cdp.engine import Engine
 from tests import random_rows
 from tests.conformance.explore import ExploreStory, OnRows
 from tests.random_rows import Rows
@@ -44,13 +42,6 @@ RANDOM = settings(
     phases=(Phase.generate,),
     database=None,
 )
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("explore"))
-    yield engine
-    engine.close()
 
 
 @st.composite

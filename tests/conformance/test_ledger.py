@@ -5,16 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdp.connectors.base import Batch, Receipts
-from cdp.engine import Engine, connect
+from cdp.engine import Engine
 from cdp.errors import BusyError
-from cdp.spec.activation import Environment
 from cdp.sync import diff, lease
 from cdp.sync.ledger import Control, chain, verify
 from cdp.sync.ledger.accounting import Asked, disclosures, kept
@@ -25,16 +24,8 @@ from tests.conformance.world import World, patient, people, told
 LINE, BLOCK = "kind = 'line' AND block = 2 AND key = 'p003'", "kind = 'block' AND block = 2"
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("ledger"))
-    yield engine
-    engine.close()
-
-
 def made(engine: Engine, root: Path) -> World:
-    tag = uuid.uuid4().hex[:8]
-    return World(engine, f"clinic_{tag}", f"cdp_{tag}", root, values=("email",))
+    return World.fresh(engine, root, values=("email",))
 
 
 @pytest.fixture

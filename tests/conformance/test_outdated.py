@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cdp.connectors.base import Receipts
-from cdp.engine import Engine, connect
-from cdp.spec.activation import Environment
+from cdp.engine import Engine
 from tests.conformance.world import World, patient, people
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("outdated"))
-    yield engine
-    engine.close()
 
 
 @pytest.fixture
 def world(engine: Engine, tmp_path: Path) -> World:
-    tag = uuid.uuid4().hex[:8]
-    made = World(engine, f"clinic_{tag}", f"cdp_{tag}", tmp_path)
+    made = World.fresh(engine, tmp_path)
     made.load(people(6))
     made.sync()
     return made

@@ -6,7 +6,7 @@ import datetime as dt
 import random
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,25 +17,17 @@ from hypothesis import strategies as st
 
 from cdp.compile.clock import Clock
 from cdp.connectors.base import Egress, Target
-from cdp.engine import Engine, connect
+from cdp.engine import Engine
 from cdp.errors import DataError
 from cdp.governance.decide import Governor
 from cdp.governance.query import RULE
 from cdp.project.load import load
-from cdp.spec.activation import Environment
 from cdp.sync.apply import Run, apply_plan
 from cdp.sync.plan import Plan
 from cdp.sync.planning import make_plan
 from cdp.testing.channel import Channel
 from tests.conformance.people import CLOCK, PeopleStory, asked
 from tests.people_world import ASKING, NOW, RULES, Person, anybody, consent, project_at, slow, somebody, write
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("people"))
-    yield engine
-    engine.close()
 
 
 class TestPeopleOnSail(PeopleStory):

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cdp.engine import Engine, connect
+from cdp.engine import Engine
 from cdp.errors import DataError, EngineError, GuardError, RefusedError, StaleError
-from cdp.spec.activation import Environment, Guards
+from cdp.spec.activation import Guards
 from cdp.sync.plan import Plan, load_plan
 from tests.conformance.world import NOW, REFUSALS, World, patient, people
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("removals"))
-    yield engine
-    engine.close()
 
 
 @pytest.fixture
 def world(engine: Engine, tmp_path: Path) -> World:
     """Eight people are held; then one has left the segment, one is dead, one revoked, one moved and one is new."""
-    tag = uuid.uuid4().hex[:8]
-    made = World(engine, f"clinic_{tag}", f"cdp_{tag}", tmp_path)
+    made = World.fresh(engine, tmp_path)
     made.load(people(8))
     made.sync()
     clinic = people(9)

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdp.connectors.base import Batch, Receipts
-from cdp.engine import Engine, connect
-from cdp.spec.activation import Environment
+from cdp.engine import Engine
 from cdp.sync import diff, state
 from cdp.sync.ledger import Control
 from cdp.sync.revocations import revocations
 from tests.conformance.world import World, people
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("revocations"))
-    yield engine
-    engine.close()
-
-
 @pytest.fixture
 def world(engine: Engine, tmp_path: Path) -> World:
     """Eight people are held."""
-    tag = uuid.uuid4().hex[:8]
-    made = World(engine, f"clinic_{tag}", f"cdp_{tag}", tmp_path)
+    made = World.fresh(engine, tmp_path)
     made.load(people(8))
     made.sync()
     return made

@@ -9,8 +9,6 @@ import hmac
 import os
 import threading
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +27,9 @@ from cdp.sync.plan import load_plan
 from tests.conformance.world import NOW, World, patient, people, told
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path_factory.mktemp("sync"))
-    yield engine
-    engine.close()
-
-
 @pytest.fixture
 def world(engine: Engine, tmp_path: Path) -> World:
-    tag = uuid.uuid4().hex[:8]
-    made = World(engine, f"clinic_{tag}", f"cdp_{tag}", tmp_path)
+    made = World.fresh(engine, tmp_path)
     made.load(people(8))
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +98,12 @@ class World:
     consented: bool = True  # whether the consent's age is asked for
     account: str | None = None
     approval: Requirement | None = None  # what its plans need
+
+    @classmethod
+    def fresh(cls, engine: Engine, root: Path, **facts: Any) -> World:
+        """An empty clinic and control tables that nobody else on this engine has."""
+        tag = uuid.uuid4().hex[:8]
+        return cls(engine, f"clinic_{tag}", f"cdp_{tag}", root, **facts)
 
     def load(self, rows: dict[int, dict[str, Any]] | list[dict[str, Any]], recorded: dt.datetime = NOW) -> None:
         """Replace the clinic's tables."""

@@ -56,7 +56,11 @@ class ApprovalError(CdpError):
 
 
 class StaleError(CdpError):
-    """What a plan was based on has moved."""
+    """What a plan was based on has moved. `mends`: a new plan is all that is needed, which rests on what stands now."""
+
+    def __init__(self, message: str, *, fix: str = "", mends: bool = False) -> None:
+        super().__init__(message, fix=fix)
+        self.mends = mends
 
 
 class BusyError(CdpError):

@@ -9,8 +9,9 @@ from typing import Any
 
 from cdp.connectors.base import Batch
 from cdp.connectors.bodies import json_rows
-from cdp.connectors.codes import CODE, holds
+from cdp.connectors.codes import holds
 from cdp.spec.activation import RowErrors
+from cdp.spec.delivery import CODE
 
 PLAIN = "rejected"  # the code of a row whose reason cannot be repeated
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 
-CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 LONG = 4  # letters from which a part of a word says something
 
 

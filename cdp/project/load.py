@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from cdp.project import (
     check_access,
     check_activation,
+    check_delivery,
     check_entities,
     check_masks,
     check_models,
@@ -71,6 +72,7 @@ def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
         check_access.check(project, index)
         check_roles.check(project, index)
         check_activation.check(project, index, frozenset(connectors) if connectors is not None else None)
+        check_delivery.check(project, index)
         # Periods, units and code systems stand in the configuration: without it every use of one would look like a mistake.
         project = replace(project, bound=bind(project, problems) if project.config.name else project.bound)
         statements.refuse_circles(project, problems)

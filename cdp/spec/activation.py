@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, field_validator
 
 from cdp.spec.base import Kind, Spec
+from cdp.spec.delivery import Limits, Retries
 from cdp.spec.model import Names
 
 
@@ -89,6 +90,11 @@ class Sync(Kind):
     one_per: str | None = Field(None, description="of those who share this value one is told; who has none is told too")
     prefer: tuple[str, ...] = Field((), description="of one_per, who: columns and traits, each with `asc` (default) or `desc`")
     guards: Guards = Guards()
+    stale: Literal["replan", "refuse"] = Field(
+        "replan",
+        description="what `cdp sync` does when something moved between its plan and applying it: plan once more, or refuse; "
+        "`cdp apply` always refuses",
+    )
     schedule: str | None = None
     description: str = ""
 
@@ -142,9 +148,22 @@ class Whoami(Spec):
     account: str = Field(description="dotted path to the account in the response")
 
 
+class Idempotency(Spec):
+    """How a channel of `repeats: keys` is given the key of a change. At least one of both."""
+
+    header: str | None = Field("Idempotency-Key", description="the header that holds the key of a request; null: none")
+    field: str | None = Field(None, description="the field of each row that holds the key of its change, where the channel knows rows apart")
+
+
 class HttpOptions(Spec):
     """The `http` connector: declarative REST."""
 
+    repeats: Literal["keys", "state", "effect"] = Field(
+        "effect",
+        description="what the same request again does there: `keys`, nothing, by its idempotency key; `state`, nothing, a row is put where "
+        "it already is; `effect`, it has an effect again, as a text message has",
+    )
+    idempotency: Idempotency = Field(Idempotency(), description="how the channel gets the idempotency key")
     headers: dict[str, str] = Field({}, description="templates over the destination's secrets: `Bearer {api_key}`")
     upsert: Request
     whoami: Whoami | None = Field(None, description="how to ask whose account the credentials open; needed where the agreement names one")
@@ -202,6 +221,8 @@ class Destination(Kind):
         "e164", description="how it writes a phone number before it is hashed: `e164`, +16505551212, or `digits`, 16505551212"
     )
     secrets: dict[str, Secret] = {}
+    retries: Retries = Field(Retries(), description="when rows that it rejected are sent again")
+    limits: Limits = Limits()
     http: HttpOptions | None = None
     file: FileOptions | None = None
     description: str = ""

@@ -1,0 +1,53 @@
+"""What a destination says of retries and limits."""
+
+from __future__ import annotations
+
+from cdp.project.index import Index
+from cdp.project.problems import Path
+from cdp.project.project import Project
+from cdp.project.source import Document, short
+from cdp.spec.delivery import CODE, Limits, Retries
+
+
+def check(project: Project, index: Index) -> None:
+    """Report what is wrong with `retries` and `limits` of the destinations."""
+    for name, destination in project.destinations.items():
+        document = index.sources["destination", name]
+        _retries(destination.retries, document, index)
+        theirs = frozenset(sync.name for sync in project.syncs.values() if sync.destination == name)
+        _limits(destination.limits, theirs, document, index)
+
+
+def _retries(retries: Retries, document: Document, index: Index) -> None:
+    problems, codes = index.problems, retries.codes
+    for number, code in enumerate(retries.never):
+        path = ("retries", "never", number) if len(retries.never) > 1 else ("retries", "never")
+        _code(code, path, document, index)
+        if code in codes:
+            problems.add(document, ("retries", "codes", code), f"code {short(code)} is never tried again", hint="say it once", key=True)
+    for code in codes:
+        _code(code, ("retries", "codes", code), document, index)
+    for path, own in ((("retries",), retries), *((("retries", "codes", code), each) for code, each in codes.items())):
+        wait, longest = own.wait or retries.wait, own.longest_wait or retries.longest_wait
+        if own.longest_wait is not None and "longest_wait" in own.model_fields_set and not longest.seconds:
+            problems.add(document, (*path, "longest_wait"), "must be longer than nothing", hint="such as {days: 7}")
+        elif wait.seconds > longest.seconds:
+            hint = "say a shorter `wait`, or a longer `longest_wait`"
+            problems.add(document, path, "waits longer than `longest_wait` already after the first rejection", hint=hint, key=True)
+
+
+def _code(code: str, path: Path, document: Document, index: Index) -> None:
+    if not CODE.fullmatch(code):
+        hint = "as `cdp runs RUN` shows it: letters, digits and ._-, at most 64"
+        index.problems.add(document, path, f"{short(code)} is no code of a receipt", hint=hint)
+
+
+def _limits(limits: Limits, syncs: frozenset[str], document: Document, index: Index) -> None:
+    for number, name in enumerate(limits.order):
+        path = ("limits", "order", number)
+        index.refer(document, path, name, syncs, "sync of this destination")
+        if name in limits.order[:number]:
+            index.problems.add(document, path, f"sync {short(name)} stands there already", hint="remove one")
+    if limits.order and limits.rows_per_day is None:
+        hint = "add `rows_per_day`; without a cap nothing is carried over"
+        index.problems.add(document, ("limits", "order"), "`order` says who comes first under a cap", hint=hint, key=True)

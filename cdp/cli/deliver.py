@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from cdp.cli import boundary, channel
+from cdp.cli.bars import Line
 from cdp.cli.boundary import Fault
 from cdp.cli.names import known
 from cdp.cli.session import Session
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cdp.governance.query import GovernedQuery, Removals
     from cdp.sync.apply import Run
     from cdp.sync.plan import Plan
+    from cdp.sync.stopping import Stop
 
 AWAITING = "awaiting approval"  # the status of a plan that is stored, and goes out once somebody has approved it
 
@@ -37,7 +39,25 @@ def chosen(session: Session, syncs: Sequence[str] | None, every: bool) -> list[s
     return list(dict.fromkeys(syncs)) if syncs else sorted(declared)
 
 
-def make(session: Session, name: str, *, only: Removals | None = None) -> tuple[Plan, GovernedQuery]:
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a sync is run: what the command line asks of all of its syncs, and who is told how far one is.
+
+    Attributes:
+        line: shows its progress.
+        stop: ends the delivery cleanly, for one of several syncs; None where signals do that by themselves.
+    """
+
+    line: Line = field(default_factory=Line)
+    stop: Stop | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing new should begin."""
+        return self.stop is not None and self.stop.asked
+
+
+def make(session: Session, name: str, how: How, *, only: Removals | None = None) -> tuple[Plan, GovernedQuery]:
     """Govern a sync and plan it, at the session's as_of and the wall clock of this moment.
 
     Of a sync that is refused but may still remove, a plan that says why it does nothing else.
@@ -45,6 +65,7 @@ def make(session: Session, name: str, *, only: Removals | None = None) -> tuple[
     Args:
         session: of the command.
         name: the sync.
+        how: what the command line asks.
         only: hold additions and changes back, and remove no others.
     """
     from cdp import connectors
@@ -53,16 +74,16 @@ def make(session: Session, name: str, *, only: Removals | None = None) -> tuple[
     from cdp.sync.planning import make_plan
 
     now = session.now
-    with session.out.progress(f"planning {name}"):
-        query = govern(session.project, name, clock=session.clock, now=now, or_removals=True)
-        session.permit("plan", purpose=query.sync.purpose)
-        control, defaults = session.environment.control, session.project.config.guards
-        times = {"now": now.instant, "as_of": session.clock.instant}
-        plan = make_plan(query, session.engine, control, **times, defaults=defaults, only=only)
-        if plan.rows:  # before anybody looks at the plan: that it would not go to somebody else
-            target = channel.target(query, session.environment, session.root)
-            confirm(query, connectors.load(query.destination.connector), target, sandbox=session.environment.sandbox)
-        return plan, query
+    how.line.say("planning")
+    query = govern(session.project, name, clock=session.clock, now=now, or_removals=True)
+    session.permit("plan", purpose=query.sync.purpose)
+    control, defaults = session.environment.control, session.project.config.guards
+    times = {"now": now.instant, "as_of": session.clock.instant}
+    plan = make_plan(query, session.engine, control, **times, defaults=defaults, only=only)
+    if plan.rows:  # before anybody looks at the plan: that it would not go to somebody else
+        target = channel.target(query, session.environment, session.root)
+        confirm(query, connectors.load(query.destination.connector), target, sandbox=session.environment.sandbox)
+    return plan, query
 
 
 def again(session: Session, plan: Plan, now: Clock) -> GovernedQuery:
@@ -74,7 +95,7 @@ def again(session: Session, plan: Plan, now: Clock) -> GovernedQuery:
     return govern(session.project, plan.sync, clock=as_of, now=now, or_removals=True)
 
 
-def deliver(session: Session, plan: Plan) -> Run:
+def deliver(session: Session, plan: Plan, how: How) -> Run:
     """Apply a plan; who may be told is decided again, at the wall clock of this moment."""
     from cdp import connectors
     from cdp.sync.apply import apply_plan
@@ -82,18 +103,19 @@ def deliver(session: Session, plan: Plan) -> Run:
     now, environment = session.now, session.environment
     query = again(session, plan, now)
     session.permit("apply", purpose=query.sync.purpose)
-    with session.out.progress(f"delivering {plan.sync}") as say:
-        return apply_plan(
-            plan,
-            query,
-            session.engine,
-            environment.control,
-            connectors.load(query.destination.connector),
-            channel.target(query, environment, session.root),
-            now=now.instant,
-            sandbox=environment.sandbox,
-            progress=lambda tally: say(f"delivering {plan.sync}: {tally.answered:,} of {tally.planned:,} rows answered"),
-        )
+    how.line.say("delivering")
+    return apply_plan(
+        plan,
+        query,
+        session.engine,
+        environment.control,
+        connectors.load(query.destination.connector),
+        channel.target(query, environment, session.root),
+        now=now.instant,
+        sandbox=environment.sandbox,
+        progress=how.line.tally,
+        stop=how.stop,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +135,10 @@ class Outcome:
         return self.fault is not None or self.facts["retryable"] > 0 or self.facts["status"] in ("failed", "stopped")
 
 
-def planned(session: Session, name: str) -> Outcome:
+def planned(session: Session, name: str, how: How) -> Outcome:
     """A sync's plan, or why there is none."""
     try:
-        plan, query = make(session, name)
+        plan, query = make(session, name, how)
         return Outcome({**plan.as_json(), "approvers": _approvers(plan, query)}, _refusal(plan))
     except Exception as error:  # one sync must not stop the others
         fault = boundary.fault(error, session.options.verbose)
@@ -124,20 +146,19 @@ def planned(session: Session, name: str) -> Outcome:
         return Outcome({"plan": None, "sync": name, "counts": None, "excluded": [], "refusals": refusals}, fault)
 
 
-def synced(session: Session, name: str) -> Outcome:
+def synced(session: Session, name: str, how: How) -> Outcome:
     """A sync planned and applied, or how far it came. Of one that waits for an approval only the removals go."""
     taken = None
     try:
-        plan, _ = make(session, name)
+        plan, _ = make(session, name, how)
         if first := _goes_first(plan):
-            taken = applied(session, make(session, name, only=first)[0])
+            taken = applied(session, make(session, name, how, only=first)[0], how)
             if taken.undone:
                 return taken
-            plan, _ = make(session, name)
+            plan, _ = make(session, name, how)
     except Exception as error:  # one sync must not stop the others
-        fault = boundary.fault(error, session.options.verbose)
-        return Outcome({**_no_run(name, None, "refused" if fault.refusals else "failed"), "withheld_rows": []}, fault)
-    return _both(taken, applied(session, plan))
+        return failed(name, boundary.fault(error, session.options.verbose))
+    return _both(taken, applied(session, plan, how))
 
 
 def _goes_first(plan: Plan) -> Removals | None:
@@ -180,18 +201,20 @@ def _approvers(plan: Plan, query: GovernedQuery) -> str | None:
     return who(query.approval, plan.planned_by) if query.approval and plan.needs_approval else None
 
 
-def applied(session: Session, plan: Plan) -> Outcome:
+def applied(session: Session, plan: Plan, how: How) -> Outcome:
     """A plan applied, or what was delivered until it failed; with the rows that it did not read."""
-    outcome = _applied(session, plan)
+    outcome = _applied(session, plan, how)
     return replace(outcome, facts={**outcome.facts, "withheld_rows": plan.as_json()["withheld_rows"]})
 
 
-def _applied(session: Session, plan: Plan) -> Outcome:
+def _applied(session: Session, plan: Plan, how: How) -> Outcome:
     """What came of applying. A sync that was refused stays so when its removals went."""
+    if how.stopped:
+        return Outcome(_no_run(plan.sync, plan.id, "stopped"))
     if plan.refusals and not plan.rows and not plan.guards:
         return Outcome(_no_run(plan.sync, plan.id, "refused"), _refusal(plan))
     try:
-        facts = deliver(session, plan).as_json()
+        facts = deliver(session, plan, how).as_json()
         done = plan.refusals and facts["status"] == "succeeded"
         return Outcome({**facts, "status": "refused"} if done else facts, _refusal(plan))
     except ApprovalError as error:
@@ -215,6 +238,16 @@ def _run_of(session: Session, plan: Plan) -> dict[str, Any]:
         runs = []
     empty = _no_run(plan.sync, plan.id, "failed")
     return next(({name: run[name] for name in empty} for run in runs if run["plan"] == plan.id), empty)
+
+
+def failed(sync: str, fault: Fault) -> Outcome:
+    """Of a sync of which nothing was sent, and why."""
+    return Outcome({**_no_run(sync, None, "refused" if fault.refusals else "failed"), "withheld_rows": []}, fault)
+
+
+def not_begun(sync: str) -> Outcome:
+    """Of a sync that was to run, before somebody stopped the command."""
+    return Outcome({**_no_run(sync, None, "stopped"), "withheld_rows": []})
 
 
 def _no_run(sync: str, plan: str | None, status: str) -> dict[str, Any]:

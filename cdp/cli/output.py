@@ -121,6 +121,10 @@ class Output:
 
         return _console(sys.stdout).print(Syntax(text, "sql", background_color="default"))
 
+    def watched(self) -> Console | None:
+        """Where progress is shown: a terminal somebody sits at, who asked neither for quiet nor for JSON."""
+        return None if self.quiet or self.as_json or not sys.stderr.isatty() else _console(sys.stderr)
+
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[str], None]]:
         """Show on a terminal that work goes on, once it has gone on for two seconds.
@@ -128,10 +132,11 @@ class Output:
         Yields:
             A function that says what is being done now.
         """
-        if self.quiet or not sys.stderr.isatty():
+        console = self.watched()
+        if console is None:
             yield lambda _: None
             return
-        status = _console(sys.stderr).status(what)
+        status = console.status(what)
         timer = threading.Timer(PATIENCE, status.start)
         timer.daemon = True
         timer.start()

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cdp.cli.bars import lines
 from cdp.cli.channel import accounts, sandboxes
 from cdp.cli.command import command
-from cdp.cli.deliver import Outcome, applied, chosen, noted, planned, synced
+from cdp.cli.deliver import How, applied, chosen, noted, planned
 from cdp.cli.results import show_plan, show_runs
 from cdp.cli.session import Session
+from cdp.cli.together import JOBS, run
 
 if TYPE_CHECKING:
     from cdp.spec.activation import Destination
 
 Syncs = Annotated[list[str] | None, typer.Argument(metavar="SYNC", help="Syncs by name.")]
 Every = Annotated[bool, typer.Option("--all", help="Every sync of the project; one that fails does not stop the others.")]
+
+
+Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="How many syncs run side by side, each on its own.")]
 
 
 @command("cdp plan a1c_reminder_email", "cdp plan --all --json", "cdp plan a1c_reminder_email --as-of 2026-07-01", needs="plan")
@@ -32,7 +37,8 @@ def plan(session: Session, syncs: Syncs = None, every: Every = False) -> None:
     names, outcomes = chosen(session, syncs, every), []
     with _channels(session, [destination for destination in _destinations(session, names) if _asked(session, destination)]):
         for name in names:
-            outcomes.append(planned(session, name))
+            with lines(session.out, [name]) as line_of:
+                outcomes.append(planned(session, name, How(line_of(name))))
             if not session.out.as_json:
                 if len(outcomes) > 1:
                     session.out.text()
@@ -57,11 +63,13 @@ def apply(session: Session, plan: Annotated[str, typer.Argument(metavar="PLAN", 
     stored = load_plan(session.engine, session.environment.control, plan)
     destination = session.project.destinations.get(stored.destination)
     with _channels(session, [destination] if destination else []):
-        show_runs(session.out, noted(session, [applied(session, stored)]))
+        with lines(session.out, [stored.sync]) as line_of:
+            outcome = applied(session, stored, How(line_of(stored.sync)))
+        show_runs(session.out, noted(session, [outcome]))
 
 
-@command("cdp sync --all", "cdp sync a1c_reminder_email", "cdp sync --all --json --quiet", needs=("plan", "apply"))
-def sync(session: Session, syncs: Syncs = None, every: Every = False) -> None:
+@command("cdp sync --all", "cdp sync a1c_reminder_email", "cdp sync --all --jobs 8 --json --quiet", needs=("plan", "apply"))
+def sync(session: Session, syncs: Syncs = None, every: Every = False, jobs: Jobs = JOBS) -> None:
     """Plan, check the guards, apply: what a schedule runs.
 
     Where an approval is needed, who must no longer be there is taken off at once and the rest is stored as a plan that
@@ -70,12 +78,8 @@ def sync(session: Session, syncs: Syncs = None, every: Every = False) -> None:
     is refused, fails, awaits an approval, or leaves rows to send; rows that the channel rejects are reported, and do not make it 1.
     """
     names = chosen(session, syncs, every)
-    outcomes: list[Outcome] = []
     with _channels(session, _destinations(session, names)):
-        for name in names:
-            outcomes.append(synced(session, name))
-            if outcomes[-1].facts["status"] == "stopped":
-                break
+        outcomes = run(session, names, How(), jobs)
     show_runs(session.out, noted(session, outcomes))
 
 

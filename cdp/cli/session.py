@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -30,6 +31,7 @@ class Session:
         self.options = options
         self.out = Output(as_json=options.json, quiet=options.quiet)
         self._closing = ExitStack()
+        self._opening = RLock()
 
     def __enter__(self) -> Self:
         return self
@@ -111,13 +113,18 @@ class Session:
         if refusals:
             raise RefusedError(f"`{' and '.join(verbs)}`", refusals)
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
-        """The environment's engine over its lakehouse, which must be there.
+        """The environment's engine over its lakehouse, which must be there. Syncs that run side by side share it.
 
         Raises:
             DataError: the lakehouse's folder is not there.
         """
+        with self._opening:
+            return self._engine
+
+    @cached_property
+    def _engine(self) -> Engine:
         from cdp.errors import DataError
 
         lakehouse = self.environment.lakehouse

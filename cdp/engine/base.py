@@ -10,9 +10,11 @@ therefore stand as literals of sqlglot (`literal`).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -69,6 +71,7 @@ class Engine:
         self.session = session
         self.lakehouse = lakehouse
         self._registered: set[str] = set()
+        self._naming = threading.RLock()  # syncs that run side by side share the session, and so its names
         # Sail reads a stored timestamp in UTC whatever the session says, so every session is in UTC and
         # compiled SQL names the project's zone where a local day is meant.
         session.conf.set("spark.sql.session.timeZone", "UTC")
@@ -122,6 +125,30 @@ class Engine:
         except Exception:  # a view, another format, or an engine without histories
             return None
 
+    def state(self, table: str) -> str | None:
+        """Which state a table is in: another word after every change of it; None where that cannot be told.
+
+        Of a Delta folder the number of the newest commit and the hash of what it says, for a table that was dropped and made anew
+        counts from 0 again; of a catalog's table its id, and the number and time of the newest commit.
+        """
+        folder = self.folder(table)
+        if folder is None:
+            return self._catalog_state(table)
+        newest = self.version(table)
+        try:
+            said = (folder / "_delta_log" / f"{newest:020}.json").read_bytes() if newest is not None else None
+        except OSError:  # cleaned up, or being replaced
+            said = None
+        return f"{newest}:{hashlib.sha256(said).hexdigest()}" if said else None
+
+    def _catalog_state(self, table: str) -> str | None:
+        try:
+            identity = self.session.sql(f"DESCRIBE DETAIL {table}").collect()[0]["id"]
+            newest = self.session.sql(f"DESCRIBE HISTORY {table} LIMIT 1").collect()[0]
+            return f"{identity}:{newest['version']}:{newest['timestamp'].isoformat()}" if identity else None
+        except Exception:  # a view, another format, or an engine without histories
+            return None
+
     def filters(self, tables: Sequence[str]) -> tuple[str, ...]:
         """What the catalog declares to stand between a query and what tables hold: row filters and column masks.
 
@@ -158,6 +185,11 @@ class Engine:
                 fix="load the tables (`cdp sample` makes example ones), or mend `table:` of the entity or `lakehouse:` in conf/cdp.yml",
             )
         for table in tables:
+            if table not in self._registered:
+                self._register(table)
+
+    def _register(self, table: str) -> None:
+        with self._naming:
             if (folder := self.folder(table)) is not None and table not in self._registered:
                 self.execute(f"CREATE SCHEMA IF NOT EXISTS {table.partition('.')[0]}")
                 self._forget(table)
@@ -181,11 +213,12 @@ class Engine:
 
     def create(self, table: str, columns: Mapping[str, str], *, partition: Sequence[str] = ()) -> None:
         """Create an empty, plain Delta table of the given Spark types where there is none."""
-        if self.exists(table):
-            self.register([table])
-            return
-        spec = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
-        self._create(table, f"({spec})", partition, "")
+        with self._naming:
+            if self.exists(table):
+                self.register([table])
+                return
+            spec = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
+            self._create(table, f"({spec})", partition, "")
 
     def create_as(self, table: str, query: exp.Expression | str, *, partition: Sequence[str] = ()) -> None:
         """Create a table from a query. The table must not be there."""

@@ -25,6 +25,7 @@ from cdp.sync.ledger.disclosure import Disclosures, check_clock
 from cdp.sync.outgoing import OPS, Outgoing, chunks_of
 from cdp.sync.plan import Plan, masks_of, rows_table
 from cdp.sync.recorder import Recorder, Tally
+from cdp.sync.stopping import Stop
 
 Progress = Callable[[Tally], None]
 
@@ -66,6 +67,7 @@ def apply_plan(
     now: dt.datetime,
     sandbox: bool = False,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> Run:
     """Send what a plan holds.
 
@@ -79,6 +81,7 @@ def apply_plan(
         now: the wall clock.
         sandbox: secrets may be unset.
         progress: told what was answered, after each group of receipts.
+        stop: what ends it cleanly, for one of several runs; signals do otherwise.
 
     Raises:
         GuardError: the plan breaks a guard.
@@ -108,7 +111,7 @@ def apply_plan(
     held = lease.acquire(ledger, plan.sync, wall)
     try:
         with guarded(target.egress) as refused:
-            return application.send(opened, held, mask_keys, sizes, refused)
+            return application.send(opened, held, mask_keys, sizes, refused, stop)
     finally:
         held.release()
 
@@ -144,15 +147,15 @@ def check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.dateti
             f"plan {plan.id} is one of {plan.sync} to {plan.destination}, not of {query.sync.name} to {query.destination.name}", fix=again
         )
     if not plan.created <= now < plan.expires:
-        raise StaleError(f"plan {plan.id} was made {plan.created.isoformat()} and holds for 24 hours", fix=again)
+        raise StaleError(f"plan {plan.id} was made {plan.created.isoformat()} and holds for 24 hours", fix=again, mends=True)
     if query.removals is not None and plan.removals not in (query.removals, "kept_out"):
         raise RefusedError(f"plan {plan.id} of {plan.sync}", query.refusals)
     if plan.removals == "everyone" and query.removals is None:
-        raise StaleError(f"plan {plan.id} ends an agreement that is in force", fix=again)
+        raise StaleError(f"plan {plan.id} ends an agreement that is in force", fix=again, mends=True)
     if plan.fingerprint != query.fingerprint or plan.masks != masks_of(query):
-        raise StaleError(f"plan {plan.id}: the policy has changed since it was made", fix=again)
+        raise StaleError(f"plan {plan.id}: the policy has changed since it was made", fix=again, mends=True)
     if plan.model_sha256 != query.model_sha256 or tuple(plan.shape.names.values()) != query.columns:
-        raise StaleError(f"plan {plan.id}: the models or the mappings have changed since it was made", fix=again)
+        raise StaleError(f"plan {plan.id}: the models or the mappings have changed since it was made", fix=again, mends=True)
     _check_ledger(plan, ledger, now, again)
 
 
@@ -167,14 +170,14 @@ def check_unmoved(plan: Plan, ledger: Control) -> None:
     moved = state.known(ledger, plan.sync).last != plan.base_seq
     if moved and (plan.counts["remove"] or state.told_since(ledger, plan.sync, plan.base_seq)):
         again = f"run `cdp plan {plan.sync}` again"
-        raise StaleError(f"plan {plan.id}: another run of {plan.sync} has delivered since it was made", fix=again)
+        raise StaleError(f"plan {plan.id}: another run of {plan.sync} has delivered since it was made", fix=again, mends=True)
 
 
 def _check_ledger(plan: Plan, ledger: Control, now: dt.datetime, again: str) -> None:
     plans = ledger.table("plans")
     statement = f"SELECT MAX(at) FROM {plans} WHERE sync = :sync AND plan = :plan AND event = 'applied'"
     if ledger.engine.value(statement, {"sync": plan.sync, "plan": plan.id}, what=plans):
-        raise StaleError(f"plan {plan.id} was applied already", fix=again)
+        raise StaleError(f"plan {plan.id} was applied already", fix=again, mends=True)
     check_clock(ledger, now)
 
 
@@ -198,10 +201,16 @@ class _Application:
 
     def nothing(self) -> Run:
         """An empty plan is done as soon as that is written down."""
-        return self._end(Tally(0), "nothing")
+        return self._end(Tally(0), "nothing", seq=self.plan.base_seq)
 
     def send(
-        self, connector: Connector, held: lease.Lease, mask_keys: Mapping[str, bytes], sizes: Mapping[WireOp, int], refused: Refused
+        self,
+        connector: Connector,
+        held: lease.Lease,
+        mask_keys: Mapping[str, bytes],
+        sizes: Mapping[WireOp, int],
+        refused: Refused,
+        stop: Stop | None = None,
     ) -> Run:
         """Verify under the lease, deliver, record the end."""
         self._verify()
@@ -222,13 +231,13 @@ class _Application:
                 await delivery.run(outgoing.parcels())
 
         try:
-            run_loop(stoppable(delivery, work()))
+            run_loop(stoppable(delivery, work(), stop))
         except CdpError as error:
             with suppress(CdpError):  # the lakehouse may be what failed
                 self._record(1, "failed", recorder.tally, error)
             raise
         delivery.error = delivery.error or refused()
-        run = self._end(recorder.tally, self._status(recorder.tally, delivery), delivery.error)
+        run = self._end(recorder.tally, self._status(recorder.tally, delivery), delivery.error, recorder.last)
         with suppress(EngineError):  # folding only saves time; the next run does it as well
             state.fold(self.ledger, self.plan.sync)
         if delivery.error:
@@ -240,7 +249,7 @@ class _Application:
         again = f"run `cdp plan {self.plan.sync}` again"
         check_unmoved(self.plan, self.ledger)
         if not self.ledger.engine.exists(self.table):
-            raise StaleError(f"plan {self.plan.id}: its rows are gone, because it was applied or has expired", fix=again)
+            raise StaleError(f"plan {self.plan.id}: its rows are gone, because it was applied or has expired", fix=again, mends=True)
         self.ledger.engine.register([self.table])
         count = max(chunk.number for chunk in self.plan.chunks) + 1
         found = digest.chunks(self.ledger.engine, self.table, self.plan.shape.stored, count)
@@ -269,9 +278,9 @@ class _Application:
             return "succeeded"
         return "partial" if tally.delivered else "failed"
 
-    def _end(self, tally: Tally, status: str, error: CdpError | None = None) -> Run:
-        """Write how the run ended and let the plan go: what is left is planned anew, from today's data."""
-        result = self._record(1, status, tally, error)
+    def _end(self, tally: Tally, status: str, error: CdpError | None = None, seq: int = 0) -> Run:
+        """Write how the run ended, at which receipt, and let the plan go: what is left is planned anew, from today's data."""
+        result = self._record(1, status, tally, error, seq)
         body = {"run": self.run, "approved": self.approved.as_json() if self.approved else None}
         event = {"sync": self.plan.sync, "plan": self.plan.id, "event": "applied", "at": self.wall(), "actor": self.ledger.engine.whoami()}
         self.ledger.append("plans", [{**event, "digest": self.plan.digest, "body": json.dumps(body)}])

@@ -8,15 +8,16 @@ is cancelled at once, because what is sent now could only be sent again.
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from cdp.connectors.base import Connector, Receipts
 from cdp.errors import CdpError, DeliveryError
 from cdp.sync.outgoing import Parcel
 from cdp.sync.recorder import Recorder
+from cdp.sync.stopping import Stop
 
 Refused = Callable[[], DeliveryError | None]
 SILENT_BATCHES = 10  # in a row, after the connector's own retries: the destination is down
@@ -106,23 +107,18 @@ def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
     return next((error for error in flat if isinstance(error, CdpError)), flat[0])
 
 
-async def stoppable(delivery: Delivery, work: Coroutine[Any, Any, None]) -> None:
-    """Let SIGTERM and Ctrl-C end a delivery cleanly; a second one ends it at once."""
+async def stoppable(delivery: Delivery, work: Coroutine[Any, Any, None], stop: Stop | None = None) -> None:
+    """Let SIGTERM and Ctrl-C end a delivery cleanly; a second one ends it at once.
+
+    Args:
+        delivery: what is asked to stop.
+        work: the run.
+        stop: who handles the signals already, for a delivery that is one of several; its own otherwise.
+    """
     loop = asyncio.get_running_loop()
-    caught = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
-
-    def first() -> None:
-        delivery.stop()
-        for number in caught:
-            loop.remove_signal_handler(number)
-
-    for number in caught:
-        loop.add_signal_handler(number, first)
-    try:
+    listening = stop or Stop()
+    with nullcontext() if stop else listening.on_signals(), listening.heard_by(lambda: loop.call_soon_threadsafe(delivery.stop)):
         await work
-    finally:
-        for number in caught:
-            loop.remove_signal_handler(number)
 
 
 def run_loop(work: Coroutine[Any, Any, None]) -> None:

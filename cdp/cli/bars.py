@@ -1,0 +1,193 @@
+"""A line of progress for each sync: bars on a terminal once work has gone on for two seconds, plain lines on one that cannot draw."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cdp.cli.output import PATIENCE, Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, Task, TaskID
+
+    from cdp.sync.recorder import Tally
+
+NAME = 26  # characters of a sync's name that stand beside its bar
+EVERY = 10.0  # seconds between the plain lines of a sync
+
+
+class Line:
+    """The progress of one sync; this one is silent.
+
+    Attributes:
+        why: asked while it is shown, says what the run waits for.
+    """
+
+    why: Callable[[], str | None] = staticmethod(lambda: None)
+
+    def say(self, phase: str) -> None:
+        """What is being done now."""
+
+    def tally(self, tally: Tally) -> None:
+        """How many rows were answered."""
+
+    def done(self, status: str) -> None:
+        """It has ended."""
+
+
+@contextmanager
+def lines(out: Output, syncs: Sequence[str]) -> Iterator[Callable[[str], Line]]:
+    """Show the progress of syncs for as long as the context lasts.
+
+    Yields:
+        A function that gives the line of a sync.
+    """
+    console = out.watched()
+    if console is None:
+        yield lambda _: Line()
+    elif console.is_dumb_terminal:
+        yield lambda name: _Plain(name, console)
+    else:
+        with _bars(console, syncs) as bars:
+            yield bars
+
+
+@contextmanager
+def _bars(console: Console, syncs: Sequence[str]) -> Iterator[Callable[[str], Line]]:
+    board = _board(console)
+    whole = board.add_task(f"{len(syncs)} syncs", total=len(syncs), kind="whole") if len(syncs) > 1 else None
+    timer = threading.Timer(PATIENCE, board.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield lambda name: _Bar(board, name, whole)
+    finally:
+        timer.cancel()
+        timer.join()
+        board.stop()
+
+
+def _board(console: Console) -> Progress:
+    """What stands in a row, from a name to why it waits; 80 characters hold it."""
+    from rich.progress import BarColumn, Progress, ProgressColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class Words(ProgressColumn):
+        """Text of a task, which never breaks a line."""
+
+        def __init__(self, said: Callable[[Task], str], style: str = "", **column: object) -> None:
+            super().__init__(Column(no_wrap=True, overflow="ellipsis", **column))  # type: ignore[arg-type]
+            self.said, self.style = said, style
+
+        def render(self, task: Task) -> Text:
+            return Text(self.said(task), style=self.style)
+
+    return Progress(
+        Words(lambda task: shortened(task.description, NAME)),
+        BarColumn(bar_width=None, table_column=Column(ratio=2, min_width=8)),
+        Words(_rows, justify="right"),
+        Words(_rate, style="cyan", justify="right"),
+        Words(_left, style="green", justify="right"),
+        Words(_note, style="yellow", ratio=3, min_width=10),
+        console=console,
+        transient=True,
+        expand=True,
+        refresh_per_second=8,
+    )
+
+
+def shortened(name: str, length: int) -> str:
+    """A name of at most so many characters; of a longer one both ends, which tell names apart."""
+    if len(name) <= length:
+        return name
+    head = (length - 1) // 2
+    return f"{name[:head]}…{name[head - length + 1 :]}"
+
+
+def _rows(task: Task) -> str:
+    return f"{int(task.completed):,}/{int(task.total):,}" if task.total else ""
+
+
+def _rate(task: Task) -> str:
+    """Rows a second; of the line over all syncs nothing, for syncs are of any size."""
+    speed = task.finished_speed or task.speed
+    if not speed or task.fields["kind"] == "whole":
+        return ""
+    return f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s"
+
+
+def _left(task: Task) -> str:
+    """How long it will go on: minutes and seconds."""
+    seconds = task.time_remaining if task.total and task.fields["kind"] != "whole" else None
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _note(task: Task) -> str:
+    """What it does or waits for, and what went wrong so far."""
+    line: _Bar | None = task.fields.get("line")
+    return line.note if line else ""
+
+
+class _Bar(Line):
+    """A bar; it comes when work on its sync begins, and goes when that ends."""
+
+    def __init__(self, board: Progress, name: str, whole: TaskID | None) -> None:
+        self.board, self.whole = board, whole
+        self.phase = ""
+        self.errors: dict[str, int] = {}
+        self.task: TaskID = board.add_task(name, total=None, kind="sync", line=self)
+
+    @property
+    def note(self) -> str:
+        wrong = [f"{count:,} {what}" for what, count in self.errors.items() if count]
+        waits = self.why()
+        return " · ".join([*([waits] if waits else [self.phase] if self.phase else []), *wrong])
+
+    def say(self, phase: str) -> None:
+        self.phase = phase
+        self.board.reset(self.task, total=None, start=True)
+
+    def tally(self, tally: Tally) -> None:
+        self.phase = ""
+        self.errors = {"rejected": tally.rejected, "unanswered": tally.retryable}
+        self.board.update(self.task, total=tally.planned, completed=tally.answered)
+
+    def done(self, status: str) -> None:
+        self.board.remove_task(self.task)
+        if self.whole is not None:
+            self.board.advance(self.whole)
+
+
+class _Plain(Line):
+    """Lines of text, a few of them: when a phase that takes long begins to, how far it is now and then, and how it ended."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        self.name, self.console = name, console
+        self.begun = time.monotonic()
+        self.said = self.begun + PATIENCE - EVERY  # the first line after two seconds
+
+    def say(self, phase: str) -> None:
+        self._now_and_then(phase)
+
+    def tally(self, tally: Tally) -> None:
+        wrong = f", {tally.rejected:,} rejected" if tally.rejected else ""
+        waits = f", waits: {said}" if (said := self.why()) else ""
+        self._now_and_then(f"{tally.answered:,} of {tally.planned:,} rows{wrong}{waits}")
+
+    def done(self, status: str) -> None:
+        if (took := time.monotonic() - self.begun) >= PATIENCE:
+            self.console.print(f"{self.name}: {status} after {took:.0f} s", soft_wrap=True)
+
+    def _now_and_then(self, text: str) -> None:
+        if time.monotonic() - self.said >= EVERY:
+            self.said = time.monotonic()
+            self.console.print(f"{self.name}: {text}", soft_wrap=True)

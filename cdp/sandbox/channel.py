@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -112,12 +113,18 @@ class Channel:
     Args:
         name: the first part of the path.
         record: called with every request that changed rows, under the lock, so that a journal keeps their order.
+
+    Attributes:
+        effects: it is one at which each request has an effect, such as a text message: idempotency keys mean nothing to it.
+        told: how often each row that is not a removal had its effect, by key and content; counted only with `effects`.
     """
 
     def __init__(self, name: str, record: Callable[[Channel, Call, Sequence[int], bytes], None]) -> None:
         self.name = name
         self.key: tuple[str, ...] = ()
         self.max_rows: int | None = None
+        self.effects = False
+        self.told: Counter[tuple[str, ...]] = Counter()
         self.rows: dict[tuple[str, tuple[str, ...]], Row] = {}
         self.requests: list[dict[str, Any]] = []
         self.duplicates = 0
@@ -127,14 +134,17 @@ class Channel:
         self._lock = Lock()
 
     def set_options(self, options: Mapping[str, Any]) -> None:
-        """Set the key fields, or the rows that one request may hold.
+        """Set the key fields, the rows that one request may hold, or whether each request has an effect.
 
         Raises:
             ValueError: says what is valid.
         """
         key, most = options.get("key", list(self.key)), options.get("max_rows", self.max_rows)
-        if set(options) - {"key", "max_rows"}:
-            raise ValueError("valid options: key, max_rows")
+        effects = options.get("effects", self.effects)
+        if set(options) - {"key", "max_rows", "effects"}:
+            raise ValueError("valid options: effects, key, max_rows")
+        if not isinstance(effects, bool):
+            raise ValueError("effects must be true or false")
         if not isinstance(key, list) or not all(isinstance(name, str) and name for name in key):
             raise ValueError("key must be a list of field names")
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
@@ -142,7 +152,7 @@ class Channel:
         with self._lock:
             if tuple(key) != self.key:
                 self.rows = {(where, tuple(_text(row.get(name)) for name in key)): row for (where, _), row in self.rows.items()}
-            self.key, self.max_rows = tuple(key), most
+            self.key, self.max_rows, self.effects = tuple(key), most, effects
 
     def stage(self, faults: Sequence[Fault]) -> None:
         """Stage faults."""
@@ -187,18 +197,28 @@ class Channel:
             return failing
         if fault.kind in BEFORE:
             return _instead(fault)
+        if fault.kind == "half_applied":  # and under its key it may be tried again
+            half = dict.fromkeys(range(len(rows) // 2, len(rows)), "not_reached")
+            return _disturbed(fault, self._take(replace(call, idempotency_key=None), rows, keys, seen, half))
         return _disturbed(fault, self._take(call, rows, keys, seen))
 
-    def _take(self, call: Call, rows: list[Row], keys: Sequence[tuple[str, ...] | None], seen: dict[str, Any]) -> Reply:
+    def _take(
+        self,
+        call: Call,
+        rows: list[Row],
+        keys: Sequence[tuple[str, ...] | None],
+        seen: dict[str, Any],
+        left_out: Mapping[int, str] | None = None,
+    ) -> Reply:
         if self.max_rows is not None and len(rows) > self.max_rows:
             return reply(413, {"error": "too_many_rows"})
-        known = self.answers.get(call.idempotency_key) if call.idempotency_key else None
+        known = self.answers.get(call.idempotency_key) if call.idempotency_key and not self.effects else None
         if known is not None:
             seen["duplicate"] = True
             self.duplicates += 1
             return Reply(200, known[1]) if known[0] == call.digest else reply(422, {"error": "idempotency_mismatch"})
         codes = self.faults.rejected([_shown(key) if key else "" for key in keys]) if self.faults else {}
-        codes |= {place: "missing_key" for place, key in enumerate(keys) if key is None}
+        codes |= {place: "missing_key" for place, key in enumerate(keys) if key is None} | dict(left_out or {})
         errors = [{"key": _as_sent(rows[place], self.key), "index": place, "code": code} for place, code in sorted(codes.items())]
         answer = reply(200, {"accepted": len(rows) - len(errors), "errors": errors})
         self.apply(call, rows, keys, codes)
@@ -214,6 +234,8 @@ class Channel:
         taken = {(call.list, key): row for place, (key, row) in there if key is not None and place not in left_out}
         if call.op == "upsert":
             self.rows.update(taken)
+            if self.effects:
+                self.told.update((*key, json.dumps(row, sort_keys=True)) for (_, key), row in taken.items())
         else:
             for key in taken:
                 self.rows.pop(key, None)
@@ -270,8 +292,10 @@ def _instead(fault: Fault) -> Reply:
 
 def _disturbed(fault: Fault, answer: Reply) -> Reply:
     """The answers that hide that the rows were taken."""
-    if fault.kind == "applied_but_500":
+    if fault.kind in ("applied_but_500", "half_applied"):
         return reply(500, {"error": fault.code})
+    if fault.kind == "multi_status":
+        return replace(answer, status=207)
     if fault.kind == "not_json":
         return replace(answer, body=b"OK", content_type="text/plain")
     return replace(answer, manner=fault.kind, seconds=fault.seconds)

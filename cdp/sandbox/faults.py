@@ -8,7 +8,15 @@ from typing import Any
 
 # What happens instead of, before or after taking the rows.
 BEFORE = ("reset", "html", "redirect")  # the rows are not taken
-AFTER = ("applied_but_500", "half_reset", "not_json", "slow", "drip")  # the rows are taken
+AFTER = (
+    "applied_but_500",
+    "half_applied",
+    "half_reset",
+    "multi_status",
+    "not_json",
+    "slow",
+    "drip",
+)  # rows are taken
 KINDS = (*BEFORE, *AFTER, "reject")
 _KEYS = {"fault", "times", "retry_after", "seconds", "keys", "code", "every", "on"}
 

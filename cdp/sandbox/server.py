@@ -6,7 +6,7 @@ GET    /<channel>/...                   whose account it is, as JSON
 GET    /_sandbox                        counts of every channel
 GET    /_sandbox/<channel>/rows         what it holds
 GET    /_sandbox/<channel>/requests     what it was asked
-POST   /_sandbox/<channel>/options      {"key": [...], "max_rows": n}
+POST   /_sandbox/<channel>/options      {"key": [...], "max_rows": n, "effects": true}
 POST   /_sandbox/<channel>/faults       [{"fault": "429", "times": 2, "retry_after": 1}, ...]
 DELETE /_sandbox                        forget everything
 """
@@ -115,7 +115,7 @@ class Sandbox:
         self.channel(channel).stage([Fault.parse({"fault": kind, **more})])
 
     def options(self, channel: str, **options: Any) -> None:
-        """Set `key` (field names) or `max_rows` of a channel.
+        """Set `key` (field names), `max_rows` or `effects` of a channel.
 
         Raises:
             ValueError: says what is valid.

@@ -191,6 +191,7 @@ def test_rejects_every_so_many_rows(sandbox: Sandbox, client: httpx.Client) -> N
     ("fault", "status", "kind", "kept"),
     [
         ("applied_but_500", 500, "application/json", 1),
+        ("multi_status", 207, "application/json", 1),
         ("html", 200, "text/html", 0),
         ("not_json", 200, "text/plain", 1),
         ("redirect", 302, "application/json", 0),
@@ -203,6 +204,25 @@ def test_each_fault_takes_the_rows_or_not(sandbox: Sandbox, client: httpx.Client
     assert (answer.status_code, answer.headers["content-type"]) == (status, kind)
     assert len(sandbox.rows("email")) == kept
     assert client.post("/email", json=rows("p1")).status_code == 200
+
+
+def test_half_a_batch_is_taken_and_all_of_it_when_it_comes_again(sandbox: Sandbox, client: httpx.Client) -> None:
+    sandbox.fault("email", "half_applied")
+    found = []
+    for _ in range(3):
+        answer = client.post("/email", json=rows("p1", "p2", "p3"), headers={"Idempotency-Key": "k"})
+        found.append((answer.status_code, len(sandbox.rows("email"))))
+    assert found == [(500, 1), (200, 3), (200, 3)]
+    assert sandbox.summary()["channels"]["email"]["duplicates"] == 1
+
+
+def test_a_channel_of_effects_knows_no_idempotency_keys_and_counts_tellings(sandbox: Sandbox, client: httpx.Client) -> None:
+    assert client.post("/_sandbox/sms/options", json={"effects": True}).status_code == 200
+    for ids in (["p1", "p2"], ["p1", "p2"], ["p2"]):
+        client.post("/sms", json=rows(*ids), headers={"Idempotency-Key": "k"})
+    client.request("DELETE", "/sms", json=rows("p1"))
+    assert sorted(sandbox.channel("sms").told.values()) == [2, 3]
+    assert sandbox.summary()["channels"]["sms"]["duplicates"] == 0
 
 
 @pytest.mark.parametrize(("fault", "kept"), [("reset", 0), ("half_reset", 1)])
@@ -242,7 +262,9 @@ def test_faults_that_cannot_be(sandbox: Sandbox, client: httpx.Client, fault: An
     assert client.post("/email", json=rows("p1")).status_code == 200
 
 
-@pytest.mark.parametrize("options", [{"key": "id"}, {"key": [1]}, {"max_rows": 0}, {"max_rows": True}, {"colour": "red"}, [], "x"])
+@pytest.mark.parametrize(
+    "options", [{"key": "id"}, {"key": [1]}, {"max_rows": 0}, {"max_rows": True}, {"effects": 1}, {"colour": "red"}, [], "x"]
+)
 def test_options_that_cannot_be(sandbox: Sandbox, client: httpx.Client, options: Any) -> None:
     assert client.post("/_sandbox/email/options", json=options).status_code == 400
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args, runtime_checkable
 
 from cdp.spec.activation import Destination
 
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 WireOp = Literal["upsert", "remove"]
-Status = Literal["delivered", "rejected", "retryable"]
+Status = Literal["delivered", "rejected", "retryable", "unknown"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+NOT_SENT = "not_sent"  # the code of a row that never left, because its delivery ended before
+
+# What sending the same change again does to a channel: `keys`, it knows the idempotency key and does nothing; `state`, the row is put
+# where it already is; `effect`, it has an effect each time (a text message). A removal may be repeated at every channel.
+Repeats = Literal["keys", "state", "effect"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,9 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class Receipts:
     """What the channel said of each row of a batch, in the batch's order.
+
+    `delivered` and `rejected` are the channel's word. `retryable` may be sent again: at a channel where each request has an effect only
+    what certainly had none. What may have been applied there is `unknown`, and nobody sends it again but a person.
 
     A code is the channel's short reason (`[A-Za-z0-9_.-]{1,64}`, never a value of the row), else None.
     """
@@ -107,6 +117,7 @@ class Connector(Protocol):
 
     concurrency: int
     carries_notice: bool
+    repeats: Repeats  # a connector that does not say is taken for `effect`, the slow and careful one
 
     def __init__(self, target: Target) -> None:
         """Check the options; raise DeliveryError when the destination cannot be used as declared."""
@@ -122,10 +133,10 @@ class Connector(Protocol):
         """
 
     async def send(self, batch: Batch) -> Receipts:
-        """Deliver one batch. Retries belong in here; what is still undecided comes back `retryable`.
+        """Deliver one batch. Retries belong in here; what is still undecided comes back `retryable`, or `unknown`: see `Receipts`.
 
         Raises:
-            DeliveryError: nothing more can be sent to this destination (refused host, redirect).
+            DeliveryError: nothing more can be sent to this destination (refused host, redirect), and nothing of this batch was applied.
         """
 
     async def flush(self) -> None:
@@ -134,3 +145,21 @@ class Connector(Protocol):
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A connector that can be asked later what became of a change whose receipt was lost."""
+
+    async def lookup(self, change_ids: Sequence[str]) -> Sequence[bool | None]:
+        """For each change whether the channel applied it; None where it cannot tell.
+
+        Raises:
+            DeliveryError: the channel gives no answer.
+        """
+
+
+def repeats_of(connector: object) -> Repeats:
+    """What sending again does at an open connector, or at a class of connectors."""
+    found: Repeats = getattr(connector, "repeats", "effect")
+    return found

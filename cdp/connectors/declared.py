@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
 
-from cdp.connectors.base import Target
+from cdp.connectors.base import Batch, Target
 from cdp.connectors.egress import check_url
 from cdp.errors import DeliveryError
-from cdp.spec.activation import HttpOptions, Request, Whoami
+from cdp.spec.activation import HttpOptions, Idempotency, Request, Whoami
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_OURS = {"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "accept-encoding", "idempotency-key"}
+_OURS = {"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "accept-encoding"}
 
 
 def options(target: Target, who: str) -> HttpOptions:
@@ -26,6 +30,8 @@ def options(target: Target, who: str) -> HttpOptions:
     for name, request in (("upsert", declared.upsert), ("remove", declared.remove)):
         if request is not None and isinstance(request.body, dict) and set(request.body) != {"list"}:
             wrong.append(f"http.{name}.body: valid: array, ndjson, {{list: NAME}}")
+    if (header := declared.idempotency.header) is not None and (not _TOKEN.fullmatch(header) or header.lower() in _OURS):
+        wrong.append(f"http.idempotency.header: {header!r} cannot be set here")
     if declared.whoami is not None and "{" in declared.whoami.path:
         wrong.append("http.whoami.path: it asks about the account, and names no sync")
     wrong += declared.without_room(tuple(target.notice))
@@ -74,7 +80,7 @@ def headers(target: Target, declared: HttpOptions, who: str) -> dict[bytes, byte
     for name, template in declared.headers.items():
         unknown = [text for text in re.findall(r"\{[^{}]*\}", template) if text[1:-1] not in target.secrets]
         value = _filled(template, target.secrets)
-        if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
+        if not _TOKEN.fullmatch(name) or name.lower() in _OURS | {(declared.idempotency.header or "").lower()}:
             wrong.append(f"header {name!r} cannot be set here")
         elif unknown:
             valid = ", ".join(sorted(target.secrets)) or "none"
@@ -86,6 +92,16 @@ def headers(target: Target, declared: HttpOptions, who: str) -> dict[bytes, byte
     if wrong:
         raise DeliveryError(f"{who}: {'; '.join(wrong)}", fix="mend http.headers, or set the secrets in the environment")
     return found
+
+
+def with_keys(batch: Batch, declared: Idempotency) -> tuple[Mapping[bytes, bytes], pa.Table]:
+    """The header with the key of a request, if the channel has one, and its rows, each with the key of its change where it is asked for."""
+    import pyarrow as pa
+
+    header = {declared.header.lower().encode(): batch.idempotency_key.encode()} if declared.header else {}
+    if declared.field is None:
+        return header, batch.rows
+    return header, batch.rows.append_column(declared.field, pa.array(batch.change_ids, pa.string()))
 
 
 def _filled(template: str, secrets: Mapping[str, str]) -> bytes | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from cdp.connectors.base import Batch, Receipts, Status, Target, WireOp
+from cdp.connectors.base import Batch, Receipts, Repeats, Status, Target, WireOp
 from cdp.connectors.bodies import finite
 from cdp.connectors.envelope import tree
 from cdp.connectors.parts import Part, create, hidden, make_folder, settle, sweep
@@ -35,6 +35,7 @@ class FileConnector:
 
     concurrency = 1
     carries_notice = True
+    repeats: Repeats = "state"  # whoever reads the parts in their order has the same rows, also where one stands in two
 
     def __init__(self, target: Target) -> None:
         self._target = target

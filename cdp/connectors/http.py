@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from cdp import __version__
-from cdp.connectors import accounts, envelope
+from cdp.connectors import accounts, envelope, pace
 from cdp.connectors.answers import Unclear, refused_rows
-from cdp.connectors.base import Batch, Receipts, Status, Target, WireOp
+from cdp.connectors.base import NOT_SENT, Batch, Receipts, Repeats, Status, Target, WireOp
 from cdp.connectors.bodies import finite, json_rows
-from cdp.connectors.declared import headers, options, urls
+from cdp.connectors.declared import headers, options, urls, with_keys
 from cdp.connectors.wire import Answer, Patience, Wire
 from cdp.errors import DeliveryError
 from cdp.spec.activation import Request
@@ -26,7 +26,8 @@ class HttpConnector:
 
     What is known of a row after its request: 2xx, delivered, unless the declared `errors` name it; 400, 413 and 422,
     the batch is split until the row that is to blame stands alone; other 4xx, rejected; no answer, 408, 429 and 5xx
-    after all tries, retryable.
+    after all tries, retryable. Where each request has an effect (`repeats: effect`) only 429 and what never left are tried again;
+    any other request without an answer that tells is unknown.
     """
 
     carries_notice = True
@@ -43,9 +44,10 @@ class HttpConnector:
             b"accept-encoding": b"identity",  # the limit on a response's size is one on what it becomes
             **headers(target, self._options, self._who),
         }
+        self.repeats: Repeats = self._options.repeats
         self.concurrency = self._options.concurrency
         patience = Patience(self._options.attempts, self._options.timeout_seconds, self._options.max_wait_seconds)
-        self._wire = Wire(target.egress, self._who, self.concurrency, patience)
+        self._wire = Wire(target.egress, self._who, pace.of(destination), patience)
 
     def batch_size(self, op: WireOp) -> int:
         """The `batch` of the request that is declared for this kind of change."""
@@ -83,12 +85,19 @@ class HttpConnector:
             DeliveryError: a refused host, a redirect, refused credentials, or a column without a JSON form.
         """
         verdicts: list[Verdict] = [("rejected", "not_finite")] * len(batch)
-        waiting = deque([places] if (places := finite(batch.rows)) else [])
+        for place in (places := finite(batch.rows)):
+            verdicts[place] = ("retryable", NOT_SENT)
+        waiting = deque([places] if places else [])
         splits = pay = len(batch).bit_length()
         while waiting:
             places = waiting.popleft()
             part = batch if len(places) == len(batch) else batch.take(places)
-            answer = await self._post(part)
+            try:
+                answer = await self._post(part)
+            except DeliveryError:
+                if part is batch:
+                    raise
+                break  # what was settled is told; the next batch meets the same error
             found = self._judge(part, answer, final=splits == 0)
             if part is batch and len(found) == len(batch):  # settled at once, as nearly always
                 return _receipts(found[at] for at in range(len(batch)))
@@ -109,12 +118,18 @@ class HttpConnector:
         request = self._request(batch.op)
         if request is None:
             raise DeliveryError(f"{self._who} has no `remove` request", fix="declare http.remove, or use a mode without removes")
-        sent = {**self._headers, b"idempotency-key": batch.idempotency_key.encode()}
+        keyed, rows = with_keys(batch, self._options.idempotency)
+        sent = {**self._headers, **keyed}
         sent.setdefault(b"content-type", b"application/x-ndjson" if request.body == "ndjson" else b"application/json")
-        return await self._call(batch.op, request.method, sent, envelope.body(request, json_rows(batch.rows), self._notice))
+        body = envelope.body(request, json_rows(rows), self._notice)
+        return await self._call(batch.op, request.method, sent, body, once=self._once(batch.op))
 
-    async def _call(self, name: str, method: str, sent: Mapping[bytes, bytes], body: bytes) -> Answer:
-        answer = await self._wire.send(method, self._urls[name], sent, body)
+    def _once(self, op: WireOp) -> bool:
+        """Whether a request must not be repeated unless it certainly had no effect; a removal always may."""
+        return self.repeats == "effect" and op == "upsert"
+
+    async def _call(self, name: str, method: str, sent: Mapping[bytes, bytes], body: bytes, *, once: bool = False) -> Answer:
+        answer = await self._wire.send(method, self._urls[name], sent, body, once=once)
         if answer.status in (401, 403):
             raise DeliveryError(
                 f"{self._who}: {self._urls[name].host} refuses our credentials ({answer.status})",
@@ -126,7 +141,7 @@ class HttpConnector:
         """What the answer settles, by position. Rows left out were refused for others' sake and may be sent again."""
         count = len(batch)
         if answer.unsettled:
-            return _all(count, "retryable", answer.code)
+            return _all(count, "unknown" if self._once(batch.op) and not answer.harmless else "retryable", answer.code)
         if _is_success(answer):
             return self._read_success(batch, answer)
         named = {} if answer.status not in _WHOLE else self._named(batch, answer)
@@ -143,7 +158,7 @@ class HttpConnector:
         try:
             return taken | self._refused(batch, answer)
         except Unclear as unclear:
-            return _all(len(batch), "retryable", unclear.code)
+            return _all(len(batch), "unknown" if self._once(batch.op) else "retryable", unclear.code)
 
     def _named(self, batch: Batch, answer: Answer) -> dict[int, Verdict]:
         try:

@@ -14,9 +14,8 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
 from types import TracebackType
 from typing import Self
@@ -26,6 +25,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 
 from cdp.connectors.base import Egress
 from cdp.connectors.egress import GuardedTransport
+from cdp.connectors.pace import Pace, PausedError
+from cdp.connectors.quotas import Advice, advice
 
 CONNECT_SECONDS = 10.0
 BODY_LIMIT = 1_000_000
@@ -45,12 +46,19 @@ class Answer:
         code: `http_<status>`, or why there was none: `timeout`, `connect`, `dns`, `tls`, `reset`, `circuit_open`.
         body: the response's bytes, or None when there were more than BODY_LIMIT.
         wait: the seconds that the channel asked for, if it did.
+        sent: whether anything of the request may have reached the channel; known only of one that goes out once.
     """
 
     status: int
     code: str
     body: bytes | None = field(default=b"", repr=False)
     wait: float | None = None
+    sent: bool = True
+
+    @property
+    def harmless(self) -> bool:
+        """Whether the request certainly had no effect: nothing of it was sent, or it came too early (429; RFC 6585, 4)."""
+        return not self.sent or self.status == 429
 
     @property
     def unsettled(self) -> bool:
@@ -73,16 +81,15 @@ class Wire:
     Args:
         egress: what may be called; checked for every request on its way out.
         who: names the destination in errors.
-        concurrency: requests at a time; also the size of the pool.
+        pace: of the destination, shared with all who send to it; its ceiling is also the size of the pool.
         patience: how hard to try.
     """
 
-    def __init__(self, egress: Egress, who: str, concurrency: int, patience: Patience) -> None:
-        self._patience = patience
-        self._slots = asyncio.Semaphore(concurrency)
-        self._paused_until = 0.0  # asked for by the channel, obeyed by every request of this pool
+    def __init__(self, egress: Egress, who: str, pace: Pace, patience: Patience) -> None:
+        self._pace, self._patience = pace, patience
         self._silent = 0  # requests in a row that ended without an answer
-        limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+        self._backing_off = 0  # requests that failed and wait before their next try
+        limits = httpx.Limits(max_connections=pace.ceiling, max_keepalive_connections=pace.ceiling)
         self._client = httpx.AsyncClient(
             transport=GuardedTransport(httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, limits=limits), egress, who),
             trust_env=False,
@@ -90,36 +97,57 @@ class Wire:
             timeout=httpx.Timeout(patience.seconds, connect=min(CONNECT_SECONDS, patience.seconds), pool=None),
         )
 
-    async def send(self, method: str, url: httpx.URL, headers: Mapping[bytes, bytes], content: bytes) -> Answer:
+    async def send(
+        self, method: str, url: httpx.URL, headers: Mapping[bytes, bytes], content: bytes, *, rows: int = 0, once: bool = False
+    ) -> Answer:
         """Send a request until it is answered or patience ends; the last answer counts.
+
+        Args:
+            method: of the request.
+            url: where it goes.
+            headers: of the request.
+            content: its body.
+            rows: that it holds, which a limit may count.
+            once: it has an effect each time, so that only a try that certainly had none is followed by another.
 
         Raises:
             DeliveryError: the URL is refused, or the channel redirects.
         """
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._patience.attempts),
-            retry=retry_if_result(self._is_worth_another_try),
+            retry=retry_if_result(lambda answer: self._is_worth_another_try(answer) and (answer.harmless or not once)),
             wait=self._back_off,
+            sleep=self._sleep,
             retry_error_callback=_last_answer,
         )
-        answer: Answer = await retrying(self._attempt, method, url, headers, content)
+        answer: Answer = await retrying(self._attempt, method, url, headers, content, rows, once)
         self._silent = self._silent + 1 if answer.status == 0 else 0
         return answer
 
-    async def _attempt(self, method: str, url: httpx.URL, headers: Mapping[bytes, bytes], content: bytes) -> Answer:
-        async with self._slots:
-            if self._silent >= CIRCUIT_LIMIT:
-                return Answer(0, "circuit_open")
-            while (pause := self._paused_until - time.monotonic()) > 0:
-                if pause > self._patience.longest_wait:
-                    return Answer(429, "http_429", wait=pause)
-                await asyncio.sleep(pause)
-            answer = await self._exchange(self._client.build_request(method, url, headers=headers, content=content))
-        if answer.wait is not None:
-            self._paused_until = max(self._paused_until, time.monotonic() + answer.wait)
-        return answer
+    def waits(self) -> str | None:
+        """Why nothing leaves at the moment, in a few words; None while requests do."""
+        return self._pace.waiting() or ("requests failed and are tried again soon" if self._backing_off >= self._pace.window.size else None)
 
-    async def _exchange(self, request: httpx.Request) -> Answer:
+    def halted(self) -> float | None:
+        """Seconds for which the channel asked to be left alone, if that is longer than we wait."""
+        pause = self._pace.pause()
+        return pause if pause > self._patience.longest_wait else None
+
+    async def _attempt(self, method: str, url: httpx.URL, headers: Mapping[bytes, bytes], content: bytes, rows: int, once: bool) -> Answer:
+        if self._silent >= CIRCUIT_LIMIT:
+            return Answer(0, "circuit_open", sent=False)
+        try:
+            async with self._pace.turn(rows, self._patience.longest_wait) as turn:
+                begun = _Begun()
+                watched = {"trace": begun.trace} if once else {}
+                request = self._client.build_request(method, url, headers=headers, content=content, extensions=watched)
+                answer, turn.advice = await self._exchange(request)
+                turn.overloaded = answer.status in (429, 503) or answer.code == "timeout"
+        except PausedError as paused:
+            return Answer(429, "http_429", wait=paused.seconds, sent=False)
+        return replace(answer, sent=False) if once and answer.status == 0 and not begun.sent else answer
+
+    async def _exchange(self, request: httpx.Request) -> tuple[Answer, Advice]:
         """One request and its response within the deadline, whatever the channel's pace."""
         failure: Exception
         quiet = _sending.set(True)
@@ -130,12 +158,13 @@ class Wire:
                     body = await _read(response)
                 finally:
                     await response.aclose()
-            return Answer(response.status_code, f"http_{response.status_code}", body, _asked_wait(response))
+            said = advice(response.status_code, response.headers, datetime.now(UTC))
+            return Answer(response.status_code, f"http_{response.status_code}", body, said.wait), said
         except (httpx.HTTPError, TimeoutError, OSError) as error:
             failure = error
         finally:
             _sending.reset(quiet)
-        return Answer(0, _code(failure))
+        return Answer(0, _code(failure)), Advice()
 
     def _is_worth_another_try(self, answer: Answer) -> bool:
         if answer.wait is not None and answer.wait > self._patience.longest_wait:
@@ -150,6 +179,13 @@ class Wire:
         longest = min(FIRST_WAIT_SECONDS * 2 ** (state.attempt_number - 1), LONGEST_BACK_OFF_SECONDS, self._patience.longest_wait)
         return random.uniform(longest / 2, longest)
 
+    async def _sleep(self, seconds: float) -> None:
+        self._backing_off += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._backing_off -= 1
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -159,6 +195,17 @@ class Wire:
             await self._client.aclose()
         finally:
             _sending.reset(quiet)
+
+
+class _Begun:
+    """Whether a request was begun to be written: before that no failure can have had an effect."""
+
+    sent = False
+
+    async def trace(self, event: str, _: Mapping[str, object]) -> None:
+        """Told by httpcore of each step."""
+        if event.endswith("send_request_headers.started"):
+            self.sent = True
 
 
 @cache
@@ -182,21 +229,6 @@ async def _read(response: httpx.Response) -> bytes | None:
         if size > BODY_LIMIT:
             return None
     return b"".join(parts)
-
-
-def _asked_wait(response: httpx.Response) -> float | None:
-    """Seconds of a Retry-After header on 429 or 503 (RFC 9110, 10.2.3), given as a number or as a date."""
-    text = response.headers.get("retry-after", "").strip()
-    if response.status_code not in (429, 503) or not text:
-        return None
-    if text.isascii() and text.isdigit():
-        return float(text[:12])
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _code(error: Exception) -> str:

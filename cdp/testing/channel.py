@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from cdp.connectors.base import Batch, Connector, Receipts, Target, WireOp
+from cdp.connectors.base import Batch, Connector, Receipts, Repeats, Target, WireOp
 
 Answer = Callable[[Batch], Receipts]
 
@@ -24,6 +24,8 @@ class Channel:
         size: rows of a batch; `removes` whether it can remove.
         delay: seconds that a batch takes.
         account: whose it is; None cannot tell.
+        repeats: what sending again does; a channel of `keys` does nothing twice.
+        asks: whether it can be asked what it applied.
     """
 
     rows: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
@@ -34,6 +36,9 @@ class Channel:
     delay: float = 0.0
     concurrency: int = 2
     account: str | None = None
+    repeats: Repeats = "keys"
+    applied: set[str] = field(default_factory=set)
+    asks: bool = False
     targets: list[Target] = field(default_factory=list)
     flushed: int = 0
 
@@ -46,13 +51,18 @@ class Channel:
                 super().__init__(channel)
                 channel.targets.append(target)
 
-        return Bound
+        class Asked(Bound):
+            async def lookup(self, change_ids: Sequence[str]) -> Sequence[bool | None]:
+                return [change in channel.applied for change in change_ids]
+
+        return Asked if self.asks else Bound
 
     def take(self, batch: Batch, statuses: list[str] | None = None) -> None:
         """Store the rows of a batch, or those of them that `statuses` calls delivered."""
         for at, row in enumerate(batch.rows.to_pylist()):
             if statuses and statuses[at] != "delivered":
                 continue
+            self.applied.add(batch.change_ids[at])
             key = tuple(row[name] for name in batch.keys)
             if batch.op == "remove":
                 self.rows.pop(key, None)
@@ -64,7 +74,7 @@ class _Connector:
     carries_notice = False
 
     def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+        self.channel, self.repeats = channel, channel.repeats
         self.concurrency = channel.concurrency
 
     def batch_size(self, op: WireOp) -> int:

@@ -46,6 +46,7 @@ def make_target(url: str, *, egress: Egress | None = None, secrets: dict[str, st
     declared: dict[str, Any] = {
         "upsert": {"path": "/email/contacts", "batch": 100},
         "remove": {"path": "/email/contacts", "method": "DELETE"},
+        "repeats": "keys",
         "headers": {"Authorization": "Bearer {api_key}"},
         **QUICK,
         **options,

@@ -144,7 +144,8 @@ def _destination(name: str, connector: str, channel: str, signed: Agreement | No
         path = signed.paths[0].rstrip("/") if signed and signed.paths else f"/{name}"
         yield f"base_url: https://{host}"
         yield f"secrets: {{api_key: {{env: {name.upper()}_KEY}}}}"
-        yield from ("http:", '  headers: {Authorization: "Bearer {api_key}"}')
+        yield from ("http:", "  repeats: effect  # or keys, state: what the same request again does there")
+        yield '  headers: {Authorization: "Bearer {api_key}"}'
         if signed and signed.account:
             asked = signed.paths[-1].rstrip("/") if signed.paths else "/account"
             yield f"  whoami: {{path: {asked or '/'}, account: id}}  # as the channel's API has it: it must answer the agreement's account"

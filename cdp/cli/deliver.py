@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cdp.sync.apply import Run
     from cdp.sync.plan import Plan
     from cdp.sync.stopping import Stop
+    from cdp.sync.unchanged import Basis
 
 AWAITING = "awaiting approval"  # the status of a plan that is stored, and goes out once somebody has approved it
 
@@ -46,10 +47,12 @@ class How:
     Attributes:
         line: shows its progress.
         stop: ends the delivery cleanly, for one of several syncs; None where signals do that by themselves.
+        skip: a sync of which nothing has changed since its last run is not planned.
     """
 
     line: Line = field(default_factory=Line)
     stop: Stop | None = None
+    skip: bool = True
 
     @property
     def stopped(self) -> bool:
@@ -57,7 +60,30 @@ class How:
         return self.stop is not None and self.stop.asked
 
 
-def make(session: Session, name: str, how: How, *, only: Removals | None = None) -> tuple[Plan, GovernedQuery]:
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A sync that is governed, at which moment, and what a plan of it rests on."""
+
+    query: GovernedQuery
+    now: Clock
+    basis: Basis | None
+
+
+def _ready(session: Session, name: str) -> _Ready:
+    """Govern a sync, at the session's as_of and the wall clock of this moment."""
+    from cdp.governance.decide import govern
+    from cdp.sync.unchanged import basis
+
+    now = session.now
+    query = govern(session.project, name, clock=session.clock, now=now, or_removals=True)
+    session.permit("plan", purpose=query.sync.purpose)
+    times = {"now": now.instant, "as_of": session.clock.instant}
+    return _Ready(query, now, basis(query, session.engine, **times, defaults=session.project.config.guards))
+
+
+def make(
+    session: Session, name: str, how: How, *, only: Removals | None = None, ready: _Ready | None = None
+) -> tuple[Plan, GovernedQuery]:
     """Govern a sync and plan it, at the session's as_of and the wall clock of this moment.
 
     Of a sync that is refused but may still remove, a plan that says why it does nothing else.
@@ -67,19 +93,17 @@ def make(session: Session, name: str, how: How, *, only: Removals | None = None)
         name: the sync.
         how: what the command line asks.
         only: hold additions and changes back, and remove no others.
+        ready: the sync as it was governed just now, where it was.
     """
     from cdp import connectors
-    from cdp.governance.decide import govern
     from cdp.sync.opening import confirm
     from cdp.sync.planning import make_plan
 
-    now = session.now
     how.line.say("planning")
-    query = govern(session.project, name, clock=session.clock, now=now, or_removals=True)
-    session.permit("plan", purpose=query.sync.purpose)
-    control, defaults = session.environment.control, session.project.config.guards
-    times = {"now": now.instant, "as_of": session.clock.instant}
-    plan = make_plan(query, session.engine, control, **times, defaults=defaults, only=only)
+    ready = ready or _ready(session, name)
+    query, control, defaults = ready.query, session.environment.control, session.project.config.guards
+    times = {"now": ready.now.instant, "as_of": session.clock.instant}
+    plan = make_plan(query, session.engine, control, **times, defaults=defaults, only=only, basis=ready.basis)
     if plan.rows:  # before anybody looks at the plan: that it would not go to somebody else
         target = channel.target(query, session.environment, session.root)
         confirm(query, connectors.load(query.destination.connector), target, sandbox=session.environment.sandbox)
@@ -150,7 +174,10 @@ def synced(session: Session, name: str, how: How) -> Outcome:
     """A sync planned and applied, or how far it came. Of one that waits for an approval only the removals go."""
     taken = None
     try:
-        plan, _ = make(session, name, how)
+        ready = _ready(session, name)
+        if how.skip and (skipped := _skipped(session, ready)):
+            return skipped
+        plan, _ = make(session, name, how, ready=ready)
         if first := _goes_first(plan):
             taken = applied(session, make(session, name, how, only=first)[0], how)
             if taken.undone:
@@ -159,6 +186,20 @@ def synced(session: Session, name: str, how: How) -> Outcome:
     except Exception as error:  # one sync must not stop the others
         return failed(name, boundary.fault(error, session.options.verbose))
     return _both(taken, applied(session, plan, how))
+
+
+def _skipped(session: Session, ready: _Ready) -> Outcome | None:
+    """A sync that has nothing to do since its last run, put on record; None when it has to be planned."""
+    from cdp.sync import unchanged
+    from cdp.sync.ledger import Control
+
+    control = Control(session.engine, session.environment.control)
+    found = unchanged.since(control, ready.query, ready.basis)
+    if found is None:
+        return None
+    run = unchanged.skip(control, ready.query, found, ready.now.instant)
+    facts = {**_no_run(ready.query.sync.name, found.plan, "nothing"), "run": run, "unchanged_since": found.run}
+    return Outcome({**facts, "withheld_rows": list(found.withheld_rows)})
 
 
 def _goes_first(plan: Plan) -> Removals | None:

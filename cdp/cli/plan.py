@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 Syncs = Annotated[list[str] | None, typer.Argument(metavar="SYNC", help="Syncs by name.")]
 Every = Annotated[bool, typer.Option("--all", help="Every sync of the project; one that fails does not stop the others.")]
-
-
 Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="How many syncs run side by side, each on its own.")]
+NoSkip = Annotated[bool, typer.Option("--no-skip", help="Plan also what nothing has changed of since its last run.")]
 
 
 @command("cdp plan a1c_reminder_email", "cdp plan --all --json", "cdp plan a1c_reminder_email --as-of 2026-07-01", needs="plan")
@@ -69,17 +68,17 @@ def apply(session: Session, plan: Annotated[str, typer.Argument(metavar="PLAN", 
 
 
 @command("cdp sync --all", "cdp sync a1c_reminder_email", "cdp sync --all --jobs 8 --json --quiet", needs=("plan", "apply"))
-def sync(session: Session, syncs: Syncs = None, every: Every = False, jobs: Jobs = JOBS) -> None:
+def sync(session: Session, syncs: Syncs = None, every: Every = False, jobs: Jobs = JOBS, no_skip: NoSkip = False) -> None:
     """Plan, check the guards, apply: what a schedule runs.
 
     Where an approval is needed, who must no longer be there is taken off at once and the rest is stored as a plan that
-    awaits its approval.
+    awaits its approval. A sync of which nothing has changed since its last run is not planned.
     In a sandbox environment whose channel does not listen, one is started for the run. The exit code is 1 when a sync
     is refused, fails, awaits an approval, or leaves rows to send; rows that the channel rejects are reported, and do not make it 1.
     """
     names = chosen(session, syncs, every)
     with _channels(session, _destinations(session, names)):
-        outcomes = run(session, names, How(), jobs)
+        outcomes = run(session, names, How(skip=not no_skip), jobs)
     show_runs(session.out, noted(session, outcomes))
 
 

@@ -105,6 +105,8 @@ def _show_rest(out: Output, facts: Mapping[str, Any]) -> None:
         out.note(f"{facts['sync']}: is refused; {facts['delivered']:,} removals went all the same: cdp runs {facts['run']}")
     for each in facts["withheld_rows"]:
         out.note(f"{facts['sync']}: {each['rows']:,} rows of {each['table']} were not read: {each['class']}")
+    if since := facts.get("unchanged_since"):
+        out.note(f"{facts['sync']}: nothing changed since run {since}; plan all the same: --no-skip")
     left = {"rejected by the channel": facts["rejected"], "left for the next run": facts["retryable"]}
     said = [f"{count:,} {what}" for what, count in left.items() if count]
     if said:

@@ -289,10 +289,10 @@ class _Application:
                 self.ledger.engine.drop(table)
         return result
 
-    def _record(self, n: int, status: str, tally: Tally, error: CdpError | None = None) -> Run:
+    def _record(self, n: int, status: str, tally: Tally, error: CdpError | None = None, seq: int = 0) -> Run:
         left = tally.planned - tally.delivered - tally.rejected - self.withheld
         result = Run(self.run, self.plan.id, self.plan.sync, tally.delivered, tally.rejected, left, self.withheld, status)
-        body = {"error": type(error).__name__, "message": error.message} if error else {}
+        body = {"error": type(error).__name__, "message": error.message} if error else {"seq": seq} if n else {}
         row = {**result.as_json(), "n": n, "destination": self.plan.destination, "planned": tally.planned, "at": self.wall()}
         self.ledger.append("runs", [{**row, "actor": self.ledger.engine.whoami(), "body": json.dumps(body)}])
         return result

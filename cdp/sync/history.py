@@ -39,8 +39,9 @@ def run_detail(engine: Engine, control: str, run: str) -> dict[str, Any]:
         latest = ", ".join(row["run"] for row in list_runs(engine, control, limit=5)) or "none yet"
         raise UsageError(f"there is no run {run!r}; the latest: {latest}", fix="see `cdp runs`")
     row = found[0]
-    error = json.loads(row.pop("body") or "{}")
-    return {**_plain(row), "error": error or None, **_plan(ledger, row["plan"]), "receipts": _receipts(ledger, row["sync"], run)}
+    body = json.loads(row.pop("body") or "{}")
+    said = {"error": body if "error" in body else None, "unchanged_since": body.get("unchanged_since")}
+    return {**_plain(row), **said, **_plan(ledger, row["plan"]), "receipts": _receipts(ledger, row["sync"], run)}
 
 
 def _plan(ledger: Control, plan: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdp.engine.base import Engine
 from cdp.errors import Refusal, UsageError
@@ -19,6 +19,9 @@ from cdp.sync import diff
 from cdp.sync.digest import Chunk
 from cdp.sync.guards import Violation
 from cdp.sync.ledger import Control
+
+if TYPE_CHECKING:
+    from cdp.sync.unchanged import Basis
 
 LIFETIME = dt.timedelta(hours=24)
 _SEAL = object()
@@ -141,9 +144,14 @@ def rows_table(ledger: Control, plan_id: str) -> str:
     return f"{ledger.schema}.plan_{plan_id}"
 
 
-def created(plan: Plan) -> dict[str, Any]:
-    """The event of its making, as a row of the table `plans`."""
-    body = {**plan.facts(), "chunks": [[c.number, c.rows, c.sha256] for c in plan.chunks]}
+def created(plan: Plan, basis: Basis | None, fresh_until: dt.datetime | None) -> dict[str, Any]:
+    """The event of its making, as a row of the table `plans`: the plan, what it rests on, and when the consent is too old for it."""
+    body = {
+        **plan.facts(),
+        "chunks": [[c.number, c.rows, c.sha256] for c in plan.chunks],
+        "basis": basis.as_json() if basis else None,
+        "fresh_until": int(fresh_until.timestamp() * 1e6) if fresh_until else None,
+    }
     return {
         "sync": plan.sync,
         "plan": plan.id,

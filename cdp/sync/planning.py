@@ -7,7 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdp.engine.base import Engine
 from cdp.errors import StaleError
@@ -18,6 +18,9 @@ from cdp.sync.digest import Chunk
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.disclosure import check_clock
 from cdp.sync.plan import _SEAL, LIFETIME, Plan, created, masks_of, rows_table
+
+if TYPE_CHECKING:
+    from cdp.sync.unchanged import Basis
 
 _TRIES = 3
 
@@ -31,6 +34,7 @@ def make_plan(
     as_of: dt.datetime,
     defaults: Guards | None = None,
     only: Removals | None = None,
+    basis: Basis | None = None,
 ) -> Plan:
     """Compute, store and hash what a sync would send.
 
@@ -42,6 +46,7 @@ def make_plan(
         as_of: the moment that the query was compiled for.
         defaults: the project's guards.
         only: hold additions and changes back, as a query does that may only remove.
+        basis: what the plan rests on, found out before this call; without it the next run is not skipped.
 
     Raises:
         DataError: a table is missing, a column cannot be sent, the consent is too old, or what was delivered is at another receiver
@@ -50,7 +55,7 @@ def make_plan(
     """
     ledger = Control(engine, control)
     check_clock(ledger, now)
-    sources.check(engine, query, now)
+    fresh_until = sources.check(engine, query, now)
     removals = "kept_out" if only == "kept_out" else query.removals or only
     if diff.asks_segment(removals):
         sources.check_lookups(engine, query)
@@ -60,7 +65,7 @@ def make_plan(
     maker = _Maker(query, ledger, types, now, as_of, defaults or Guards(), removals)
     for _ in range(_TRIES):
         if plan := maker.attempt():
-            ledger.append("plans", [created(plan)])
+            ledger.append("plans", [created(plan, basis, fresh_until)])
             return plan
     raise StaleError(
         f"sync {query.sync.name}: the tables changed {_TRIES} times while the plan was made", fix="run again when loading is done"

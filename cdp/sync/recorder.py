@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cdp.connectors.base import Receipts
-from cdp.connectors.codes import CODE, repeats
+from cdp.connectors.codes import repeats
 from cdp.errors import DeliveryError
+from cdp.spec.delivery import CODE
 from cdp.sync.lease import Lease
 from cdp.sync.ledger import Control
 from cdp.sync.outgoing import Parcel
@@ -80,6 +81,11 @@ class Recorder:
         self._wake = asyncio.Event()
         self._closed = False
         self._renewed = time.monotonic()
+
+    @property
+    def last(self) -> int:
+        """The highest `seq` that was given."""
+        return self._seq
 
     async def add(self, parcel: Parcel, receipts: Receipts) -> None:
         """Take the receipts of a batch; waits while two groups are not written.

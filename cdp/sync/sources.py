@@ -12,8 +12,11 @@ from cdp.governance.rows.special import counting
 from cdp.spec.model import Column
 
 
-def check(engine: Engine, query: GovernedQuery, now: dt.datetime) -> None:
+def check(engine: Engine, query: GovernedQuery, now: dt.datetime) -> dt.datetime | None:
     """Register what the query reads; refuse tables that are not as declared, and stale consent.
+
+    Returns:
+        The moment after which the consent is too old; None where none is asked for.
 
     Raises:
         DataError: a table or column is missing, filtered, masked or of another type, or the newest row of a consent table is too old or
@@ -22,8 +25,7 @@ def check(engine: Engine, query: GovernedQuery, now: dt.datetime) -> None:
     engine.register(tuple(dict.fromkeys((*query.tables, *(f.table for f in query.freshness), query.entity.table))))
     _check_whole(engine, query)
     _check_columns(engine, query)
-    for freshness in query.freshness:
-        _check_age(engine, freshness, now)
+    return min((_check_age(engine, freshness, now) for freshness in query.freshness), default=None)
 
 
 def _check_whole(engine: Engine, query: GovernedQuery) -> None:
@@ -91,7 +93,7 @@ def _said(column: Column) -> str:
     return f"array<{kind}>" if column.array else kind
 
 
-def _check_age(engine: Engine, freshness: Freshness, now: dt.datetime) -> None:
+def _check_age(engine: Engine, freshness: Freshness, now: dt.datetime) -> dt.datetime:
     # A row of the future proves nothing about when the table was loaded.
     column = f"CAST({quoted(freshness.column)} AS TIMESTAMP)"
     newest = f"SELECT MAX({column}) FROM {freshness.table} WHERE {column} <= :now"
@@ -103,6 +105,7 @@ def _check_age(engine: Engine, freshness: Freshness, now: dt.datetime) -> None:
             f"{freshness.table} was last recorded {_age(now - found)} ago; consent older than {_age(freshness.max_age)} is not used",
             fix="load the consent table, or change max_age in governance/consent.yml",
         )
+    return dt.datetime.fromtimestamp((found + freshness.max_age).timestamp(), dt.UTC)
 
 
 def check_lookups(engine: Engine, query: GovernedQuery) -> None:

@@ -1,0 +1,261 @@
+"""How fast one destination is sent to, by everything in this process that sends to it: its syncs, their threads and event loops.
+
+Five things hold a request back, and the slowest decides:
+
+- **requests and rows a second**, as declared: a token bucket each;
+- **a pause** that the channel asked for (Retry-After): nothing is sent before it is over, by nobody;
+- **the channel's own count** of what it still takes until when: no more are in flight than it says are left;
+- **the window**, how many requests at a time the channel takes well. `http.concurrency` is its ceiling;
+- **the order of coming**: one queue for all, so that no sync starves another.
+
+Libraries were weighed: aiolimiter's bucket belongs to one event loop, pyrate-limiter's blocks threads; neither knows a pause or a window.
+State changes under a lock that is never held across an await. Only the head of the queue looks at the clock; who starts or ends wakes the
+next head, on whatever loop that waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from cdp.connectors.quotas import Advice, Quota
+from cdp.spec.activation import Destination
+from cdp.spec.delivery import Limits
+
+Clock = Callable[[], float]
+FIRST: Final = 8  # requests at a time before anything is known of the channel; doubled each round until it is too much
+LATE: Final = 0.02  # seconds that a bucket lets us catch up on, when a timer or the interpreter came late
+
+
+class PausedError(Exception):
+    """The channel asked for a longer pause than the caller waits for: `seconds` from now."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class Bucket:
+    """A token bucket as a virtual clock (GCRA, ITU-T I.371): `wait` until what was taken is earned, then `take` more.
+
+    In any second, or longer, no more leaves than `rate` allows in that time, and of rows what the last request goes beyond it: a request
+    does not come in parts. To hold that in spite of LATE, the bucket fills by so much slower.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._each = (1 + LATE) / rate
+        self._earned = -math.inf  # when all that was taken is earned
+
+    def wait(self, now: float) -> float:
+        """Seconds until more may be taken."""
+        return max(0.0, self._earned - now)
+
+    def take(self, now: float, cost: float) -> None:
+        """Take as much as a request costs."""
+        self._earned = max(self._earned, now - LATE) + cost * self._each
+
+
+class Window:
+    """How many requests at a time: additive increase, multiplicative decrease (Chiu and Jain, 1989), with TCP's slow start (RFC 5681).
+
+    It grows only while it is used to the full, and is halved once for all requests that were in flight together.
+    """
+
+    def __init__(self, ceiling: int) -> None:
+        self.ceiling = ceiling
+        self.round = 0  # raised by every halving
+        self._size = float(min(FIRST, ceiling))
+        self._slow_start = float(ceiling)  # below this size it doubles each round
+
+    @property
+    def size(self) -> int:
+        """Requests that may be in flight."""
+        return int(self._size)
+
+    def clean(self, in_flight: int) -> None:
+        """A request was answered as it should be, while so many were in flight, itself included."""
+        if in_flight >= self.size:
+            self._size = min(self.ceiling, self._size + (1 if self._size < self._slow_start else 1 / self._size))
+
+    def overloaded(self, began: int) -> None:
+        """A request that began in that round was too much for the channel."""
+        if began == self.round:
+            self._size = self._slow_start = max(1.0, self._size / 2)
+            self.round += 1
+
+
+@dataclass(eq=False, slots=True)
+class Turn:
+    """A request under way. Its sender says how the channel took it; else it tells nothing of the channel's pace."""
+
+    began: int
+    longest: float
+    overloaded: bool | None = None
+    advice: Advice = field(default_factory=Advice)
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    loop: asyncio.AbstractEventLoop
+    rows: int
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self) -> None:
+        with suppress(RuntimeError):  # its loop is gone, and it with it
+            self.loop.call_soon_threadsafe(self.woken.set)
+
+
+class Pace:
+    """The pace of one destination. Any thread and any event loop may ask for turns.
+
+    Args:
+        ceiling: requests at a time.
+        limits: what the destination declares.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, ceiling: int, limits: Limits | None = None, clock: Clock = time.monotonic) -> None:
+        limits = limits or Limits()
+        self.ceiling, self.limits, self._clock = ceiling, limits, clock
+        self._requests = Bucket(limits.requests_per_second) if limits.requests_per_second else None
+        self._rows = Bucket(limits.rows_per_second) if limits.rows_per_second else None
+        self.window = Window(ceiling)
+        self._lock = threading.Lock()
+        self._queue: deque[_Waiter] = deque()
+        self._in_flight = 0
+        self._paused_until = -math.inf
+        self._quota = Quota(0, 0.0)
+        self._quota_until = -math.inf
+
+    @asynccontextmanager
+    async def turn(self, rows: int = 0, longest: float = math.inf) -> AsyncIterator[Turn]:
+        """Wait until a request with so many rows may leave; it has left the channel when the block ends.
+
+        Args:
+            rows: that the request holds.
+            longest: seconds of a pause that are waited for.
+
+        Raises:
+            PausedError: the channel asked for a longer one.
+        """
+        turn = await self._begin(rows, longest)
+        try:
+            yield turn
+        finally:
+            self._end(turn)
+
+    def waiting(self) -> str | None:
+        """Why the next request waits, in a few words; None when nothing does, or only for those before it."""
+        with self._lock:
+            return self._hold(self._queue[0].rows)[1] if self._queue else None
+
+    def pause(self) -> float:
+        """Seconds for which the channel asked to be left alone, from now on."""
+        with self._lock:
+            return max(0.0, self._paused_until - self._clock())
+
+    def debt(self) -> float:
+        """Seconds until all that was sent is within the declared limits: another process may begin then."""
+        with self._lock:
+            now = self._clock()
+            return max((bucket.wait(now) for bucket in (self._requests, self._rows) if bucket), default=0.0)
+
+    async def _begin(self, rows: int, longest: float) -> Turn:
+        with self._lock:
+            if not self._queue and (turn := self._started(rows, longest)):
+                return turn
+            waiter = _Waiter(asyncio.get_running_loop(), rows)
+            self._queue.append(waiter)
+        try:
+            while True:
+                with self._lock:
+                    first = self._queue[0] is waiter
+                    if first and (turn := self._started(rows, longest)):
+                        return turn
+                    seconds = self._hold(rows)[0] if first else math.inf
+                    waiter.woken.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                        await waiter.woken.wait()
+        finally:
+            with self._lock:
+                self._queue.remove(waiter)
+                self._wake()
+
+    def _started(self, rows: int, longest: float) -> Turn | None:
+        """A turn, if one may begin now."""
+        now = self._clock()
+        if (pause := self._paused_until - now) > longest:
+            raise PausedError(pause)
+        if self._hold(rows)[0] > 0:
+            return None
+        if self._requests:
+            self._requests.take(now, 1)
+        if self._rows:
+            self._rows.take(now, rows)
+        self._in_flight += 1
+        return Turn(self.window.round, longest)
+
+    def _hold(self, rows: int) -> tuple[float, str | None]:
+        """How long the next request waits, infinite when for the end of another, and why."""
+        now = self._clock()
+        if (pause := self._paused_until - now) > 0:
+            return pause, f"the channel asked to wait {math.ceil(pause)} s"
+        if (left := self._quota_until - now) > 0 and self._in_flight >= self._quota.remaining:
+            return left, f"the channel takes no more for {math.ceil(left)} s"
+        if self._in_flight >= self.window.size:
+            slower = self.window.size < self.ceiling
+            return math.inf, f"the channel takes {self.window.size} of {self.ceiling} requests at a time" if slower else None
+        if self._requests and (seconds := self._requests.wait(now)) > 0:
+            return seconds, f"limit of {self._requests.rate:g} requests a second"
+        if rows and self._rows and (seconds := self._rows.wait(now)) > 0:
+            return seconds, f"limit of {self._rows.rate:g} rows a second"
+        return 0.0, None
+
+    def _end(self, turn: Turn) -> None:
+        with self._lock:
+            if turn.overloaded:
+                self.window.overloaded(turn.began)
+            elif turn.overloaded is False:
+                self.window.clean(self._in_flight)
+            self._in_flight -= 1
+            now = self._clock()
+            if turn.advice.wait is not None:
+                self._paused_until = max(self._paused_until, now + turn.advice.wait)
+            if (quota := turn.advice.quota) is not None and (now >= self._quota_until or quota.remaining <= self._quota.remaining):
+                self._quota, self._quota_until = quota, now + min(quota.seconds, turn.longest)
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._queue:
+            self._queue[0].wake()
+
+
+_paces: dict[tuple[str, str], Pace] = {}
+_lock = threading.Lock()
+
+
+def of(destination: Destination) -> Pace:
+    """The pace of a destination in this process: the same for all its syncs, and a new one when its declaration has changed."""
+    assert destination.http is not None  # the only connector that asks
+    ceiling, limits = destination.http.concurrency, destination.limits
+    with _lock:
+        key = destination.name, destination.base_url or ""
+        found = _paces.get(key)
+        if found is None or (found.ceiling, found.limits) != (ceiling, limits):
+            found = _paces[key] = Pace(ceiling, limits)
+        return found
+
+
+def forget() -> None:
+    """Begin anew with every destination."""
+    with _lock:
+        _paces.clear()

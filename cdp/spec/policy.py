@@ -36,6 +36,7 @@ class Classes(Kind):
 Mechanism = Literal["null", "constant", "redact", "hmac_sha256", "sha256", "last4", "year", "age_band", "zip3"]
 MECHANISMS: tuple[str, ...] = get_args(Mechanism)
 CONSTANTS = frozenset({"null", "constant", "redact"})  # the same in every row: they tell nothing and may stand on anything
+WIRE = frozenset({"hmac_sha256"})  # computed on Arrow columns at apply, so that no key stands in a query
 
 
 class Mask(Spec):

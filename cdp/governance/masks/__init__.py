@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
-from typing import Final
 
 from sqlglot import exp
 
 from cdp.governance.classes import ANY, PUBLIC, ClassTree
 from cdp.governance.masks.functions import SQL, About, form_of
 from cdp.governance.taint import Fact
-from cdp.spec.policy import CONSTANTS, Mask, mechanism
-
-WIRE: Final = frozenset({"hmac_sha256"})  # computed on Arrow columns at apply, so that no key stands in a query
+from cdp.spec.policy import CONSTANTS, WIRE, Mask, mechanism
 
 
 def is_wire(name: str, mask: Mask) -> bool:

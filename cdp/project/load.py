@@ -16,6 +16,7 @@ from cdp.project import (
     check_models,
     check_people,
     check_policy,
+    check_quality,
     check_roles,
     check_rows,
     check_trials,
@@ -77,6 +78,7 @@ def load(root: Path, connectors: Iterable[str] | None = None) -> Project:
         project = replace(project, bound=bind(project, problems) if project.config.name else project.bound)
         statements.refuse_circles(project, problems)
         check_trials.check(project, problems)
+        check_quality.check(project, problems)
         role_rows.check(project, problems)
     problems.raise_if_any()
     return replace(project, warnings=problems.warnings)

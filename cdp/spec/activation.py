@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from cdp.spec.base import Kind, Spec
 from cdp.spec.delivery import Limits, Retries
 from cdp.spec.model import Names
+from cdp.spec.quality import Expectation
 
 
 def _mask(value: object) -> object:
@@ -90,6 +91,7 @@ class Sync(Kind):
     one_per: str | None = Field(None, description="of those who share this value one is told; who has none is told too")
     prefer: tuple[str, ...] = Field((), description="of one_per, who: columns and traits, each with `asc` (default) or `desc`")
     guards: Guards = Guards()
+    quality: tuple[Expectation, ...] = Field((), description="what must hold of the rows that are added or changed")
     stale: Literal["replan", "refuse"] = Field(
         "replan",
         description="what `cdp sync` does when something moved between its plan and applying it: plan once more, or refuse; "

@@ -9,8 +9,16 @@ from typing import TypeVar
 
 import pytest
 
+from cdp.connectors import pace
+
 NO_SKIP = bool(os.environ.get("CDP_NO_SKIP"))
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_paces() -> None:
+    """What one test's channel asked for is not held against another's, which may have its name and its port."""
+    pace.forget()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

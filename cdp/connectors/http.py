@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -69,6 +70,8 @@ class HttpConnector:
         path = self._options.whoami.account
         found = accounts.read(answer.body, path, self._secrets.values()) if _is_success(answer) else None
         if found is None:
+            if halted := self.halted():
+                raise halted
             said = f"its answer holds no {path}" if _is_success(answer) else answer.code
             raise DeliveryError(
                 f"{self._who}: the channel does not say whose account this is: {said}", fix="mend http.whoami, or run again"
@@ -122,14 +125,14 @@ class HttpConnector:
         sent = {**self._headers, **keyed}
         sent.setdefault(b"content-type", b"application/x-ndjson" if request.body == "ndjson" else b"application/json")
         body = envelope.body(request, json_rows(rows), self._notice)
-        return await self._call(batch.op, request.method, sent, body, once=self._once(batch.op))
+        return await self._call(batch.op, request.method, sent, body, rows=len(batch), once=self._once(batch.op))
 
     def _once(self, op: WireOp) -> bool:
         """Whether a request must not be repeated unless it certainly had no effect; a removal always may."""
         return self.repeats == "effect" and op == "upsert"
 
-    async def _call(self, name: str, method: str, sent: Mapping[bytes, bytes], body: bytes, *, once: bool = False) -> Answer:
-        answer = await self._wire.send(method, self._urls[name], sent, body, once=once)
+    async def _call(self, name: str, method: str, sent: Mapping[bytes, bytes], body: bytes, *, rows: int = 0, once: bool = False) -> Answer:
+        answer = await self._wire.send(method, self._urls[name], sent, body, rows=rows, once=once)
         if answer.status in (401, 403):
             raise DeliveryError(
                 f"{self._who}: {self._urls[name].host} refuses our credentials ({answer.status})",
@@ -174,6 +177,22 @@ class HttpConnector:
 
     async def flush(self) -> None:
         """Nothing to do: a channel's answer is its promise."""
+
+    def waits(self) -> str | None:
+        """Why nothing leaves at the moment, in a few words; None while requests do."""
+        return self._wire.waits()
+
+    def halted(self) -> DeliveryError | None:
+        """Why nothing more can be sent for now: the channel asked for a pause that is longer than we wait."""
+        seconds = self._wire.halted()
+        if seconds is None:
+            return None
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        return DeliveryError(
+            f"{self._who}: the channel asks to be left alone until {until:%Y-%m-%d %H:%M:%S} UTC; "
+            f"http.max_wait_seconds is {self._options.max_wait_seconds:g}",
+            fix="run again after that: what was not taken is sent then",
+        )
 
     async def __aenter__(self) -> Self:
         await self._wire.__aenter__()

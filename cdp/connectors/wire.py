@@ -11,7 +11,6 @@ import logging
 import random
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -134,10 +133,13 @@ class Wire:
         return pause if pause > self._patience.longest_wait else None
 
     async def _attempt(self, method: str, url: httpx.URL, headers: Mapping[bytes, bytes], content: bytes, rows: int, once: bool) -> Answer:
+        unsent = Answer(0, "circuit_open", sent=False)
         if self._silent >= CIRCUIT_LIMIT:
-            return Answer(0, "circuit_open", sent=False)
+            return unsent
         try:
             async with self._pace.turn(rows, self._patience.longest_wait) as turn:
+                if self._silent >= CIRCUIT_LIMIT:  # since it began to wait
+                    return unsent
                 begun = _Begun()
                 watched = {"trace": begun.trace} if once else {}
                 request = self._client.build_request(method, url, headers=headers, content=content, extensions=watched)

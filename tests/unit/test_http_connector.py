@@ -526,7 +526,7 @@ def test_who_asks_for_too_long_is_left_alone(sandbox: Sandbox, wait: str) -> Non
     assert time.monotonic() - began < 1.5
 
 
-@pytest.mark.parametrize("wait", ["soon", "-5", "1.5", "", "Thu, 99 Foo 2026"])
+@pytest.mark.parametrize("wait", ["soon", "-5", "", "Thu, 99 Foo 2026"])
 def test_a_retry_after_that_says_nothing_is_no_wait(sandbox: Sandbox, wait: str) -> None:
     sandbox.fault("email", "429", retry_after=wait)
     assert outcome(send(make_target(sandbox.url), batch(["p1"]))[0]) == {("delivered", None)}

@@ -159,6 +159,11 @@ class Channel:
         with self._lock:
             self.faults.stage(faults)
 
+    def recover(self) -> None:
+        """Drop the faults that are staged."""
+        with self._lock:
+            self.faults.clear()
+
     def whoami(self, call: Call, account: Any) -> Reply:
         """Say whose account it is, or do what a fault says that is staged for this question."""
         seen = _seen(call)

@@ -98,6 +98,11 @@ class Faults:
         for fault in faults:
             (self._rejects if fault.kind == "reject" else self._staged).append(fault)
 
+    def clear(self) -> None:
+        """Drop all that is staged."""
+        self._staged.clear()
+        self._rejects.clear()
+
     def __len__(self) -> int:
         return len(self._staged) + len(self._rejects)
 

@@ -8,6 +8,7 @@ GET    /_sandbox/<channel>/rows         what it holds
 GET    /_sandbox/<channel>/requests     what it was asked
 POST   /_sandbox/<channel>/options      {"key": [...], "max_rows": n, "effects": true}
 POST   /_sandbox/<channel>/faults       [{"fault": "429", "times": 2, "retry_after": 1}, ...]
+DELETE /_sandbox/<channel>/faults       drop the faults that are staged
 DELETE /_sandbox                        forget everything
 """
 
@@ -176,6 +177,9 @@ class Sandbox:
                 return reply(200, {"count": len(rows), "rows": rows})
             case "GET", [name, "requests"]:
                 return reply(200, {"requests": self.requests(name)})
+            case "DELETE", [name, "faults"]:
+                self.channel(name).recover()
+                return reply(200, {})
             case "POST", [name, "options" | "faults" as what]:
                 return self._change(name, what, call.body)
         return reply(404, {"error": "not_found"})

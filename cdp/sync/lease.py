@@ -18,7 +18,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cdp.engine.base import literal
@@ -34,7 +34,7 @@ _TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write the receipts of a sync. Made by `acquire`."""
+    """The right to write the receipts of a sync, or to use what `subject` says. Made by `acquire`."""
 
     control: Control
     sync: str
@@ -42,6 +42,7 @@ class Lease:
     token: int
     wall: Callable[[], dt.datetime]
     seconds: float = SECONDS
+    subject: str = ""
 
     @property
     def _mine(self) -> str:
@@ -69,39 +70,80 @@ class Lease:
             return
         others = [row for row in rows if row["owner"] not in (None, self.owner)]
         who = f"to {others[0]['holder']}" if others else "because it held still for too long"
-        raise BusyError(f"{_named(self.sync)}: this run lost its lease {who}", fix="run the sync again: it sends what was not acknowledged")
+        raise BusyError(
+            f"{self.subject or _sync(self.sync)}: this run lost its lease {who}",
+            fix="run the sync again: it sends what was not acknowledged",
+        )
 
-    def release(self) -> None:
-        """Let the next run in; when the engine fails, the lease expires by itself."""
+    def release(self, after: float = 0.0) -> None:
+        """Let the next run in; when the engine fails, the lease expires by itself.
+
+        Args:
+            after: so many seconds from now, also when this process has ended by then.
+        """
+        until = _micros(self.wall()) + int(after * 1e6)
+        change = f"process = NULL, expires = {until}" if after > 0 else "owner = NULL, expires = 0"
         for attempt in range(_TRIES):
             try:
-                _update(self.control, "owner = NULL, expires = 0", self._mine, strict=True)
+                _update(self.control, change, self._mine, strict=True)
                 return
             except EngineError:
                 time.sleep(_pause(attempt))
 
 
-def acquire(control: Control, sync: str, wall: Callable[[], dt.datetime], *, seconds: float = SECONDS) -> Lease:
-    """Take the lease of a sync.
+def acquire(
+    control: Control,
+    sync: str,
+    wall: Callable[[], dt.datetime],
+    *,
+    seconds: float = SECONDS,
+    subject: str = "",
+    owner: str = "",
+    patience: float = 0.0,
+) -> Lease:
+    """Take the lease of a sync, or of something else that one run at a time may use.
+
+    Args:
+        control: the control tables.
+        sync: its name; of something else one that no sync can have, such as `pace:mail`.
+        wall: the clock.
+        seconds: how long it holds without being renewed.
+        subject: what it is the lease of, in words (`destination mail`); by default the sync.
+        owner: who takes it; whoever has it already gets it again. By default somebody new.
+        patience: for how many seconds to try, where others hold it.
 
     Raises:
         BusyError: another run holds it; the message says who, since when and until when.
     """
-    owner = str(uuid.uuid4())
+    lease = Lease(control, sync, owner or str(uuid.uuid4()), 0, wall, seconds, subject)
     if not _rows(control, sync):
         control.append("leases", [{"sync": sync, "token": 0, "expires": 0}])
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return _acquire(lease)
+        except BusyError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(min(0.05 + random.random() * 0.2, max(0.0, end - time.monotonic())))
+
+
+def _acquire(lease: Lease) -> Lease:
+    """The same lease, held; it is tried a few times where nobody holds it and several want it."""
+    control, sync = lease.control, lease.sync
     for attempt in range(_TRIES):
-        now = _micros(wall())
-        free = " OR ".join(["owner IS NULL", f"expires < {now}", *(f"owner = {literal(each)}" for each in _dead(_rows(control, sync)))])
-        _update(control, _taken(owner, now, seconds), f"sync = {literal(sync)} AND ({free})")
+        now = _micros(lease.wall())
+        owners = [lease.owner, *_dead(_rows(control, sync))]
+        free = " OR ".join(["owner IS NULL", f"expires < {now}", *(f"owner = {literal(each)}" for each in owners)])
+        _update(control, _taken(lease, now), f"sync = {literal(sync)} AND ({free})")
         rows = _rows(control, sync)
-        if rows and all(row["owner"] == owner for row in rows):
-            return Lease(control, sync, owner, max(row["token"] for row in rows), wall, seconds)
-        _update(control, "owner = NULL, expires = 0", f"sync = {literal(sync)} AND owner = {literal(owner)}")
-        if other := _holding([row for row in rows if row["owner"] != owner], now):
-            raise _busy(sync, other)
+        if rows and all(row["owner"] == lease.owner for row in rows):
+            return replace(lease, token=max(row["token"] for row in rows))
+        _update(control, "owner = NULL, expires = 0", f"sync = {literal(sync)} AND owner = {literal(lease.owner)}")
+        if other := _holding([row for row in rows if row["owner"] != lease.owner], now):
+            raise _busy(lease.subject or _sync(sync), other)
         time.sleep(_pause(attempt))
-    raise BusyError(f"{_named(sync)}: other runs start at the same moment", fix="run it again in a minute")
+    raise BusyError(f"{lease.subject or _sync(sync)}: other runs start at the same moment", fix="run it again in a minute")
 
 
 def wait(
@@ -123,20 +165,20 @@ def wait(
     while other := _holding(_rows(control, sync), _micros(wall())):
         left = end - time.monotonic()
         if left <= 0:
-            raise _busy(sync, other)
+            raise _busy(_sync(sync), other)
         if other["owner"] != told:
             told = other["owner"]
             say(f"waits for {other['holder']}, which applies it since {_moment(other['since'])}")
         time.sleep(min(_LOOK_SECONDS, left))
 
 
-def _taken(owner: str, now: int, seconds: float) -> str:
+def _taken(lease: Lease, now: int) -> str:
     """What the UPDATE sets."""
     columns = {
-        "owner": literal(owner),
+        "owner": literal(lease.owner),
         "token": "token + 1",
         "since": str(now),
-        "expires": str(now + int(seconds * 1e6)),
+        "expires": str(now + int(lease.seconds * 1e6)),
         "holder": literal(f"process {os.getpid()} on {socket.gethostname()}"),
         "process": literal(process.identity()),
     }
@@ -153,15 +195,16 @@ def _holding(rows: Sequence[dict[str, Any]], now: int) -> dict[str, Any] | None:
     return next((row for row in rows if row["owner"] is not None and row["expires"] >= now and not process.is_dead(row["process"])), None)
 
 
-def _busy(sync: str, row: dict[str, Any]) -> BusyError:
+def _busy(subject: str, row: dict[str, Any]) -> BusyError:
     since, until = _moment(row["since"]), _moment(row["expires"])
+    doing = "is being applied" if subject.startswith("sync ") else "is in use"
     return BusyError(
-        f"{_named(sync)} is being applied by {row['holder']} since {since}; its lease holds until {until} and is renewed while it runs",
+        f"{subject} {doing} by {row['holder']} since {since}; its lease holds until {until} and is renewed while it runs",
         fix="wait until it ends (`cdp sync` does, see --wait); of a run that died on another machine, the lease ends by itself then",
     )
 
 
-def _named(sync: str) -> str:
+def _sync(sync: str) -> str:
     return f"sync {sync}"
 
 

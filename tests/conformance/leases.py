@@ -104,3 +104,21 @@ class LeaseStory:
         lease.wait(control, "letters", lambda: MOMENT, 60)
         assert 0.3 < time.monotonic() - began < 30
         released.join()
+
+    def test_something_that_is_no_sync_is_shared_by_one_owner_and_may_stay_taken_for_a_while(self, control: Control) -> None:
+        def take(owner: str, moment: dt.datetime = MOMENT) -> lease.Lease:
+            return lease.acquire(control, "pace:mail", lambda: moment, subject="destination mail", owner=owner)
+
+        first, again = take("us"), take("us")
+        first.check()
+        assert again.token > first.token
+        with pytest.raises(BusyError, match="destination mail is in use by process"):
+            take("them")
+        again.release(after=20)
+        with pytest.raises(BusyError):
+            take("them", MOMENT + dt.timedelta(seconds=19))
+        (row,) = lease._rows(control, "pace:mail")
+        assert row["process"] is None  # or the end of this process would end it
+        late = take("them", MOMENT + dt.timedelta(seconds=21))
+        threading.Timer(0.3, late.release).start()
+        lease.acquire(control, "pace:mail", lambda: MOMENT, patience=60)

@@ -171,6 +171,14 @@ def test_faults_of_certain_rows(sandbox: Sandbox, client: httpx.Client) -> None:
     assert [client.post("/email", json=rows(*ids)).status_code for ids in (["p1"], ["p1", "p2"], ["p2"], ["p3"])] == [200, 400, 400, 200]
 
 
+def test_a_channel_recovers(sandbox: Sandbox, client: httpx.Client) -> None:
+    sandbox.fault("email", "500", times=None)
+    sandbox.fault("email", "reject")
+    assert client.post("/email", json=rows("p1")).status_code == 500
+    client.delete("/_sandbox/email/faults")
+    assert client.post("/email", json=rows("p1")).json() == {"accepted": 1, "errors": []}
+
+
 def test_rejects_stay(sandbox: Sandbox, client: httpx.Client) -> None:
     sandbox.fault("email", "reject", keys=["p2"], code="bounced")
     for _ in range(2):

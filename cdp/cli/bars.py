@@ -21,13 +21,7 @@ EVERY = 10.0  # seconds between the plain lines of a sync
 
 
 class Line:
-    """The progress of one sync; this one is silent.
-
-    Attributes:
-        why: asked while it is shown, says what the run waits for.
-    """
-
-    why: Callable[[], str | None] = staticmethod(lambda: None)
+    """The progress of one sync; this one is silent."""
 
     def say(self, phase: str) -> None:
         """What is being done now."""
@@ -137,28 +131,33 @@ def _note(task: Task) -> str:
     return line.note if line else ""
 
 
+def _wrong(tally: Tally) -> list[str]:
+    """What did not get through."""
+    counts = {"rejected": tally.rejected, "for later": tally.retryable, "unknown": tally.unknown}
+    return [f"{count:,} {what}" for what, count in counts.items() if count]
+
+
 class _Bar(Line):
     """A bar; it comes when work on its sync begins, and goes when that ends."""
 
     def __init__(self, board: Progress, name: str, whole: TaskID | None) -> None:
         self.board, self.whole = board, whole
         self.phase = ""
-        self.errors: dict[str, int] = {}
+        self.answers: Tally | None = None
         self.task: TaskID = board.add_task(name, total=None, kind="sync", line=self)
 
     @property
     def note(self) -> str:
-        wrong = [f"{count:,} {what}" for what, count in self.errors.items() if count]
-        waits = self.why()
-        return " · ".join([*([waits] if waits else [self.phase] if self.phase else []), *wrong])
+        if self.answers is None:
+            return self.phase
+        return " · ".join([*filter(None, [self.answers.waits()]), *_wrong(self.answers)])
 
     def say(self, phase: str) -> None:
-        self.phase = phase
+        self.phase, self.answers = phase, None
         self.board.reset(self.task, total=None, start=True)
 
     def tally(self, tally: Tally) -> None:
-        self.phase = ""
-        self.errors = {"rejected": tally.rejected, "unanswered": tally.retryable}
+        self.answers = tally
         self.board.update(self.task, total=tally.planned, completed=tally.answered)
 
     def done(self, status: str) -> None:
@@ -179,9 +178,8 @@ class _Plain(Line):
         self._now_and_then(phase)
 
     def tally(self, tally: Tally) -> None:
-        wrong = f", {tally.rejected:,} rejected" if tally.rejected else ""
-        waits = f", waits: {said}" if (said := self.why()) else ""
-        self._now_and_then(f"{tally.answered:,} of {tally.planned:,} rows{wrong}{waits}")
+        said = [f"{tally.answered:,} of {tally.planned:,} rows", *_wrong(tally), *filter(None, [tally.waits()])]
+        self._now_and_then(", ".join(said))
 
     def done(self, status: str) -> None:
         if (took := time.monotonic() - self.begun) >= PATIENCE:

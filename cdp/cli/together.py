@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cdp.sync.stopping import Stop
 
 JOBS: Final = 4  # at most so many at once, where nothing else is asked for
-Lane = Sequence[str]  # syncs that run one after another
 
 
 def run(session: Session, names: Sequence[str], how: How, jobs: int) -> list[Outcome]:
@@ -32,20 +31,22 @@ def run(session: Session, names: Sequence[str], how: How, jobs: int) -> list[Out
         jobs: how many at once.
 
     Returns:
-        What came of each, in the order of `names`.
+        What came of each: in the order of `names`, but those that share a daily cap in the order in which they take turns.
     """
     from cdp.sync.stopping import Stop
+    from cdp.sync.turns import lanes
 
-    lanes, stop = [[name] for name in names], Stop()
+    stop = Stop()
     with suppress(CdpError):  # here, for an engine that starts in another thread takes the signals; each sync says why there is none
         _ = session.engine
     with lines(session.out, names) as line_of:
-        if min(jobs, len(lanes)) == 1:
-            found = _one_after_another(session, names, how, line_of)
+        turns = lanes(session.project, names)
+        if min(jobs, len(turns)) == 1:
+            found = _one_after_another(session, [name for turn in turns for name in turn], how, line_of)
         else:
             with stop.on_signals():
-                found = _Workers(session, replace(how, stop=stop), line_of, stop).work(lanes, jobs)
-    return [found.get(name) or not_begun(name) for name in names]
+                found = _Workers(session, replace(how, stop=stop), line_of, stop).work(turns, jobs)
+    return [found.get(name) or not_begun(name) for turn in turns for name in turn]
 
 
 def _one_after_another(session: Session, names: Sequence[str], how: How, line_of: Callable[[str], Line]) -> dict[str, Outcome]:
@@ -66,18 +67,18 @@ def _shown(session: Session, name: str, how: How) -> Outcome:
 
 
 class _Workers:
-    """Threads that take lanes of syncs until none is left."""
+    """Threads that take syncs until none is left; those that share a daily cap take turns, in one thread."""
 
     def __init__(self, session: Session, how: How, line_of: Callable[[str], Line], stop: Stop) -> None:
         self.session, self.how, self.line_of, self.stop = session, how, line_of, stop
         self.found: dict[str, Outcome] = {}
-        self._waiting: deque[Lane] = deque()
+        self._waiting: deque[Sequence[str]] = deque()
 
-    def work(self, lanes: Sequence[Lane], jobs: int) -> dict[str, Outcome]:
+    def work(self, turns: Sequence[Sequence[str]], jobs: int) -> dict[str, Outcome]:
         """Run all; what is not in the answer was not begun."""
-        self._waiting.extend(lanes)
+        self._waiting.extend(turns)
         # Daemons: a second Ctrl-C ends the process, and does not wait for them.
-        threads = [threading.Thread(target=self._run, name=f"cdp-sync-{n}", daemon=True) for n in range(min(jobs, len(lanes)))]
+        threads = [threading.Thread(target=self._run, name=f"cdp-sync-{n}", daemon=True) for n in range(min(jobs, len(turns)))]
         for thread in threads:
             thread.start()
         for thread in threads:

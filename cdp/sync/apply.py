@@ -224,6 +224,7 @@ class _Application:
         )
         recorder = Recorder(self.ledger, held, self.plan, self.run, flush=connector.flush, wall=self.wall, progress=self.progress)
         delivery = Delivery(connector, recorder, self.plan.destination, refused)
+        self._show(connector, recorder)
 
         async def work() -> None:
             async with connector:
@@ -243,6 +244,13 @@ class _Application:
         if delivery.error:
             raise delivery.error
         return run
+
+    def _show(self, connector: Connector, recorder: Recorder) -> None:
+        """Let whoever looks see how many rows there are, and ask at any time what the run waits for."""
+        asked: Callable[[], str | None] = getattr(connector, "waits", lambda: None)
+        recorder.tally.waits = lambda: "receipts to be written" if recorder.full else asked()
+        if self.progress:
+            self.progress(recorder.tally)
 
     def _verify(self) -> None:
         """Nothing but removals was acknowledged since, and the rows are the ones that were planned."""

@@ -11,10 +11,10 @@ import datetime as dt
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cdp.connectors.base import Receipts
+from cdp.connectors.base import STATUSES, Receipts
 from cdp.connectors.codes import repeats
 from cdp.errors import DeliveryError
 from cdp.spec.delivery import CODE
@@ -28,23 +28,26 @@ if TYPE_CHECKING:
 
 GROUP_SECONDS = 2.0
 GROUP_ROWS = 50_000
-_STATUSES = frozenset({"delivered", "rejected", "retryable"})
+NEVER = 1 << 62
+_STATUSES = frozenset(STATUSES)
 UNREADABLE = "unreadable_code"
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was answered so far, by status, of how many rows planned."""
+    """What was answered so far, by status, of how many rows planned; `waits` says what the run waits for, to whoever asks."""
 
     planned: int
     delivered: int = 0
     rejected: int = 0
     retryable: int = 0
+    unknown: int = 0
+    waits: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
     def answered(self) -> int:
         """Rows with a receipt."""
-        return self.delivered + self.rejected + self.retryable
+        return self.delivered + self.rejected + self.retryable + self.unknown
 
 
 class Recorder:
@@ -58,6 +61,7 @@ class Recorder:
         flush: makes durable what the channel took; called before each group.
         wall: the clock.
         progress: told after each group.
+        before: receipts that were written under this lease already.
     """
 
     def __init__(
@@ -70,17 +74,24 @@ class Recorder:
         flush: Callable[[], Awaitable[None]],
         wall: Callable[[], dt.datetime],
         progress: Callable[[Tally], None] | None = None,
+        before: int = 0,
     ) -> None:
         self.ledger, self.lease, self.plan, self.run_id = ledger, lease, plan, run
         self.flush, self.wall, self.progress = flush, wall, progress
         self.tally = Tally(plan.rows)
         self._pending: list[tuple[Parcel, Receipts]] = []
         self._rows = 0
-        self._seq = lease.token << 32  # grows within a run, and from run to run with the token
+        self._seq = (lease.token << 32) + before  # grows within a run, and from run to run with the token
         self._room = asyncio.Condition()
         self._wake = asyncio.Event()
         self._closed = False
+        self._due = NEVER
         self._renewed = time.monotonic()
+
+    @property
+    def full(self) -> bool:
+        """Whether answers wait for receipts to be written."""
+        return self._rows >= 2 * GROUP_ROWS
 
     @property
     def last(self) -> int:
@@ -98,11 +109,20 @@ class Recorder:
                 f"the connector of {self.plan.destination} gave receipts that do not fit its batch", fix="mend the connector"
             )
         async with self._room:
-            await self._room.wait_for(lambda: self._rows < 2 * GROUP_ROWS)
+            await self._room.wait_for(lambda: not self.full)
             self._pending.append((parcel, receipts))
             self._rows += len(parcel.batch)
-        if self._rows >= GROUP_ROWS:
+        if self._rows >= min(GROUP_ROWS, self._due - self.tally.answered):
             self._wake.set()
+
+    async def settled(self, rows: int) -> None:
+        """Wait until so many rows of the run have their receipts on record; the last of them are written without delay."""
+        self._due = rows
+        async with self._room:
+            if self.tally.answered < rows and self._rows >= rows - self.tally.answered:
+                self._wake.set()
+            await self._room.wait_for(lambda: self.tally.answered >= rows)
+        self._due = NEVER
 
     def close(self) -> None:
         """No more receipts will come: `run` writes what is left and returns."""
@@ -136,6 +156,7 @@ class Recorder:
             self.tally.delivered += receipts.statuses.count("delivered")
             self.tally.rejected += receipts.statuses.count("rejected")
             self.tally.retryable += receipts.statuses.count("retryable")
+            self.tally.unknown += receipts.statuses.count("unknown")
         async with self._room:
             self._rows -= rows.num_rows
             self._room.notify_all()
@@ -163,6 +184,7 @@ class Recorder:
             "subject": lines.column("_subject"),
             "op": lines.column("_op"),
             "content": lines.column("_content"),
+            "base": lines.column("_base"),
             "status": pa.array([status for _, receipts in group for status in receipts.statuses], pa.string()),
             "code": pa.array(codes, pa.string()),
             "run": pa.repeat(pa.scalar(self.run_id), count),

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args, runtime_checkable
 
+from cdp.errors import DeliveryError
 from cdp.spec.activation import Destination
 
 if TYPE_CHECKING:
@@ -157,6 +158,20 @@ class Answering(Protocol):
         Raises:
             DeliveryError: the channel gives no answer.
         """
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """What a connector is besides when it keeps its destination's pace: that of all its syncs in this process together."""
+
+    def waits(self) -> str | None:
+        """Why nothing leaves at the moment, in a few words; None while something does."""
+
+    def halted(self) -> DeliveryError | None:
+        """Why nothing more can be sent for now, if the channel asked for a pause that is longer than we wait."""
+
+    def debt(self) -> float:
+        """Seconds until all that was sent is within the limits a second that the destination declares."""
 
 
 def repeats_of(connector: object) -> Repeats:

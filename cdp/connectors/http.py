@@ -48,7 +48,8 @@ class HttpConnector:
         self.repeats: Repeats = self._options.repeats
         self.concurrency = self._options.concurrency
         patience = Patience(self._options.attempts, self._options.timeout_seconds, self._options.max_wait_seconds)
-        self._wire = Wire(target.egress, self._who, pace.of(destination), patience)
+        self._pace = pace.of(destination)
+        self._wire = Wire(target.egress, self._who, self._pace, patience)
 
     def batch_size(self, op: WireOp) -> int:
         """The `batch` of the request that is declared for this kind of change."""
@@ -193,6 +194,10 @@ class HttpConnector:
             f"http.max_wait_seconds is {self._options.max_wait_seconds:g}",
             fix="run again after that: what was not taken is sent then",
         )
+
+    def debt(self) -> float:
+        """Seconds until all that was sent is within the limits a second that the destination declares."""
+        return self._pace.debt()
 
     async def __aenter__(self) -> Self:
         await self._wire.__aenter__()

@@ -13,7 +13,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import nullcontext
 from typing import Any
 
-from cdp.connectors.base import Connector, Receipts
+from cdp.connectors.base import Connector, Paced, Receipts
+from cdp.engine.profile import step
 from cdp.errors import CdpError, DeliveryError
 from cdp.sync.outgoing import Parcel
 from cdp.sync.recorder import Recorder
@@ -36,6 +37,7 @@ class Delivery:
         self.stopped = False
         self.error: DeliveryError | None = None
         self._silent = 0
+        self._paced = connector if isinstance(connector, Paced) else None
         self._queue: asyncio.Queue[Parcel | None] = asyncio.Queue(2 * connector.concurrency)
 
     def stop(self) -> None:
@@ -63,6 +65,10 @@ class Delivery:
     def _ending(self) -> bool:
         return self.stopped or self.error is not None
 
+    def _trouble(self) -> DeliveryError | None:
+        """What the connector has learnt of the destination, of this sync or another, that ends this one too."""
+        return self.refused() or (self._paced.halted() if self._paced else None)
+
     async def _produce(self, parcels: Iterator[list[Parcel]]) -> None:
         """Queue the batches of one chunk while the next one is read."""
         reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
@@ -75,6 +81,7 @@ class Delivery:
 
     async def _work(self) -> None:
         while (parcel := await self._queue.get()) is not None:
+            self.error = self.error or self._trouble()
             if self._ending:
                 continue  # drained, not sent: the next run sends it
             try:
@@ -85,13 +92,14 @@ class Delivery:
 
     async def _send(self, parcel: Parcel) -> Receipts:
         try:
-            receipts = await self.connector.send(parcel.batch)
+            with step("send a batch"):
+                receipts = await self.connector.send(parcel.batch)
         except CdpError:
             raise
         except Exception as error:  # a connector may be anyone's; its text may hold a row
             failed = f"the connector of {self.destination} failed ({type(error).__name__})"
             raise self.refused() or DeliveryError(failed, fix="mend the connector") from None
-        self.error = self.error or self.refused()
+        self.error = self.error or self._trouble()
         silent = all(status == "retryable" for status in receipts.statuses)
         self._silent = self._silent + 1 if silent else 0
         if self._silent >= max(SILENT_BATCHES, 2 * self.connector.concurrency) and self.error is None:

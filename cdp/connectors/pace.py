@@ -31,6 +31,7 @@ from cdp.spec.delivery import Limits
 
 Clock = Callable[[], float]
 FIRST: Final = 8  # requests at a time before anything is known of the channel; doubled each round until it is too much
+CAREFUL: Final = 10  # clean rounds before the window comes back to a size that was too much
 LATE: Final = 0.02  # seconds that a bucket lets us catch up on, when a timer or the interpreter came late
 
 
@@ -66,29 +67,45 @@ class Bucket:
 class Window:
     """How many requests at a time: additive increase, multiplicative decrease (Chiu and Jain, 1989), with TCP's slow start (RFC 5681).
 
-    It grows only while it is used to the full, and is halved once for all requests that were in flight together.
+    It grows no further than it is used (RFC 7661), is halved once for all requests that were in flight together, and comes back to a
+    size that was too much only after many clean rounds (as CUBIC does, RFC 9438): a refusal costs everybody a pause.
     """
 
     def __init__(self, ceiling: int) -> None:
         self.ceiling = ceiling
         self.round = 0  # raised by every halving
         self._size = float(min(FIRST, ceiling))
-        self._slow_start = float(ceiling)  # below this size it doubles each round
+        self._doubling = True  # until the first refusal
+        self._too_much = math.inf  # a size that was
+        self._peak = self._answers = 0  # the most in flight, and answers, since as many answers as fit in the window
 
     @property
     def size(self) -> int:
         """Requests that may be in flight."""
         return int(self._size)
 
+    def began(self, in_flight: int) -> None:
+        """A request was sent, and now so many are in flight."""
+        self._peak = max(self._peak, in_flight)
+
     def clean(self, in_flight: int) -> None:
-        """A request was answered as it should be, while so many were in flight, itself included."""
-        if in_flight >= self.size:
-            self._size = min(self.ceiling, self._size + (1 if self._size < self._slow_start else 1 / self._size))
+        """A request was answered as it should be, and so many are left in flight."""
+        step = 1 if self._doubling else 1 / self._size
+        if self._size + 1 >= self._too_much:
+            step = 1 / (CAREFUL * self._size)
+        if self._size < (2 * self._peak if self._doubling else self._peak + 1):
+            self._size = min(self.ceiling, self._size + step)
+        if self._size >= self._too_much + 1:
+            self._too_much = math.inf
+        self._answers += 1
+        if self._answers >= self._size:
+            self._answers, self._peak = 0, in_flight
 
     def overloaded(self, began: int) -> None:
         """A request that began in that round was too much for the channel."""
         if began == self.round:
-            self._size = self._slow_start = max(1.0, self._size / 2)
+            self._too_much, self._size = float(self.size), max(1.0, self._size / 2)
+            self._doubling = False
             self.round += 1
 
 
@@ -202,6 +219,7 @@ class Pace:
         if self._rows:
             self._rows.take(now, rows)
         self._in_flight += 1
+        self.window.began(self._in_flight)
         return Turn(self.window.round, longest)
 
     def _hold(self, rows: int) -> tuple[float, str | None]:
@@ -222,11 +240,11 @@ class Pace:
 
     def _end(self, turn: Turn) -> None:
         with self._lock:
+            self._in_flight -= 1
             if turn.overloaded:
                 self.window.overloaded(turn.began)
             elif turn.overloaded is False:
                 self.window.clean(self._in_flight)
-            self._in_flight -= 1
             now = self._clock()
             if turn.advice.wait is not None:
                 self._paused_until = max(self._paused_until, now + turn.advice.wait)

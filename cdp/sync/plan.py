@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cdp.engine.base import Engine
 from cdp.errors import Refusal, UsageError
 from cdp.governance.query import GovernedQuery, Removals
+from cdp.quality import Result
 from cdp.sync import diff
 from cdp.sync.digest import Chunk
 from cdp.sync.guards import Violation
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cdp.sync.unchanged import Basis
 
 LIFETIME = dt.timedelta(hours=24)
+TAKEN_OFF = ("remove", "removals_waiting")  # counts of people who are no members of the segment, or are counted as such already
 _SEAL = object()
 
 
@@ -34,13 +36,16 @@ class Plan:
     Attributes:
         counts: `add`, `change`, `remove`; `unchanged`; `invalid` (no key, no subject, or a key that several people
             have); `skipped` (a difference that the sync's mode leaves alone); `held_back` (one that a later plan
-            sends: in a plan that only removes, and of people who are removed to be told anew).
+            sends: in a plan that only removes, and of people who are removed to be told anew); `unknown` (sent before, where
+            sending again has an effect again, and nobody knows whether it was applied); `waiting`, `given_up` (the channel
+            rejected them before) and `carried_over` (beyond the day's cap): see pending.py; `dropped` (an expectation that drops
+            is not met). `removals_waiting` were rejected too.
         excluded: each rule that was asked, in order, and how many it keeps out.
-        size: members of the segment: the sum of excluded, add, change, unchanged, invalid, skipped and held_back; 0 where the
-            segment was not asked.
+        size: members of the segment: the sum of excluded and of all counts but `remove` and `removals_waiting`; 0 where the segment was
+            not asked.
         base_seq: the last acknowledged receipt when the plan was made.
         shape: the stored columns; `masks`: column, version and context of each wire mask.
-        guards: the guards that the plan breaks.
+        guards: the guards that the plan breaks, `quality` for an expectation that refuses; `quality`: what came of each expectation.
         told: what the rows tell, as a hash; `outdated`: how many rows the destination holds under another one, and `when_changed`
             what becomes of them: keep, resend, remove.
         removals: None, or who is taken off by a plan that only removes.
@@ -73,6 +78,7 @@ class Plan:
     planned_by: str = ""
     needs_approval: tuple[str, ...] = ()
     withheld_rows: tuple[tuple[str, str, int], ...] = ()
+    quality: tuple[Result, ...] = ()
     digest: str = ""
     _seal: object = field(repr=False, compare=False, default=None)
 
@@ -108,6 +114,7 @@ class Plan:
             "removals": self.removals,
             "refusals": [refusal.as_json() for refusal in self.refusals],
             "guards": [violation.as_json() for violation in self.guards],
+            "quality": [result.as_json() for result in self.quality],
             "planned_by": self.planned_by,
             "needs_approval": list(self.needs_approval),
             "withheld_rows": [{"class": cls, "table": table, "rows": rows} for cls, table, rows in self.withheld_rows],
@@ -203,6 +210,7 @@ def _restored(body: Mapping[str, Any], stored_digest: str) -> Plan:
         refusals=tuple(Refusal.of_json(refusal) for refusal in body["refusals"]),
         planned_by=body["planned_by"],
         needs_approval=tuple(body["needs_approval"]),
+        quality=tuple(Result.of_json(result) for result in body["quality"]),
         withheld_rows=tuple((each["class"], each["table"], each["rows"]) for each in body["withheld_rows"]),
         digest=stored_digest,
         _seal=_SEAL,

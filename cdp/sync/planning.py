@@ -6,18 +6,20 @@ import datetime as dt
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cdp.engine.base import Engine
 from cdp.errors import StaleError
 from cdp.governance.query import GovernedQuery, Removals
+from cdp.quality import Result
 from cdp.spec.activation import Guards
-from cdp.sync import continuity, diff, digest, encoding, guards, revocations, sources, state
+from cdp.sync import continuity, diff, digest, encoding, gates, guards, pending, revocations, sources, state
+from cdp.sync.allowance import Allowance
 from cdp.sync.digest import Chunk
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.disclosure import check_clock
-from cdp.sync.plan import _SEAL, LIFETIME, Plan, created, masks_of, rows_table
+from cdp.sync.plan import _SEAL, LIFETIME, TAKEN_OFF, Plan, created, masks_of, rows_table
 
 if TYPE_CHECKING:
     from cdp.sync.unchanged import Basis
@@ -61,6 +63,8 @@ def make_plan(
         sources.check_lookups(engine, query)
     types = engine.types(query.select, what=f"the query of sync {query.sync.name}")
     encoding.check_types({name: types[name] for name in query.columns}, query.keys)
+    if removals is None:
+        gates.check(query.sync, {name: types[name] for name in query.columns})
     drop_expired(ledger, now)
     maker = _Maker(query, ledger, types, now, as_of, defaults or Guards(), removals)
     for _ in range(_TRIES):
@@ -80,15 +84,25 @@ class _Found:
         keys: how many keys of each op.
         excluded: each rule, in order, and how many it keeps out.
         invalid: people without a key, without a subject, or with a key that others have too.
-        invalid_held: keys of those that the destination holds.
+        held: of all of these, the keys that the destination holds or may hold.
         again: people who are removed and, in the next plan, added as they should be told now.
+        kept: keys that are not sent now, by why and what they would be: see pending.py.
     """
 
     keys: Counter[str]
     excluded: tuple[tuple[str, int], ...]
     invalid: int
-    invalid_held: int
+    held: int
     again: int
+    kept: Counter[tuple[str, str]]
+
+    def due(self, op: str) -> int:
+        """How many keys of an op are to be sent now."""
+        return self.keys[op] - sum(n for (_, was), n in self.kept.items() if was == op)
+
+    def put_off(self, why: str) -> int:
+        """How many additions and changes are not, for a reason."""
+        return self.kept[why, "add"] + self.kept[why, "change"]
 
 
 class _Maker:
@@ -113,30 +127,33 @@ class _Maker:
         """The plan, or None when a table changed between the diff and reading the values."""
         plan_id = f"{self.now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
         table = rows_table(self.ledger, plan_id)
-        changes = f"{table}_changes"
+        changes, judged = f"{table}_changes", f"{table}_judged"
         try:
             at = state.known(self.ledger, self.query.sync.name)
-            acknowledged = state.acknowledged(self.ledger, self.query.sync.name, at)
-            if at.last:
+            acknowledged = state.held(self.ledger, self.query.sync.name, at)
+            if at.any:
                 continuity.check(self.ledger, self.query, self.types, acknowledged)
             self.engine.create_as(changes, self._changes(acknowledged))
             found = self._found(changes)
+            due, found = self._judge(changes, judged, found)
             parts = self._parts(found)
-            chunks = self._store(table, changes, acknowledged, parts)
-            if sum(c.rows for c in chunks) != sum(found.keys[op] for op in parts):
+            chunks, passed = self._store(table, due, acknowledged, parts)
+            found = replace(found, kept=found.kept + Counter({("dropped", op): n for op, n in passed.dropped.items()}))
+            if sum(c.rows for c in chunks) != sum(found.due(op) for op in parts):
                 self.engine.drop(table)
                 return None
             seen = revocations.Seen(plan_id, changes, acknowledged, self.removals, found.keys["remove"])
             revocations.record(self.ledger, self.query, seen, self.now)
         finally:
             self.engine.drop(changes)
-        return self._plan(plan_id, at, found, parts, self._held(acknowledged, at), chunks)
+            self.engine.drop(judged)
+        return self._plan(plan_id, at, found, parts, self._held(acknowledged, at), chunks, passed.results)
 
     def _held(self, acknowledged: str, at: state.Known) -> tuple[int, int]:
         """How many rows the destination holds, and how many of them went out under another decision."""
-        if not at.last:
+        if not at.any:
             return 0, 0
-        counts = f"SELECT COUNT(content) AS held, COUNT_IF({self._outdated}) AS outdated FROM ({acknowledged}) AS a"
+        counts = f"SELECT COUNT(content) AS held, COUNT_IF(acked AND {self._outdated}) AS outdated FROM ({acknowledged}) AS a"
         (row,) = self.engine.query(counts, what="the acknowledged state").to_pylist()
         return row["held"], row["outdated"]
 
@@ -167,43 +184,70 @@ class _Maker:
             keys=Counter({row["op"]: row["keys"] for row in ops}),
             excluded=tuple((rule, left_out.get(rule, 0)) for rule in self.query.rules),
             invalid=left_out.get("", 0) + sum(int(row["people"]) for row in invalid),
-            invalid_held=sum(row["held"] for row in invalid),
+            held=sum(row["held"] for row in ops),
             again=sum(int(row["people"]) for row in ops if row["op"] == "remove"),
+            kept=Counter(),
         )
+
+    def _judge(self, changes: str, judged: str, found: _Found) -> tuple[str, _Found]:
+        """What is not sent now: a table that says so, made only where something is put off. Nothing to send costs nothing."""
+        ops = [op for op in diff.sent(self.query.sync.mode, self.removals) if found.keys[op]]
+        if not ops:
+            return changes, found
+        upserts = sum(found.keys[op] for op in ops if op != "remove")
+        some = pending.rejected(self.ledger, self.query.sync.name)
+        tries = pending.tries(self.ledger, self.query.sync.name, self.query.destination.retries) if some else None
+        holding = pending.Holding(tries, Allowance.of(self.ledger, self.query, lambda: self.now).room() if upserts else None)
+        if not holding.binds(upserts):
+            return changes, found
+        self.engine.create_as(judged, pending.judged(changes, holding, ops, int(self.now.timestamp() * 1e6)))
+        counted = self.engine.query(f"SELECT op, was, COUNT(*) AS keys FROM {judged} WHERE op <> was GROUP BY op, was", what=judged)
+        return judged, replace(found, kept=Counter({(row["op"], row["was"]): row["keys"] for row in counted.to_pylist()}))
 
     def _parts(self, found: _Found) -> dict[str, int]:
         """The ops that are sent, each with the number of chunks of its kind: removals, or all others."""
-        sent = {op: found.keys[op] for op in diff.sent(self.query.sync.mode, self.removals) if found.keys[op]}
+        sent = {op: found.due(op) for op in diff.sent(self.query.sync.mode, self.removals) if found.due(op)}
         upserts = sum(count for op, count in sent.items() if op != "remove")
         return {op: -(-(count if op == "remove" else upserts) // diff.CHUNK_ROWS) for op, count in sent.items()}
 
-    def _store(self, table: str, changes: str, acknowledged: str, parts: Mapping[str, int]) -> tuple[Chunk, ...]:
-        """Write the rows and hash them. A key that came twice makes a count that does not match."""
+    def _store(self, table: str, changes: str, acknowledged: str, parts: Mapping[str, int]) -> tuple[tuple[Chunk, ...], gates.Passed]:
+        """Write the rows, ask the sync's expectations of them, hash them. A key that came twice makes a count that does not match."""
         if not parts:
-            return ()
-        self.engine.create_as(table, diff.rows(self.query, self.shape, self.types, changes, acknowledged, parts), partition=["_chunk"])
+            return (), gates.Passed()
+        rows = diff.rows(self.query, self.shape, self.types, changes, acknowledged, parts)
+        passed = gates.store(self.engine, self.query.sync, self.shape, table, rows, upserts=any(op != "remove" for op in parts))
         chunks = digest.chunks(self.engine, table, self.shape.stored, chunk_count(parts))
         keys = self.engine.value(f"SELECT COUNT(DISTINCT _key) FROM {table}", what=table)
-        return chunks if keys == sum(c.rows for c in chunks) else ()
+        return chunks if keys == sum(c.rows for c in chunks) else (), passed
 
     def _counts(self, found: _Found, parts: Mapping[str, int], held: int) -> dict[str, int]:
         """What the plan would do. Of the keys that are held, those that nothing was found about are as they should be."""
-        sent = {op: found.keys[op] if op in parts else 0 for op in ("add", "change", "remove")}
+        sent = {op: found.due(op) if op in parts else 0 for op in ("add", "change", "remove")}
+        put_off = {why: found.put_off(why) for why in (*pending.REASONS, "dropped")}
         wanted = sum(found.keys[op] for op in diff.MODES[self.query.sync.mode] if op != "remove")
         skipped = found.keys["add"] + found.keys["change"] - wanted
-        unchanged = held - found.keys["change"] - found.keys["remove"] - found.invalid_held
-        held_back = wanted - sent["add"] - sent["change"] + found.again
-        return {**sent, "unchanged": unchanged, "invalid": found.invalid, "skipped": skipped, "held_back": held_back}
+        unchanged = held - found.held
+        held_back = wanted - sent["add"] - sent["change"] - sum(put_off.values()) + found.again
+        left = {"invalid": found.invalid, "skipped": skipped, "held_back": held_back, "unknown": found.keys["unknown"]}
+        return {**sent, "unchanged": unchanged, **left, **put_off, "removals_waiting": found.kept["waiting", "remove"]}
 
     def _plan(
-        self, plan_id: str, at: state.Known, found: _Found, parts: Mapping[str, int], holds: tuple[int, int], chunks: tuple[Chunk, ...]
+        self,
+        plan_id: str,
+        at: state.Known,
+        found: _Found,
+        parts: Mapping[str, int],
+        holds: tuple[int, int],
+        chunks: tuple[Chunk, ...],
+        results: tuple[Result, ...],
     ) -> Plan:
         held, outdated = holds
         counts, excluded = self._counts(found, parts, held), found.excluded
         asked = diff.asks_segment(self.removals)
-        size = sum(n for _, n in excluded) + sum(n for name, n in counts.items() if name != "remove") if asked else 0
+        size = sum(n for _, n in excluded) + sum(n for name, n in counts.items() if name not in TAKEN_OFF) if asked else 0
         rules = guards.holding(guards.effective(self.query.sync.guards, self.defaults), self.removals)
-        broken = guards.check(rules, counts, known=held, segment=size, source=sources.rows(self.engine, self.query.entity.table))
+        whole = {op: counts[op] + found.kept["carried_over", op] for op in ("add", "change", "remove")}  # a cap spreads it, and hides none
+        broken = guards.check(rules, whole, known=held, segment=size, source=sources.rows(self.engine, self.query.entity.table))
         facts: dict[str, Any] = {
             "id": plan_id,
             "sync": self.query.sync.name,
@@ -213,7 +257,8 @@ class _Maker:
             "counts": counts,
             "excluded": excluded,
             "size": size,
-            "guards": broken,
+            "guards": (*broken, *gates.violations(results)),
+            "quality": results,
             "base_seq": at.last,
             "fingerprint": self.query.fingerprint,
             "told": self.query.told,

@@ -20,6 +20,7 @@ from cdp.governance.access import Requirement
 from cdp.governance.query import _SEAL, Decision, Freshness, GovernedQuery, Removals, WireMask
 from cdp.spec.access import Agreement
 from cdp.spec.activation import Destination, Guards, Secret, Sync
+from cdp.spec.delivery import Limits, Retries, Wait
 from cdp.spec.model import Entity
 from cdp.sync.apply import Run, apply_plan
 from cdp.sync.ledger import Control
@@ -98,6 +99,8 @@ class World:
     consented: bool = True  # whether the consent's age is asked for
     account: str | None = None
     approval: Requirement | None = None  # what its plans need
+    retries: Retries = Retries(wait=Wait())  # at once, unless a test says otherwise
+    limits: Limits = Limits()
 
     @classmethod
     def fresh(cls, engine: Engine, root: Path, **facts: Any) -> World:
@@ -122,7 +125,14 @@ class World:
         columns = ", ".join(f"{c} AS `{c}`" for c in (*self.keys, *self.values))
         select = self.select or f"SELECT patient_id AS _subject, {rule}, {columns} FROM {table} WHERE member"
         eligibility = f"SELECT patient_id AS _subject, {rule} FROM {table} WHERE deceased OR NOT consent"
-        destination = Destination(name="mailer", connector="memory", channel="email", secrets={"api_key": Secret(env="MAILER_KEY")})
+        destination = Destination(
+            name="mailer",
+            connector="memory",
+            channel="email",
+            secrets={"api_key": Secret(env="MAILER_KEY")},
+            retries=self.retries,
+            limits=self.limits,
+        )
         return GovernedQuery(
             sync=Sync(
                 name=self.name, segment="members", destination="mailer", purpose="care", mode=self.mode, key={"k": "k"}, guards=self.guards

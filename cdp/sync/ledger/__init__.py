@@ -10,11 +10,13 @@
 
 All are append-only but `synced` and `leases`. Columns cannot be added on the embedded engine, so each table
 has what later work is known to need. They are partitioned by sync: syncs that run side by side never conflict. Disclosures,
-which are only appended to, by kind: blocks are read without their lines.
+which are only appended to, by kind: blocks are read without their lines. Receipts also by status: what was rejected is read without what
+was delivered.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +47,10 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
         "delivered": "bigint",
         "rejected": "bigint",
         "retryable": "bigint",
+        "unknown": "bigint",
         "withheld": "bigint",
+        "open": "bigint",
+        "repeats": "string",
         "actor": "string",
         "body": "string",
     },
@@ -55,6 +60,7 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
         "subject": "string",
         "op": "string",
         "content": "bigint",
+        "base": "bigint",
         "status": "string",
         "code": "string",
         "run": "string",
@@ -125,7 +131,8 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-_PARTITIONS: Mapping[str, tuple[str, ...]] = {"disclosures": ("kind",)}
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_PARTITIONS: Mapping[str, tuple[str, ...]] = {"disclosures": ("kind",), "receipts": ("sync", "status")}
 
 
 class Control:
@@ -182,3 +189,12 @@ def _arrow(kind: str) -> pa.DataType:
     import pyarrow as pa
 
     return {"string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "timestamp": pa.timestamp("us", "UTC")}[kind]
+
+
+def typed(value: Any, kind: str) -> str:
+    """A value as SQL of a type, which a null has too: statements that write take no parameters."""
+    from cdp.engine.base import literal
+
+    if isinstance(value, dt.datetime):
+        return f"TIMESTAMP_MICROS({(value - _EPOCH) // dt.timedelta(microseconds=1)})"
+    return f"CAST({literal(value)} AS {kind})"

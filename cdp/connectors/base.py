@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args, overload, runtime_checkable
 
 from cdp.errors import DeliveryError
+from cdp.connectors.bodies import contents
 from cdp.spec.activation import Destination
 
 if TYPE_CHECKING:
@@ -26,6 +28,46 @@ NOT_SENT = "not_sent"  # the code of a row that never left, because its delivery
 Repeats = Literal["keys", "state", "effect"]
 
 
+class ChangeIds(Sequence[str]):
+    """The ids of changes as hex SHA-256, or HMAC under a secret: computed for whoever asks for one.
+
+    Args:
+        texts: what each change is, without nulls. They hold keys of rows, so nothing but hashes of them leaves; each says where it
+            ends, so several after one another can be read in one way only.
+        secret: for an HMAC, without which nobody can try out keys.
+    """
+
+    __slots__ = ("_secret", "_texts")
+
+    def __init__(self, texts: pa.StringArray, secret: bytes | None = None) -> None:
+        self._texts, self._secret = texts, secret
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> ChangeIds: ...
+    def __getitem__(self, place: int | slice) -> str | ChangeIds:
+        if isinstance(place, slice):
+            return ChangeIds(self._texts[place], self._secret)
+        return self._hashed(self._texts[place].as_py().encode())
+
+    def take(self, places: Sequence[int]) -> ChangeIds:
+        """The ids at these positions, in this order."""
+        return ChangeIds(self._texts.take(list(places)), self._secret)
+
+    def digest(self) -> str:
+        """One hash over all of them in their order."""
+        return self._hashed(contents(self._texts))
+
+    def _hashed(self, text: bytes | memoryview) -> str:
+        if self._secret is None:
+            return hashlib.sha256(text).hexdigest()
+        return hmac.new(self._secret, text, "sha256").hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows that leave in one request.
@@ -35,12 +77,14 @@ class Batch:
         rows: the columns that leave and nothing else, masks applied; removals hold the key columns only.
         keys: the names of the key columns, which come first in `rows`.
         change_ids: one id a row, stable across retries and reruns of the same change (hex SHA-256).
+        texts: the rows as the connector's `encoded` wrote them, for many batches at once; None where it writes each by itself.
     """
 
     op: WireOp
     rows: pa.Table
     keys: tuple[str, ...]
-    change_ids: tuple[str, ...]
+    change_ids: Sequence[str]
+    texts: pa.StringArray | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.change_ids)
@@ -48,15 +92,20 @@ class Batch:
     @property
     def idempotency_key(self) -> str:
         """SHA-256 over the changes in their order: the same rows in the same order give the same key."""
+        if isinstance(self.change_ids, ChangeIds):
+            return self.change_ids.digest()
         return hashlib.sha256("".join(self.change_ids).encode()).hexdigest()
 
     def slice(self, start: int, length: int) -> Batch:
         """The rows from `start`, at most `length` of them, as a batch of their own."""
-        return Batch(self.op, self.rows.slice(start, length), self.keys, self.change_ids[start : start + length])
+        texts = None if self.texts is None else self.texts.slice(start, length)
+        return Batch(self.op, self.rows.slice(start, length), self.keys, self.change_ids[start : start + length], texts)
 
     def take(self, places: Sequence[int]) -> Batch:
         """The rows at these positions, in this order, as a batch of their own."""
-        return Batch(self.op, self.rows.take(list(places)), self.keys, tuple(self.change_ids[place] for place in places))
+        at, ids = list(places), self.change_ids
+        taken = ids.take(at) if isinstance(ids, ChangeIds) else tuple(ids[place] for place in at)
+        return Batch(self.op, self.rows.take(at), self.keys, taken, None if self.texts is None else self.texts.take(at))
 
 
 @dataclass(frozen=True, slots=True)

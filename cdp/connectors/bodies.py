@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,27 @@ def json_rows(table: pa.Table) -> list[str]:
     Raises:
         DeliveryError: columns have a type that has no JSON form here.
     """
+    rows: list[str] = json_texts(table, "").to_pylist()
+    return rows
+
+
+def json_texts(table: pa.Table, end: str) -> pa.StringArray:
+    """The same rows, each followed by `end`, without a Python object for any.
+
+    Raises:
+        DeliveryError: columns have a type that has no JSON form here.
+    """
     leads = [("," if place else "{") + json.dumps(name, ensure_ascii=False) + ":" for place, name in enumerate(table.column_names)]
-    return _joined(leads, _cells(table, _json_text, '"', "null"), "}")
+    return _joined(leads, _cells(table, _json_text, '"', "null"), "}" + end)
+
+
+def contents(text: pa.StringArray) -> memoryview:
+    """The texts of an array without nulls, one after the other, as they lie in memory: nothing is copied."""
+    _, offsets, data = text.buffers()
+    if not len(text) or data is None:
+        return memoryview(b"")
+    places = memoryview(offsets).cast("i")
+    return memoryview(data)[places[text.offset] : places[text.offset + len(text)]]
 
 
 def csv_rows(table: pa.Table, *, spreadsheet: bool = False) -> list[str]:
@@ -47,7 +67,8 @@ def csv_rows(table: pa.Table, *, spreadsheet: bool = False) -> list[str]:
         return _csv_text(text, spreadsheet)
 
     leads = ["," if place else "" for place in range(table.num_columns)]
-    return _joined(leads, _cells(table, quoted, "", ""), "")
+    rows: list[str] = _joined(leads, _cells(table, quoted, "", ""), "").to_pylist()
+    return rows
 
 
 def csv_header(names: Sequence[str]) -> str:
@@ -69,36 +90,51 @@ def finite(table: pa.Table) -> list[int]:
     return [place for place, keep in enumerate(kept.to_pylist()) if keep]
 
 
-def _joined(leads: Sequence[str], cells: Sequence[pa.ChunkedArray], end: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """A column as text, without nulls, and the mark that still has to stand on both sides of each value."""
+
+    text: pa.ChunkedArray
+    mark: str
+
+
+def _joined(leads: Sequence[str], cells: Sequence[_Cells], end: str) -> pa.StringArray:
+    """Each row as one text: what stands between two values is one constant, so that a value is copied once."""
     import pyarrow.compute as pc
 
-    parts: list[Any] = [part for pair in zip(leads, cells, strict=True) for part in pair]
-    rows: list[str] = pc.binary_join_element_wise(*parts, end, "").to_pylist()
+    parts: list[Any] = []
+    before = ""
+    for lead, column in zip(leads, cells, strict=True):
+        parts += [before + lead + column.mark, column.text]
+        before = column.mark
+    rows: pa.StringArray = pc.binary_join_element_wise(*parts, before + end, "").combine_chunks()
     return rows
 
 
-def _cells(table: pa.Table, quote: Callable[[pa.ChunkedArray], pa.ChunkedArray], mark: str, null: str) -> list[pa.ChunkedArray]:
-    """Each column as text: strings by `quote`, dates and timestamps between `mark`s, nulls as `null`."""
+def _cells(table: pa.Table, escape: Callable[[pa.ChunkedArray], pa.ChunkedArray], mark: str, null: str) -> list[_Cells]:
+    """Each column as text: strings by `escape` and dates and timestamps, between `mark`s; nulls as `null`, between none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     cells, bad = [], []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        kind = column.type
+        kind, around = column.type, mark
         if _is_text(kind):
-            text = quote(column.cast(pa.string()))
+            text, around = escape(column.cast(pa.string())), '"'
         elif pa.types.is_timestamp(kind):
             # Taking the zone off leaves the instant, in UTC.
-            plain = pc.replace_substring(column.cast(pa.timestamp(kind.unit)).cast(pa.string()), " ", "T")
-            text = pc.binary_join_element_wise(mark, plain, f"Z{mark}" if kind.tz else mark, "")
+            text = pc.replace_substring(column.cast(pa.timestamp(kind.unit)).cast(pa.string()), " ", "T", max_replacements=1)
+            text = pc.binary_join_element_wise(text, "Z", "") if kind.tz else text
         elif pa.types.is_date(kind):
-            text = pc.binary_join_element_wise(mark, column.cast(pa.date32()).cast(pa.string()), mark, "")
+            text = column.cast(pa.date32()).cast(pa.string())
         elif _is_bare(kind):
-            text = column.cast(pa.string())
+            text, around = column.cast(pa.string()), ""
         else:
             bad.append(f"{name} ({kind})")
             continue
-        cells.append(pc.fill_null(text, null))
+        if text.null_count:
+            text, around = pc.fill_null(pc.binary_join_element_wise(around, text, around, "") if around else text, null), ""
+        cells.append(_Cells(text, around))
     if bad:
         raise DeliveryError(f"columns of a type that cannot be written as text: {', '.join(bad)}", fix="cast them in the sync's mappings")
     return cells
@@ -119,17 +155,19 @@ def _is_bare(kind: pa.DataType) -> bool:
 
 
 def _json_text(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as it stands between the quotes of a JSON string."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pc.any(pc.match_substring_regex(text, _JSON_ESCAPED)).as_py():
-        return pa.chunked_array([pa.array([None if v is None else encode_basestring(v) for v in text.to_pylist()], pa.string())])
-    return pc.binary_join_element_wise('"', text, '"', "")
+        return pa.chunked_array([pa.array([None if v is None else encode_basestring(v)[1:-1] for v in text.to_pylist()], pa.string())])
+    return text
 
 
 def _csv_text(text: pa.ChunkedArray, spreadsheet: bool) -> pa.ChunkedArray:
+    """Text as it stands between the quotes of a CSV field."""
     import pyarrow.compute as pc
 
     if spreadsheet:
         text = pc.if_else(pc.match_substring_regex(text, _FORMULA), pc.binary_join_element_wise("'", text, ""), text)
-    return pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
+    return pc.replace_substring(text, '"', '""')

@@ -94,14 +94,18 @@ def headers(target: Target, declared: HttpOptions, who: str) -> dict[bytes, byte
     return found
 
 
-def with_keys(batch: Batch, declared: Idempotency) -> tuple[Mapping[bytes, bytes], pa.Table]:
-    """The header with the key of a request, if the channel has one, and its rows, each with the key of its change where it is asked for."""
+def key_header(batch: Batch, declared: Idempotency) -> Mapping[bytes, bytes]:
+    """The header with the key of a request, if the channel has one."""
+    return {declared.header.lower().encode(): batch.idempotency_key.encode()} if declared.header else {}
+
+
+def with_ids(batch: Batch, declared: Idempotency) -> pa.Table:
+    """The rows, each with the key of its change where the channel asks for it."""
     import pyarrow as pa
 
-    header = {declared.header.lower().encode(): batch.idempotency_key.encode()} if declared.header else {}
     if declared.field is None:
-        return header, batch.rows
-    return header, batch.rows.append_column(declared.field, pa.array(batch.change_ids, pa.string()))
+        return batch.rows
+    return batch.rows.append_column(declared.field, pa.array(list(batch.change_ids), pa.string()))
 
 
 def _filled(template: str, secrets: Mapping[str, str]) -> bytes | None:

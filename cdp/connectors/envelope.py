@@ -9,16 +9,25 @@ from typing import Any
 from cdp.spec.activation import Request
 
 
-def body(request: Request, rows: list[str], notice: Mapping[str, str]) -> bytes:
-    """The body of a request: its rows as declared, in an object together with the notice, if there is one."""
+def separator(request: Request) -> str:
+    """What each row of a request is followed by; `body` takes the last one off where it must not stand."""
+    return "\n" if request.body == "ndjson" else ","
+
+
+def body(request: Request, rows: memoryview, notice: Mapping[str, str]) -> bytes:
+    """The body of a request: its rows as declared, in an object together with the notice, if there is one.
+
+    Args:
+        request: says how.
+        rows: at least one, each as JSON followed by the separator.
+        notice: texts by their dotted paths.
+    """
     if request.body == "ndjson":
-        text = "\n".join(rows) + "\n"
-    elif request.body == "array":
-        text = f"[{','.join(rows)}]"
-    else:
-        first = "".join(f"{json.dumps(name)}:{json.dumps(value)}," for name, value in tree(notice).items())
-        text = f"{{{first}{json.dumps(request.body['list'])}:[{','.join(rows)}]}}"
-    return text.encode()
+        return bytes(rows)
+    if request.body == "array":
+        return b"".join((b"[", rows[:-1], b"]"))
+    first = "".join(f"{json.dumps(name)}:{json.dumps(value)}," for name, value in tree(notice).items())
+    return b"".join((f"{{{first}{json.dumps(request.body['list'])}:[".encode(), rows[:-1], b"]}"))
 
 
 def tree(notice: Mapping[str, str]) -> dict[str, Any]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from cdp import __version__
 from cdp.connectors import accounts, envelope, pace
-from cdp.connectors.answers import Unclear, refused_rows
+from cdp.connectors.answers import Unclear, check_whole, refused_rows
 from cdp.connectors.base import NOT_SENT, Batch, Receipts, Repeats, Status, Target, WireOp
-from cdp.connectors.bodies import finite, json_rows
-from cdp.connectors.declared import headers, options, urls, with_keys
+from cdp.connectors.bodies import contents, finite, json_texts
+from cdp.connectors.declared import headers, key_header, options, urls, with_ids
 from cdp.connectors.wire import Answer, Patience, Wire
 from cdp.errors import DeliveryError
 from cdp.spec.activation import Request
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Verdict = tuple[Status, str | None]
 _WHOLE = (400, 413, 422)  # the channel may have refused all rows for the sake of one
@@ -122,11 +126,22 @@ class HttpConnector:
         request = self._request(batch.op)
         if request is None:
             raise DeliveryError(f"{self._who} has no `remove` request", fix="declare http.remove, or use a mode without removes")
-        keyed, rows = with_keys(batch, self._options.idempotency)
+        keyed = key_header(batch, self._options.idempotency)
         sent = {**self._headers, **keyed}
         sent.setdefault(b"content-type", b"application/x-ndjson" if request.body == "ndjson" else b"application/json")
-        body = envelope.body(request, json_rows(rows), self._notice)
+        texts = batch.texts if batch.texts is not None else self._texts(request, batch)
+        body = envelope.body(request, contents(texts), self._notice)
         return await self._call(batch.op, request.method, sent, body, rows=len(batch), once=self._once(batch.op))
+
+    def encoded(self, batch: Batch) -> pa.StringArray | None:
+        """The rows as they will stand in requests, for a chunk of them in the thread that reads; None where `send` is to say why not."""
+        request = self._request(batch.op)
+        with suppress(DeliveryError):
+            return self._texts(request, batch) if request else None
+        return None
+
+    def _texts(self, request: Request, batch: Batch) -> pa.StringArray:
+        return json_texts(with_ids(batch, self._options.idempotency), envelope.separator(request))
 
     def _once(self, op: WireOp) -> bool:
         """Whether a request must not be repeated unless it certainly had no effect; a removal always may."""
@@ -157,9 +172,10 @@ class HttpConnector:
 
     def _read_success(self, batch: Batch, answer: Answer) -> dict[int, Verdict]:
         taken = _all(len(batch), "delivered", None)
-        if self._options.errors is None or answer.status == 204:
-            return taken
         try:
+            if self._options.errors is None or answer.status == 204:
+                check_whole(answer.status, answer.body)
+                return taken
             return taken | self._refused(batch, answer)
         except Unclear as unclear:
             return _all(len(batch), "unknown" if self._once(batch.op) else "retryable", unclear.code)

@@ -24,6 +24,24 @@ class Unclear(Exception):
         self.code = code
 
 
+_PAGE = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
+
+
+def check_whole(status: int, body: bytes | None) -> None:
+    """Whether a success stands for all rows, where nothing is declared of how it names others.
+
+    A 207 speaks of each row by itself (RFC 4918, 13), and a page was made for a person: of somebody who should sign in, or of a guard
+    in front of the channel that took nothing.
+
+    Raises:
+        Unclear: `http_207` or `bad_response`.
+    """
+    if status == 207:
+        raise Unclear("http_207")
+    if body and _PAGE.match(body):
+        raise Unclear("bad_response")
+
+
 def refused_rows(batch: Batch, body: bytes | None, spec: RowErrors, secrets: Collection[str]) -> dict[int, str]:
     """The positions of the rows that a response names, each with its code.
 

@@ -736,8 +736,22 @@ def test_a_nested_list_of_errors() -> None:
 
 
 def test_without_declared_errors_the_body_says_nothing() -> None:
-    assert reply(b"<html>", None, batch(["p0"])) == [("delivered", None)]
+    for body in (b"", b"OK", b"<ok/>", b'{"errors": [{"key": "p0"}]}'):
+        assert reply(body, None, batch(["p0"])) == [("delivered", None)]
     assert reply(b"", ERRORS, batch(["p0"]), "204 No Content") == [("delivered", None)]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"\n<!DOCTYPE html><title>Please sign in</title>", "200 OK", "bad_response"),
+        (b"<HTML lang=en>", "201 Created", "bad_response"),
+        (b'{"errors": []}', "207 Multi-Status", "http_207"),
+    ],
+)
+def test_a_page_or_an_answer_of_parts_is_no_success_where_no_errors_are_declared(body: bytes, status: str, code: str) -> None:
+    assert reply(body, None, batch(["p0", "p1"]), status) == [("retryable", code)] * 2
+    assert reply(b'{"errors": []}', ERRORS, batch(["p0"]), "207 Multi-Status") == [("delivered", None)]
 
 
 @pytest.mark.parametrize("fault", ["html", "not_json"])

@@ -16,6 +16,7 @@ from cdp.errors import ApprovalError, CdpError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from cdp.compile.clock import Clock
+    from cdp.engine.profile import Profile
     from cdp.governance.query import GovernedQuery, Removals
     from cdp.sync.apply import Run
     from cdp.sync.plan import Plan
@@ -48,11 +49,13 @@ class How:
         line: shows its progress.
         stop: ends the delivery cleanly, for one of several syncs; None where signals do that by themselves.
         skip: a sync of which nothing has changed since its last run is not planned.
+        profile: where the time went until the syncs began; each goes on from there. None: nobody asks.
     """
 
     line: Line = field(default_factory=Line)
     stop: Stop | None = None
     skip: bool = True
+    profile: Profile | None = None
 
     @property
     def stopped(self) -> bool:
@@ -71,19 +74,20 @@ class _Ready:
 
 def _ready(session: Session, name: str) -> _Ready:
     """Govern a sync, at the session's as_of and the wall clock of this moment."""
+    from cdp.engine.profile import phase
     from cdp.governance.decide import govern
     from cdp.sync.unchanged import basis
 
     now = session.now
-    query = govern(session.project, name, clock=session.clock, now=now, or_removals=True)
+    with phase("govern"):
+        query = govern(session.project, name, clock=session.clock, now=now, or_removals=True)
     session.permit("plan", purpose=query.sync.purpose)
     times = {"now": now.instant, "as_of": session.clock.instant}
-    return _Ready(query, now, basis(query, session.engine, **times, defaults=session.project.config.guards))
+    with phase("compare"):
+        return _Ready(query, now, basis(query, session.engine, **times, defaults=session.project.config.guards))
 
 
-def make(
-    session: Session, name: str, how: How, *, only: Removals | None = None, ready: _Ready | None = None
-) -> tuple[Plan, GovernedQuery]:
+def make(session: Session, name: str, how: How, *, only: Removals | None = None, ready: _Ready | None = None) -> tuple[Plan, GovernedQuery]:
     """Govern a sync and plan it, at the session's as_of and the wall clock of this moment.
 
     Of a sync that is refused but may still remove, a plan that says why it does nothing else.
@@ -96,6 +100,7 @@ def make(
         ready: the sync as it was governed just now, where it was.
     """
     from cdp import connectors
+    from cdp.engine.profile import phase
     from cdp.sync.opening import confirm
     from cdp.sync.planning import make_plan
 
@@ -103,7 +108,8 @@ def make(
     ready = ready or _ready(session, name)
     query, control, defaults = ready.query, session.environment.control, session.project.config.guards
     times = {"now": ready.now.instant, "as_of": session.clock.instant}
-    plan = make_plan(query, session.engine, control, **times, defaults=defaults, only=only, basis=ready.basis)
+    with phase("plan"):
+        plan = make_plan(query, session.engine, control, **times, defaults=defaults, only=only, basis=ready.basis)
     if plan.rows:  # before anybody looks at the plan: that it would not go to somebody else
         target = channel.target(query, session.environment, session.root)
         confirm(query, connectors.load(query.destination.connector), target, sandbox=session.environment.sandbox)
@@ -122,24 +128,29 @@ def again(session: Session, plan: Plan, now: Clock) -> GovernedQuery:
 def deliver(session: Session, plan: Plan, how: How) -> Run:
     """Apply a plan; who may be told is decided again, at the wall clock of this moment."""
     from cdp import connectors
+    from cdp.engine.profile import phase
     from cdp.sync.apply import apply_plan
+    from cdp.sync.exclusive import Patience
+    from cdp.sync.lease import WAIT_SECONDS
 
     now, environment = session.now, session.environment
     query = again(session, plan, now)
     session.permit("apply", purpose=query.sync.purpose)
     how.line.say("delivering")
-    return apply_plan(
-        plan,
-        query,
-        session.engine,
-        environment.control,
-        connectors.load(query.destination.connector),
-        channel.target(query, environment, session.root),
-        now=now.instant,
-        sandbox=environment.sandbox,
-        progress=how.line.tally,
-        stop=how.stop,
-    )
+    with phase("apply"):
+        return apply_plan(
+            plan,
+            query,
+            session.engine,
+            environment.control,
+            connectors.load(query.destination.connector),
+            channel.target(query, environment, session.root),
+            now=now.instant,
+            sandbox=environment.sandbox,
+            progress=how.line.tally,
+            stop=how.stop,
+            patience=Patience(WAIT_SECONDS, how.line.say, how.stop),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +182,18 @@ def planned(session: Session, name: str, how: How) -> Outcome:
 
 
 def synced(session: Session, name: str, how: How) -> Outcome:
+    """A sync planned and applied, or how far it came; with where the time went, if somebody asks."""
+    from cdp.engine.profile import profiling
+
+    if how.profile is None:
+        return _synced(session, name, how)
+    profile = how.profile.copy()
+    with profiling(profile):
+        outcome = _synced(session, name, how)
+    return replace(outcome, facts={**outcome.facts, "profile": profile.as_json()})
+
+
+def _synced(session: Session, name: str, how: How) -> Outcome:
     """A sync planned and applied, or how far it came. Of one that waits for an approval only the removals go."""
     taken = None
     try:
@@ -190,14 +213,16 @@ def synced(session: Session, name: str, how: How) -> Outcome:
 
 def _skipped(session: Session, ready: _Ready) -> Outcome | None:
     """A sync that has nothing to do since its last run, put on record; None when it has to be planned."""
+    from cdp.engine.profile import phase
     from cdp.sync import unchanged
     from cdp.sync.ledger import Control
 
     control = Control(session.engine, session.environment.control)
-    found = unchanged.since(control, ready.query, ready.basis)
-    if found is None:
-        return None
-    run = unchanged.skip(control, ready.query, found, ready.now.instant)
+    with phase("compare"):
+        found = unchanged.since(control, ready.query, ready.basis)
+        if found is None:
+            return None
+        run = unchanged.skip(control, ready.query, found, ready.now.instant)
     facts = {**_no_run(ready.query.sync.name, found.plan, "nothing"), "run": run, "unchanged_since": found.run}
     return Outcome({**facts, "withheld_rows": list(found.withheld_rows)})
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Syncs = Annotated[list[str] | None, typer.Argument(metavar="SYNC", help="Syncs by name.")]
 Every = Annotated[bool, typer.Option("--all", help="Every sync of the project; one that fails does not stop the others.")]
 Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="How many syncs run side by side, each on its own.")]
+WhereTo = Annotated[bool, typer.Option("--profile", help="Show where the time went.")]
 NoSkip = Annotated[bool, typer.Option("--no-skip", help="Plan also what nothing has changed of since its last run.")]
 
 
@@ -68,7 +69,9 @@ def apply(session: Session, plan: Annotated[str, typer.Argument(metavar="PLAN", 
 
 
 @command("cdp sync --all", "cdp sync a1c_reminder_email", "cdp sync --all --jobs 8 --json --quiet", needs=("plan", "apply"))
-def sync(session: Session, syncs: Syncs = None, every: Every = False, jobs: Jobs = JOBS, no_skip: NoSkip = False) -> None:
+def sync(
+    session: Session, syncs: Syncs = None, every: Every = False, jobs: Jobs = JOBS, no_skip: NoSkip = False, profile: WhereTo = False
+) -> None:
     """Plan, check the guards, apply: what a schedule runs.
 
     Where an approval is needed, who must no longer be there is taken off at once and the rest is stored as a plan that
@@ -78,7 +81,7 @@ def sync(session: Session, syncs: Syncs = None, every: Every = False, jobs: Jobs
     """
     names = chosen(session, syncs, every)
     with _channels(session, _destinations(session, names)):
-        outcomes = run(session, names, How(skip=not no_skip), jobs)
+        outcomes = run(session, names, How(skip=not no_skip, profile=session.profile if profile else None), jobs)
     show_runs(session.out, noted(session, outcomes))
 
 

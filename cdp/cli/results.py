@@ -12,8 +12,8 @@ from cdp.cli.boundary import Fault
 from cdp.cli.deliver import Outcome
 from cdp.cli.output import Output, moment
 
-COUNTS = ("delivered", "rejected", "retryable", "withheld")  # of a run, in the order in which they are shown
-_SELDOM = ("skipped", "held_back")  # counts that are shown where there are some
+COUNTS = ("delivered", "rejected", "retryable", "unknown", "withheld")  # of a run, in the order in which they are shown
+_SELDOM = ("skipped", "held_back", "unknown")  # counts that are shown where there are some
 _TAKEN_OFF = {
     "left": "whoever should no longer be there",
     "kept_out": "whom a rule keeps out; who else should not be there is not asked, for leaving the segment would tell of it",
@@ -77,6 +77,7 @@ def show_runs(out: Output, outcomes: Sequence[Outcome]) -> None:
         _show_faults(outcomes)
         for outcome in outcomes:
             _show_rest(out, outcome.facts)
+            _show_profile(out, outcome.facts)
     if any(outcome.undone for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -97,6 +98,17 @@ def _show_faults(outcomes: Sequence[Outcome]) -> None:
             ended.setdefault(outcome.fault.text, (outcome.fault, []))[1].append(outcome.facts["sync"])
     for fault, syncs in ended.values():
         fault.say(syncs if len(outcomes) > 1 else ())
+
+
+def _show_profile(out: Output, facts: Mapping[str, Any]) -> None:
+    """Where the time of a sync went, if somebody asked."""
+    if "profile" in facts:
+        out.text(f"\nwhere the time of {facts['sync']} went (of steps side by side the sum)")
+        rows = [
+            [each["phase"] if not each["step"] else "", each["step"], each["times"], round(each["seconds"] * 1000)]
+            for each in facts["profile"]
+        ]
+        out.table(("phase", "step", "times", "ms"), rows)
 
 
 def _show_rest(out: Output, facts: Mapping[str, Any]) -> None:

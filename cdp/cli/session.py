@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cdp.analyst.explore.sight import Sight
     from cdp.compile.clock import Clock
     from cdp.engine import Engine
+    from cdp.engine.profile import Profile
     from cdp.project.load import Project
     from cdp.spec.activation import Environment
 
@@ -47,12 +48,22 @@ class Session:
         return find_root(self.options.project or Path.cwd())
 
     @cached_property
+    def profile(self) -> Profile:
+        """Where the time went until the command's own work began."""
+        from cdp.engine.profile import Profile
+
+        return Profile()
+
+    @cached_property
     def project(self) -> Project:
         """The project, every file of it checked."""
-        from cdp import connectors
-        from cdp.project.load import load
+        from cdp.engine.profile import phase, profiling
 
-        return load(self.root, connectors=connectors.names())
+        with profiling(self.profile), phase("load"):
+            from cdp import connectors
+            from cdp.project.load import load
+
+            return load(self.root, connectors=connectors.names())
 
     @cached_property
     def environment(self) -> Environment:
@@ -136,8 +147,9 @@ class Session:
     def open(self, environment: Environment, root: Path) -> Engine:
         """An engine that is closed with the session."""
         from cdp import engine
+        from cdp.engine.profile import phase, profiling
 
-        with self.out.progress(f"starting the engine {environment.engine}"):
+        with profiling(self.profile), phase("session"), self.out.progress(f"starting the engine {environment.engine}"):
             opened = engine.connect(environment, root=root)
         self._closing.callback(opened.close)
         return opened

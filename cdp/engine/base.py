@@ -15,21 +15,24 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlglot import exp
 
 from cdp.compile.sql import PRIVATE
+from cdp.engine import files
+from cdp.engine.profile import step
 from cdp.errors import CdpError, DataError, EngineError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
+T = TypeVar("T")
 NAME = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*", re.I)
 _FILTERS = (
     ("information_schema.row_filters", "filter_name", "row filter"),
@@ -71,6 +74,7 @@ class Engine:
         self.session = session
         self.lakehouse = lakehouse
         self._registered: set[str] = set()
+        self._schemas: set[str] = set()
         self._naming = threading.RLock()  # syncs that run side by side share the session, and so its names
         # Sail reads a stored timestamp in UTC whatever the session says, so every session is in UTC and
         # compiled SQL names the project's zone where a local day is meant.
@@ -191,10 +195,16 @@ class Engine:
     def _register(self, table: str) -> None:
         with self._naming:
             if (folder := self.folder(table)) is not None and table not in self._registered:
-                self.execute(f"CREATE SCHEMA IF NOT EXISTS {table.partition('.')[0]}")
+                self._make_schema(table)
                 self._forget(table)
                 self.execute(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION {literal(str(folder.absolute()))}", what=table)
             self._registered.add(table)
+
+    def _make_schema(self, table: str) -> None:
+        schema = table.partition(".")[0]
+        if schema not in self._schemas:
+            self.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}", what=f"schema {schema}")
+            self._schemas.add(schema)
 
     def _forget(self, table: str) -> None:
         """Drop a name that this session does not know but its catalog does: it may point to another lakehouse."""
@@ -203,12 +213,22 @@ class Engine:
 
     def columns(self, table: str) -> dict[str, str]:
         """The columns of a table and their Spark types, as `{"birth_date": "date"}`."""
-        self.register([table])
-        return self.types(f"SELECT * FROM {table}", what=f"table {table}")
+        return self.schemas([table])[table]
+
+    def schemas(self, tables: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The columns of several tables, by table, in one question."""
+        if not tables:
+            return {}
+        self.register(tables)
+        rows = ", ".join(f"STRUCT(t{i}.*) AS t{i}" for i in range(len(tables)))
+        named = ", ".join(f"{table} AS t{i}" for i, table in enumerate(tables))
+        with step("types of the tables"), self._reduced(f"table {', '.join(tables)}"):
+            found: Any = [row.dataType for row in self.frame(f"SELECT {rows} FROM {named}").schema.fields]
+            return {t: {f.name: f.dataType.simpleString() for f in row.fields} for t, row in zip(tables, found, strict=True)}
 
     def types(self, query: exp.Expression | str, *, what: str = "") -> dict[str, str]:
         """The columns that a query gives and their Spark types, without running it."""
-        with self._reduced(what or "a query"):
+        with step(f"types of {what or 'a query'}"), self._reduced(what or "a query"):
             return {f.name: f.dataType.simpleString() for f in self.frame(query).schema.fields}
 
     def create(self, table: str, columns: Mapping[str, str], *, partition: Sequence[str] = ()) -> None:
@@ -228,7 +248,7 @@ class Engine:
         folder = self.folder(table)
         location = f" LOCATION {literal(str(folder.absolute()))}" if folder else ""
         partitioned = f" PARTITIONED BY ({', '.join(map(quoted, partition))})" if partition else ""
-        self.execute(f"CREATE SCHEMA IF NOT EXISTS {table.partition('.')[0]}")
+        self._make_schema(table)
         if folder is not None:
             self._forget(table)
         self.execute(f"CREATE TABLE {table} {spec} USING delta{partitioned}{location}{source}", what=table)
@@ -248,7 +268,7 @@ class Engine:
         self.register([table])
         if not rows.num_rows:
             return
-        with self._reduced(f"appending to {table}"):
+        with step(f"append {table}"), self._reduced(f"appending to {table}"):
             self.session.createDataFrame(rows).writeTo(table).append()
 
     # -- statements -------------------------------------------------------------------------------------------------
@@ -259,8 +279,22 @@ class Engine:
 
     def query(self, statement: exp.Expression | str, args: Mapping[str, Any] | None = None, *, what: str = "") -> pa.Table:
         """Run a query; all rows as one Arrow table. `args` are named parameters (`:name`), none of them None."""
-        with self._reduced(what or "a query"):
+        with step(f"read {what or 'rows'}"), self._reduced(what or "a query"):
             return self.frame(statement, args).toArrow()
+
+    def part(self, table: str, column: str, value: int, kinds: Mapping[str, str]) -> pa.Table:
+        """One partition of a table that was written once: the columns of these names and Spark types, in no order.
+
+        Raises:
+            DataError, EngineError: it cannot be read.
+        """
+        folder, what = self.folder(table), f"table {table}"
+        with step(f"read {table}"), self._reduced(what):
+            if folder is not None and (found := files.of_part(folder, column, value)) is not None:
+                return files.read(found, kinds)
+        columns = ", ".join(map(quoted, kinds))
+        rows = self.query(f"SELECT {columns} FROM {table} WHERE {quoted(column)} = {value}", what=what)
+        return files.typed(rows, kinds).combine_chunks()
 
     def value(self, statement: exp.Expression | str, args: Mapping[str, Any] | None = None, *, what: str = "") -> Any:
         """The first column of the first row, or None without rows."""
@@ -269,7 +303,7 @@ class Engine:
 
     def execute(self, statement: exp.Expression | str, *, what: str = "") -> None:
         """Run a statement for its effect."""
-        with self._reduced(what or "a statement"):
+        with step(_done(statement, what)), self._reduced(what or "a statement"):
             self.frame(statement).collect()
 
     def frame(self, statement: exp.Expression | str, args: Mapping[str, Any] | None = None) -> DataFrame:
@@ -283,6 +317,11 @@ class Engine:
         with self._reduced(f"view {name}"):
             self.session.createDataFrame(rows).createOrReplaceTempView(name)
 
+    def lend(self, statement: exp.Expression | str, use: Callable[[DataFrame], T], *, what: str) -> T:
+        """Let a library that speaks Spark work on the rows of a query, and reduce what it raises."""
+        with self._reduced(what):
+            return use(self.frame(statement))
+
     @contextmanager
     def _reduced(self, what: str) -> Iterator[None]:
         """Turn whatever the engine raises into an error of ours that holds none of its text."""
@@ -292,6 +331,12 @@ class Engine:
             raise
         except Exception as error:  # engines raise many unrelated types
             raise reduce_error(error, what, self.lakehouse) from None
+
+
+def _done(statement: exp.Expression | str, what: str) -> str:
+    """A statement's step in a profile: its verb, and what it is about."""
+    verb = statement.partition(" ")[0] if isinstance(statement, str) else statement.key
+    return f"{verb.lower()} {what}".strip()
 
 
 def parameters(statement: exp.Expression | str) -> tuple[exp.Expression | str, dict[str, Any]]:

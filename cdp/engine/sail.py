@@ -17,6 +17,9 @@ class SailEngine(Engine):
 
     name = "sail"
 
+    def _forget(self, table: str) -> None:
+        """Its catalog is its own: it knows no name that this session does not."""
+
 
 @cache
 def _server() -> tuple[Any, int]:

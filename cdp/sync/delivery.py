@@ -13,11 +13,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import nullcontext
 from typing import Any
 
-from cdp.connectors.base import Connector, Paced, Receipts
+from cdp.connectors.base import NOT_SENT, Connector, Paced, Receipts, repeats_of
 from cdp.engine.profile import step
 from cdp.errors import CdpError, DeliveryError
 from cdp.sync.outgoing import Parcel
-from cdp.sync.recorder import Recorder
+from cdp.sync.recorder import Recorder, fit
 from cdp.sync.stopping import Stop
 
 Refused = Callable[[], DeliveryError | None]
@@ -36,7 +36,9 @@ class Delivery:
         self.connector, self.recorder, self.destination, self.refused = connector, recorder, destination, refused
         self.stopped = False
         self.error: DeliveryError | None = None
+        self.careful = repeats_of(connector) == "effect"
         self._silent = 0
+        self._handed = 0
         self._paced = connector if isinstance(connector, Paced) else None
         self._queue: asyncio.Queue[Parcel | None] = asyncio.Queue(2 * connector.concurrency)
 
@@ -70,43 +72,61 @@ class Delivery:
         return self.refused() or (self._paced.halted() if self._paced else None)
 
     async def _produce(self, parcels: Iterator[list[Parcel]]) -> None:
-        """Queue the batches of one chunk while the next one is read."""
+        """Queue the batches of one chunk while the next one is read; of those that must not be sent twice one group after the other."""
         reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
         while (chunk := await reading) is not None and not self._ending:
-            reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
+            once = any(parcel.once for parcel in chunk)
+            if not once:
+                reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
             for parcel in chunk:
+                self._handed += len(parcel.batch)
                 await self._queue.put(parcel)
+            if once:
+                await self.recorder.settled(self._handed)
+                reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
         for _ in range(self.connector.concurrency):
             await self._queue.put(None)
 
     async def _work(self) -> None:
         while (parcel := await self._queue.get()) is not None:
             self.error = self.error or self._trouble()
-            if self._ending:
-                continue  # drained, not sent: the next run sends it
-            try:
-                receipts = await self._send(parcel)
-                await self.recorder.add(parcel, receipts)
-            except DeliveryError as error:
-                self.error = self.error or error
+            if self._ending:  # drained, not sent: the next run sends it
+                if self.careful:
+                    await self.recorder.add(parcel, Receipts.all(len(parcel.batch), "retryable", NOT_SENT))
+                continue
+            receipts = await self._send(parcel)
+            if not fit(parcel.batch, receipts):
+                said = f"the connector of {self.destination} gave receipts that do not fit its batch"
+                self.error = self.error or DeliveryError(said, fix="mend the connector")
+                receipts = _in_doubt(parcel)
+            await self.recorder.add(parcel, receipts)
 
     async def _send(self, parcel: Parcel) -> Receipts:
         try:
             with step("send a batch"):
                 receipts = await self.connector.send(parcel.batch)
+        except DeliveryError as error:  # nothing of this batch was applied, and nothing more can be sent
+            self.error = self.error or error
+            return Receipts.all(len(parcel.batch), "retryable", NOT_SENT)
         except CdpError:
             raise
         except Exception as error:  # a connector may be anyone's; its text may hold a row
             failed = f"the connector of {self.destination} failed ({type(error).__name__})"
-            raise self.refused() or DeliveryError(failed, fix="mend the connector") from None
+            self.error = self.error or self.refused() or DeliveryError(failed, fix="mend the connector")
+            return _in_doubt(parcel)
         self.error = self.error or self._trouble()
-        silent = all(status == "retryable" for status in receipts.statuses)
+        silent = all(status in ("retryable", "unknown") for status in receipts.statuses)
         self._silent = self._silent + 1 if silent else 0
         if self._silent >= max(SILENT_BATCHES, 2 * self.connector.concurrency) and self.error is None:
             self.error = DeliveryError(
                 f"destination {self.destination} took nothing of {self._silent} batches in a row", fix="see that it is up, run again"
             )
         return receipts
+
+
+def _in_doubt(parcel: Parcel) -> Receipts:
+    """The receipts of a batch of which the connector said nothing that can be relied on."""
+    return Receipts.all(len(parcel.batch), "unknown" if parcel.once else "retryable", "connector_failed")
 
 
 def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:

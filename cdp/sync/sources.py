@@ -53,8 +53,9 @@ _FITTING: Mapping[str, tuple[str, ...]] = {
 
 def _check_columns(engine: Engine, query: GovernedQuery) -> None:
     wrong = []
+    found_in = engine.schemas(tuple(query.declared))
     for table, declared in query.declared.items():
-        there = {name.lower(): kind for name, kind in engine.columns(table).items()}
+        there = {name.lower(): kind for name, kind in found_in[table].items()}
         for name, column in declared.items():
             found = there.get(name.lower())
             if found is None:

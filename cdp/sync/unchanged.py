@@ -176,7 +176,8 @@ def _plain(value: Any, clocks: Mapping[str, dt.datetime]) -> Any:
 
 def _written(moment: dt.datetime) -> str:
     """A moment's literal as compiled SQL has it."""
-    return sql.timestamp_literal(moment).this.sql("spark")
+    text: str = sql.timestamp_literal(moment).this.sql("spark")
+    return text
 
 
 def _compared(query: GovernedQuery, now: dt.datetime, as_of: dt.datetime) -> set[tuple[str, str, str]] | None:

@@ -2,57 +2,134 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import typer
 
 from cdp.cli.command import command
 from cdp.cli.names import known
-from cdp.cli.output import moment
+from cdp.cli.output import Output, moment
 from cdp.cli.results import COUNTS, show_withheld
 from cdp.cli.session import Session
+from cdp.errors import UsageError
+
+Status = Literal["running", "nothing", "succeeded", "partial", "failed", "stopped"]
+_MOMENTS = {"formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M"], "metavar": "DAY[THH:MM]"}
+Since = Annotated[dt.datetime | None, typer.Option(help="Only what started then or later.", **_MOMENTS)]
+Until = Annotated[dt.datetime | None, typer.Option(help="Only what started before, or on that day.", **_MOMENTS)]
+_SIGNS = {"level": "", "less": "-", "more": "+"}
 
 
-@command("cdp runs", "cdp runs --sync a1c_reminder_email --limit 5", "cdp runs RUN --json", needs="runs")
+@command(
+    "cdp runs",
+    "cdp runs --sync a1c_reminder_email --limit 5",
+    "cdp runs --status failed --since 2026-07-01",
+    "cdp runs RUN",
+    needs="runs",
+)
 def runs(
     session: Session,
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run; default: a list of the latest.")] = None,
     sync: Annotated[str | None, typer.Option(metavar="SYNC", help="Only the runs of this sync.")] = None,
+    destination: Annotated[str | None, typer.Option(metavar="NAME", help="Only the runs to this destination.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only the runs that ended so, or did not end.")] = None,
+    since: Since = None,
+    until: Until = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
 ) -> None:
-    """List past runs, or show one in detail.
+    """List past runs, newest first, or show one in detail.
 
-    Of one: its counts, its error, who was left out by which rule, and what the channel answered.
+    Of one: its waterfall, from the size of the segment to the rows that were delivered, with the reason of each step; its error, and
+    what the channel answered. Days are those of the project's time zone, times are shown in UTC.
     """
     from cdp.sync.history import list_runs, run_detail
 
+    asked = {"sync": sync, "destination": destination, "status": status, "since": since, "until": until}
     if run:
-        detail = run_detail(session.engine, session.environment.control, run)
-        return session.out.json(detail) if session.out.as_json else _detail(session, detail)
-    found = list_runs(session.engine, session.environment.control, sync=sync, limit=limit)
-    if sync and not found:  # one that was renamed or removed keeps its history
-        known("sync", [sync], session.project.syncs)
+        _alone(asked)
+        detail = explained(session, run_detail(session.engine, session.environment.control, run))
+        return session.out.json(detail) if session.out.as_json else _detail(session.out, detail)
+    times = {"since": _local(session, since), "until": _local(session, until and _after(until))}
+    found = list_runs(session.engine, session.environment.control, sync=sync, destination=destination, status=status, **times, limit=limit)
+    if not found:  # one that was renamed or removed keeps its history
+        known("sync", [sync] if sync else [], session.project.syncs)
+        known("destination", [destination] if destination else [], session.project.destinations)
     if session.out.as_json:
         return session.out.json(found)
-    columns = ("run", "sync", "status", *COUNTS)
-    return session.out.table(columns, [[row[column] for column in columns] for row in found], empty="no runs yet")
+    return _listed(session.out, found, "no such runs" if any(asked.values()) else "no runs yet")
 
 
-def _detail(session: Session, detail: dict[str, Any]) -> None:
-    out = session.out
-    shown = ("run", "sync", "destination", "plan", "status")
+def explained(session: Session, detail: Mapping[str, Any]) -> dict[str, Any]:
+    """A run with its waterfall, in which each rule is said in the words of governance/eligibility.yml."""
+    from cdp.sync.waterfall import waterfall
+
+    rules = {rule.name: rule.basis for each in session.project.policy.eligibility.values() for rule in each.rules if rule.basis}
+    return {**detail, "waterfall": [step.as_json() for step in waterfall(detail, rules)]}
+
+
+def _alone(filters: Mapping[str, object]) -> None:
+    """Refuse what narrows a list beside one run.
+
+    Raises:
+        UsageError: something does.
+    """
+    if given := [f"--{name}" for name, value in filters.items() if value is not None]:
+        raise UsageError(f"{' and '.join(given)} beside one run", fix="name the run, or narrow the list")
+
+
+def _after(until: dt.datetime) -> dt.datetime:
+    """The first moment that is too late: a day counts to its end."""
+    return until + dt.timedelta(days=1) if until.time() == dt.time.min else until
+
+
+def _local(session: Session, moment: dt.datetime | None) -> dt.datetime | None:
+    return moment.replace(tzinfo=ZoneInfo(session.project.config.timezone)) if moment else None
+
+
+def _listed(out: Output, found: Sequence[Mapping[str, Any]], empty: str) -> None:
+    shown = [name for name in COUNTS if name == "delivered" or any(each[name] for each in found)]
+    rows = [[each["run"], moment(each["started"]), _took(each), *(each[name] for name in ("sync", "status", *shown))] for each in found]
+    out.table(("run", "started (UTC)", "took", "sync", "status", *shown), rows, empty=empty)
+
+
+def _took(run: Mapping[str, Any]) -> str:
+    """How long a run went on; empty for one without an end."""
+    if run["status"] == "running":
+        return ""
+    seconds = (dt.datetime.fromisoformat(run["at"]) - dt.datetime.fromisoformat(run["started"])).total_seconds()
+    return f"{seconds:.1f} s" if seconds < 100 else f"{int(seconds) // 60}:{int(seconds) % 60:02} min"
+
+
+def _detail(out: Output, detail: Mapping[str, Any]) -> None:
     ended = detail["at"] if detail["status"] != "running" else None
     times = {"started (UTC)": detail["started"], "ended (UTC)": ended, "as of": detail["as_of"]}
-    who = ("planned", *COUNTS)
-    said = {what: moment(text) for what, text in times.items() if text}
+    said = {what: moment(text) for what, text in times.items() if text} | {"took": _took(detail)}
     approved = {"approved by": detail["approved"]["by"]} if detail["approved"] else {}
     people = {"planned by": detail["planned_by"], **approved, "applied by": detail["actor"]}
-    out.facts({name: detail[name] for name in shown} | said | people | {name: detail[name] for name in who})
+    out.facts({name: detail[name] for name in ("run", "sync", "destination", "plan", "status")} | said | people)
+    if since := detail["unchanged_since"]:
+        out.text(f"\nnothing has changed since run {since}, so nothing was planned")
     if error := detail["error"]:
         out.text(f"\nerror: {error['message']}")
-    out.text("\nleft out of the audience, by the first rule that says so")
-    out.table(("rule", "people"), [[e["rule"], e["count"]] for e in detail["excluded"] or ()], empty="nobody")
+    if steps := detail["waterfall"]:
+        out.text("\nfrom the segment to the channel")
+        out.table(("step", "people", "left", "why"), _steps(steps))
     show_withheld(out, detail["withheld_rows"])
     out.text("\nwhat the channel answered")
     answers = [[r["op"], r["status"], r["code"], r["count"]] for r in detail["receipts"]]
     out.table(("op", "status", "code", "rows"), answers, empty="nothing was sent")
+
+
+def _steps(steps: Sequence[Mapping[str, Any]]) -> list[Sequence[object]]:
+    """The waterfall as rows: each step with what is left after it, and what it is made of."""
+    counts = ["" if step["kind"] == "level" else f"{_SIGNS[step['kind']]}{step['count']:,}" for step in steps]
+    width, left = max(map(len, counts)), 0
+    rows: list[Sequence[object]] = []
+    for step, count in zip(steps, counts, strict=True):
+        left = {"level": step["count"], "less": left - step["count"], "more": left + step["count"]}[step["kind"]]
+        parts = "; ".join(f"{each['count']:,} {each['part']}" for each in step["parts"])
+        rows.append((step["title"], count.rjust(width), left, f"{step['why']}: {parts}" if parts else step["why"]))
+    return rows

@@ -66,7 +66,7 @@ class Output:
         cells = [list(row) for row in rows]
         if not cells:
             return self.text(empty)
-        widths = [max(len(_cell(row[index])) for row in cells) for index in range(len(columns))]
+        widths = [max(len(name), *(len(_cell(row[index])) for row in cells)) for index, name in enumerate(columns)]
         short = [width <= WHOLE for width in widths]
         needed = sum(width + 2 if whole else WHOLE for width, whole in zip(widths, short, strict=True))
         grid = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))

@@ -70,7 +70,8 @@ def show_runs(out: Output, outcomes: Sequence[Outcome]) -> None:
     if out.as_json:
         out.json([outcome.as_json() for outcome in outcomes])
     else:
-        columns = ("sync", "status", *COUNTS, "run")
+        counts = [name for name in COUNTS if name == "delivered" or any(outcome.facts[name] for outcome in outcomes)]
+        columns = ("sync", "status", *counts, "run")
         out.table(columns, [[outcome.facts[column] for column in columns] for outcome in outcomes])
         if len(outcomes) > 1:
             out.text(f"\n{_together(outcomes)}")

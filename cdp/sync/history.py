@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -9,7 +10,8 @@ from cdp.engine.base import Engine
 from cdp.errors import UsageError
 from cdp.sync.ledger import Control
 
-_RUN = ("run", "plan", "sync", "destination", "status", "at", "planned", "delivered", "rejected", "retryable", "withheld", "actor")
+_COUNTS = ("planned", "delivered", "rejected", "retryable", "unknown", "withheld")
+_RUN = ("run", "plan", "sync", "destination", "status", "at", *_COUNTS, "actor")
 
 
 def _latest(ledger: Control) -> str:
@@ -18,12 +20,44 @@ def _latest(ledger: Control) -> str:
     return f"SELECT r.run, {columns}, MIN(r.at) AS started FROM {ledger.table('runs')} AS r GROUP BY r.run"
 
 
-def list_runs(engine: Engine, control: str, *, sync: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
-    """The latest runs, newest first. One without an end is `running`, or was killed."""
+_PLAN = (  # what is said of a run's plan
+    *("counts", "excluded", "size", "as_of", "removals", "guards", "withheld_rows"),
+    *("planned_by", "needs_approval", "fingerprint", "digest"),
+)
+STATUSES = ("running", "nothing", "succeeded", "partial", "failed", "stopped")
+
+
+def list_runs(
+    engine: Engine,
+    control: str,
+    *,
+    sync: str | None = None,
+    destination: str | None = None,
+    status: str | None = None,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """The latest runs, newest first. One without an end is `running`, or was killed.
+
+    Args:
+        engine: of the environment.
+        control: the schema of the control tables.
+        sync: only its runs; `destination` and `status` likewise.
+        destination: only runs to it.
+        status: one of `STATUSES`.
+        since: only those that started then or later.
+        until: only those that started earlier.
+        limit: how many at most.
+    """
     ledger = Control(engine, control)
-    only = " WHERE sync = :sync" if sync else ""
-    statement = f"SELECT {', '.join(_RUN)}, started FROM ({_latest(ledger)}) AS x{only} ORDER BY started DESC, run DESC LIMIT {int(limit)}"
-    return [_plain(row) for row in engine.query(statement, {"sync": sync} if sync else None, what="the runs").to_pylist()]
+    asked = {"sync": sync, "destination": destination, "status": status, "since": since, "until": until}
+    given = {name: value for name, value in asked.items() if value is not None}
+    tests = {"since": "x.started >= :since", "until": "x.started < :until"}
+    where = " AND ".join(tests.get(name, f"x.{name} = :{name}") for name in given) or "TRUE"
+    runs = f"SELECT {', '.join(_RUN)}, started FROM ({_latest(ledger)}) AS x WHERE {where}"
+    found = engine.query(f"{runs} ORDER BY started DESC, run DESC LIMIT {int(limit)}", given or None, what="the runs")
+    return [_plain(row) for row in found.to_pylist()]
 
 
 def run_detail(engine: Engine, control: str, run: str) -> dict[str, Any]:
@@ -47,8 +81,7 @@ def run_detail(engine: Engine, control: str, run: str) -> dict[str, Any]:
 def _plan(ledger: Control, plan: str) -> dict[str, Any]:
     statement = f"SELECT body FROM {ledger.table('plans')} WHERE plan = :plan AND event = 'created'"
     body = json.loads(ledger.engine.value(statement, {"plan": plan}, what="the plans") or "{}")
-    named = ("counts", "excluded", "size", "as_of", "withheld_rows", "planned_by", "needs_approval")
-    return {**{name: body.get(name) for name in named}, "approved": _approved(ledger, plan)}
+    return {**{name: body.get(name) for name in _PLAN}, "approved": _approved(ledger, plan)}
 
 
 def _approved(ledger: Control, plan: str) -> dict[str, Any] | None:

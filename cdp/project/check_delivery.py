@@ -6,6 +6,7 @@ from cdp.project.index import Index
 from cdp.project.problems import Path
 from cdp.project.project import Project
 from cdp.project.source import Document, short
+from cdp.spec.activation import Destination
 from cdp.spec.delivery import CODE, Limits, Retries
 
 
@@ -16,6 +17,7 @@ def check(project: Project, index: Index) -> None:
         _retries(destination.retries, document, index)
         theirs = frozenset(sync.name for sync in project.syncs.values() if sync.destination == name)
         _limits(destination.limits, theirs, document, index)
+        _a_second(destination, document, index)
 
 
 def _retries(retries: Retries, document: Document, index: Index) -> None:
@@ -40,6 +42,23 @@ def _code(code: str, path: Path, document: Document, index: Index) -> None:
     if not CODE.fullmatch(code):
         hint = "as `cdp runs RUN` shows it: letters, digits and ._-, at most 64"
         index.problems.add(document, path, f"{short(code)} is no code of a receipt", hint=hint)
+
+
+def _a_second(destination: Destination, document: Document, index: Index) -> None:
+    """Limits a second are kept on the wire, and a request is not torn apart to keep one."""
+    limits = destination.limits
+    for name in ("requests_per_second", "rows_per_second"):
+        if getattr(limits, name) is not None and destination.file is not None:
+            index.problems.add(document, ("limits", name), "a folder is written as fast as it can be", hint="remove it", key=True)
+    if limits.rows_per_second is None or destination.http is None:
+        return
+    for name, request in (("upsert", destination.http.upsert), ("remove", destination.http.remove)):
+        if request is not None and request.batch > limits.rows_per_second:
+            message = f"{limits.rows_per_second:g} is less than the {request.batch} rows of one request of http.{name}"
+            hint = f"write http.{name}.batch: {max(1, int(limits.rows_per_second))}"
+            if limits.rows_per_second < 1:
+                hint = "write requests_per_second for less than one a second"
+            index.problems.add(document, ("limits", "rows_per_second"), message, hint=hint)
 
 
 def _limits(limits: Limits, syncs: frozenset[str], document: Document, index: Index) -> None:

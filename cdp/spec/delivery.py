@@ -48,9 +48,14 @@ class Retries(Spec):
 class Limits(Spec):
     """How fast and how much the destination is sent, by all syncs together."""
 
-    requests_per_second: float | None = Field(None, gt=0)
-    rows_per_second: float | None = Field(None, gt=0)
+    requests_per_second: float | None = Field(None, gt=0, description="for the connector http; 0.5 is one every two seconds")
+    rows_per_second: float | None = Field(None, gt=0, description="for the connector http; at least the `batch` of its requests")
     rows_per_day: int | None = Field(
         None, ge=1, description="additions and changes a day in the project's time zone; the rest is carried over, removals are not counted"
     )
     order: tuple[str, ...] = Field((), description="syncs that come first under --all, in this order; the others follow by name")
+
+    @property
+    def a_second(self) -> bool:
+        """Whether it says how much may leave in a second."""
+        return self.requests_per_second is not None or self.rows_per_second is not None

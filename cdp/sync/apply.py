@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from cdp.connectors import accounts
-from cdp.connectors.base import Connector, Target, WireOp
+from cdp.connectors.base import Connector, Repeats, Target, WireOp, repeats_of
 from cdp.connectors.sockets import guarded
 from cdp.engine.base import Engine
 from cdp.errors import CdpError, DeliveryError, EngineError, GuardError, RefusedError, StaleError
 from cdp.governance.query import SUBJECT, GovernedQuery
-from cdp.sync import digest, lease, opening, secrets, sources, state
+from cdp.sync import digest, guards, intents, lease, opening, secrets, sources, state
 from cdp.sync.approval import Approved, approval_of
 from cdp.sync.delivery import Delivery, Refused, run_loop, stoppable
+from cdp.sync.exclusive import Patience, leased
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.disclosure import Disclosures, check_clock
 from cdp.sync.outgoing import OPS, Outgoing, chunks_of
@@ -28,6 +29,7 @@ from cdp.sync.recorder import Recorder, Tally
 from cdp.sync.stopping import Stop
 
 Progress = Callable[[Tally], None]
+_NONE = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Run:
         delivered: rows that the channel took.
         rejected: rows that it refused.
         retryable: rows that the next run sends: undecided, or not sent at all.
+        unknown: rows that may have been applied, at a channel where sending them again would have an effect again: `cdp resync`.
         withheld: rows of people who may no longer be told since the plan was made.
         status: `nothing` (the plan was empty), `succeeded`, `partial`, `failed` (nothing was delivered), `stopped` (by a signal).
     """
@@ -48,6 +51,7 @@ class Run:
     delivered: int
     rejected: int
     retryable: int
+    unknown: int
     withheld: int
     status: str
 
@@ -68,6 +72,7 @@ def apply_plan(
     sandbox: bool = False,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    patience: Patience = _NONE,
 ) -> Run:
     """Send what a plan holds.
 
@@ -82,6 +87,7 @@ def apply_plan(
         sandbox: secrets may be unset.
         progress: told what was answered, after each group of receipts.
         stop: what ends it cleanly, for one of several runs; signals do otherwise.
+        patience: how long to wait for a destination with limits a second that another process delivers to.
 
     Raises:
         GuardError: the plan breaks a guard.
@@ -89,7 +95,7 @@ def apply_plan(
         ApprovalError: it needs an approval, and none on record holds.
         StaleError: the plan is too old, was applied, or something moved since it was made.
         DataError: the consent is too old by now.
-        BusyError: another run holds the sync.
+        BusyError: another run holds the sync, or another process delivers to a destination with limits a second.
         DeliveryError: a secret is missing, or the destination cannot be used; what was taken until then is recorded.
         EngineError: receipts could not be recorded; what they were for is sent again.
     """
@@ -97,9 +103,10 @@ def apply_plan(
     wall = _clock(now)
     check_plan(plan, query, ledger, now)
     run = f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
-    if not plan.rows:
+    left = intents.open_runs(ledger, plan.sync)
+    if not plan.rows and not left:
         return _Application(plan, query, ledger, run, wall, progress).nothing()
-    approved = approval_of(plan, query, ledger, now)
+    approved = approval_of(plan, query, ledger, now) if plan.rows else None
     application = _Application(plan, query, ledger, run, wall, progress, approved)
     mask_keys = secrets.of_masks(query, sandbox=sandbox)
     opened = opening.connect(connector, target, run=run, sandbox=sandbox)
@@ -108,12 +115,11 @@ def apply_plan(
         if chunks_of(plan, op) and sizes[op] < 1:
             fix = "declare how in the destination, or use another mode"
             raise DeliveryError(f"destination {plan.destination} cannot take {op} rows, and the plan has some", fix=fix)
-    held = lease.acquire(ledger, plan.sync, wall)
-    try:
-        with guarded(target.egress) as refused:
-            return application.send(opened, held, mask_keys, sizes, refused, stop)
-    finally:
-        held.release()
+    with leased(ledger, plan.sync, target.destination, opened, wall, patience) as held, guarded(target.egress) as refused:
+        settling = intents.Settling(ledger, plan.sync, run, held, wall, opened, mask_keys)
+        if not plan.rows:
+            return application.settle(opened, settling)
+        return application.send(opened, held, mask_keys, sizes, refused, settling, stop)
 
 
 def _clock(now: dt.datetime) -> Callable[[], dt.datetime]:
@@ -140,7 +146,7 @@ def check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.dateti
     if plan.guards:
         raise GuardError(
             f"plan {plan.id} of {plan.sync} breaks {'; '.join(str(v) for v in plan.guards)}",
-            fix=f"look at the plan; if it is right, raise the guard in the sync's YAML and {again}",
+            fix=f"{guards.advice(plan.guards)}, and {again}",
         )
     if (plan.sync, plan.destination) != (query.sync.name, query.destination.name):
         raise StaleError(
@@ -210,17 +216,29 @@ class _Application:
         mask_keys: Mapping[str, bytes],
         sizes: Mapping[WireOp, int],
         refused: Refused,
+        settling: intents.Settling,
         stop: Stop | None = None,
     ) -> Run:
-        """Verify under the lease, deliver, record the end."""
+        """Verify under the lease, settle what earlier runs left open, deliver, record the end."""
         self._verify()
         sources.check(self.ledger.engine, self.query, self.wall())
         people = self._withhold()
-        self._record(0, "running", Tally(self.plan.rows))
+        repeats = repeats_of(connector)
+        self._record(0, "running", Tally(self.plan.rows), repeats=repeats)
         approver = self.approved.by if self.approved else None
         lines = Disclosures(self.ledger, self.query, self.run, self.plan.id, approver, self.wall)
         outgoing = Outgoing(
-            self.ledger, self.plan, self.query, withheld=people, mask_keys=mask_keys, sizes=sizes, disclosures=lines, lease=held
+            self.ledger,
+            self.plan,
+            self.query,
+            withheld=people,
+            mask_keys=mask_keys,
+            sizes=sizes,
+            disclosures=lines,
+            lease=held,
+            encoded=getattr(connector, "encoded", None),
+            repeats=repeats,
+            abreast=connector.concurrency,
         )
         recorder = Recorder(self.ledger, held, self.plan, self.run, flush=connector.flush, wall=self.wall, progress=self.progress)
         delivery = Delivery(connector, recorder, self.plan.destination, refused)
@@ -229,18 +247,19 @@ class _Application:
         async def work() -> None:
             async with connector:
                 await accounts.check(connector, self.query.agreement.account, f"destination {self.plan.destination}")
+                recorder.after(await settling.run())
                 await delivery.run(outgoing.parcels())
 
         try:
             run_loop(stoppable(delivery, work(), stop))
         except CdpError as error:
             with suppress(CdpError):  # the lakehouse may be what failed
-                self._record(1, "failed", recorder.tally, error)
+                self._record(1, "failed", recorder.tally, error, open_rows=None, repeats=repeats)
             raise
         delivery.error = delivery.error or refused()
-        run = self._end(recorder.tally, self._status(recorder.tally, delivery), delivery.error, recorder.last)
+        run = self._end(recorder.tally, self._status(recorder.tally, delivery), delivery.error, recorder.last, repeats)
         with suppress(EngineError):  # folding only saves time; the next run does it as well
-            state.fold(self.ledger, self.plan.sync)
+            state.fold(self.ledger, self.plan.sync, after=recorder.last)
         if delivery.error:
             raise delivery.error
         return run
@@ -252,17 +271,27 @@ class _Application:
         if self.progress:
             self.progress(recorder.tally)
 
+    def settle(self, connector: Connector, settling: intents.Settling) -> Run:
+        """Settle what earlier runs left open, under a plan that sends nothing."""
+
+        async def work() -> None:
+            async with connector:
+                await accounts.check(connector, self.query.agreement.account, f"destination {self.plan.destination}")
+                await settling.run()
+
+        run_loop(work())
+        return self.nothing()
+
     def _verify(self) -> None:
-        """Nothing but removals was acknowledged since, and the rows are the ones that were planned."""
+        """Nothing but removals was acknowledged since, and the plan is what was made; its rows are held to it when they are read."""
         again = f"run `cdp plan {self.plan.sync}` again"
         check_unmoved(self.plan, self.ledger)
+        intents.check_plan(self.ledger, self.plan.sync, self.table, again)
         if not self.ledger.engine.exists(self.table):
             raise StaleError(f"plan {self.plan.id}: its rows are gone, because it was applied or has expired", fix=again, mends=True)
         self.ledger.engine.register([self.table])
-        count = max(chunk.number for chunk in self.plan.chunks) + 1
-        found = digest.chunks(self.ledger.engine, self.table, self.plan.shape.stored, count)
-        if digest.total(found, self.plan.facts()) != self.plan.digest:
-            raise StaleError(f"plan {self.plan.id}: its stored rows are not those that were planned", fix=again)
+        if digest.total(self.plan.chunks, self.plan.facts()) != self.plan.digest:
+            raise StaleError(f"plan {self.plan.id}: it is not what was planned", fix=again)
 
     def _withhold(self) -> str | None:
         """Who became ineligible since the plan, at the wall clock, or was removed since: a table of subjects, or None."""
@@ -286,9 +315,9 @@ class _Application:
             return "succeeded"
         return "partial" if tally.delivered else "failed"
 
-    def _end(self, tally: Tally, status: str, error: CdpError | None = None, seq: int = 0) -> Run:
+    def _end(self, tally: Tally, status: str, error: CdpError | None = None, seq: int = 0, repeats: Repeats | None = None) -> Run:
         """Write how the run ended, at which receipt, and let the plan go: what is left is planned anew, from today's data."""
-        result = self._record(1, status, tally, error, seq)
+        result = self._record(1, status, tally, error, seq, repeats=repeats)
         body = {"run": self.run, "approved": self.approved.as_json() if self.approved else None}
         event = {"sync": self.plan.sync, "plan": self.plan.id, "event": "applied", "at": self.wall(), "actor": self.ledger.engine.whoami()}
         self.ledger.append("plans", [{**event, "digest": self.plan.digest, "body": json.dumps(body)}])
@@ -297,10 +326,22 @@ class _Application:
                 self.ledger.engine.drop(table)
         return result
 
-    def _record(self, n: int, status: str, tally: Tally, error: CdpError | None = None, seq: int = 0) -> Run:
-        left = tally.planned - tally.delivered - tally.rejected - self.withheld
-        result = Run(self.run, self.plan.id, self.plan.sync, tally.delivered, tally.rejected, left, self.withheld, status)
+    def _record(
+        self,
+        n: int,
+        status: str,
+        tally: Tally,
+        error: CdpError | None = None,
+        seq: int = 0,
+        *,
+        open_rows: int | None = 0,
+        repeats: Repeats | None = None,
+    ) -> Run:
+        """A row of the run. `open_rows`: put on the wire without a receipt; None where the run cannot tell."""
+        left = tally.planned - tally.delivered - tally.rejected - tally.unknown - self.withheld
+        result = Run(self.run, self.plan.id, self.plan.sync, tally.delivered, tally.rejected, left, tally.unknown, self.withheld, status)
         body = {"error": type(error).__name__, "message": error.message} if error else {"seq": seq} if n else {}
         row = {**result.as_json(), "n": n, "destination": self.plan.destination, "planned": tally.planned, "at": self.wall()}
+        row |= {"open": open_rows if n else None, "repeats": repeats}
         self.ledger.append("runs", [{**row, "actor": self.ledger.engine.whoami(), "body": json.dumps(body)}])
         return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cdp.connectors import accounts
-from cdp.connectors.base import Connector, Target
+from cdp.connectors.base import Connector, Paced, Target
 from cdp.connectors.sockets import guarded
 from cdp.errors import DeliveryError
 from cdp.governance.query import GovernedQuery
@@ -23,11 +23,15 @@ def connect(connector: type[Connector], target: Target, *, run: str, sandbox: bo
         sandbox: secrets may be unset.
 
     Raises:
-        DeliveryError: a secret is missing, the options cannot be used, or a notice that must go with every batch cannot.
+        DeliveryError: a secret is missing, the options cannot be used, or a notice that must go with every batch, or a limit
+            a second, cannot be kept.
     """
     if target.notice and not getattr(connector, "carries_notice", False):
         fix = "use a connector that carries notices, http or file; or leave the records of substance use disorder out"
         raise DeliveryError(f"destination {target.destination.name}: its connector cannot carry the notice of 42 CFR 2.32", fix=fix)
+    if target.destination.limits.a_second and not issubclass(connector, Paced):
+        fix = "use the connector http, or remove requests_per_second and rows_per_second"
+        raise DeliveryError(f"destination {target.destination.name}: its connector keeps no limits a second", fix=fix)
     return connector(replace(target, run=run, secrets=secrets.of_destination(target.destination, sandbox=sandbox)))
 
 

@@ -12,13 +12,21 @@ from typing import Literal
 
 from cdp.engine.base import quoted
 from cdp.governance.query import RULE, SUBJECT, GovernedQuery, Removals
-from cdp.sync import encoding
+from cdp.sync import encoding, state
 
 CHUNK_ROWS = 100_000
 
 # The columns of a plan's rows besides those that leave, which are called k0, k1, ..., v0, v1, ...: a name of a
 # channel may hold what a Delta column's may not.
-OWN = {"_chunk": "int", "_op": "string", "_key": "string", "_subject": "string", "_content": "bigint", "_base": "bigint"}
+OWN = {
+    "_chunk": "int",
+    "_place": "int",
+    "_op": "string",
+    "_key": "string",
+    "_subject": "string",
+    "_content": "bigint",
+    "_base": "bigint",
+}
 
 # What each mode may do.
 MODES: Mapping[str, tuple[str, ...]] = {
@@ -67,41 +75,55 @@ Changed = Literal["keep", "resend", "remove"]
 def changes(members: str, acknowledged: str, outdated: str, changed: Changed) -> str:
     """Every key that is not as it should be, and who is left out: all that a plan counts, from one look at the sources.
 
-    `op` is add, change, remove, `invalid` or `left_out`. A key that several people have, or a row without a
+    `op` is add, change, remove, `unknown`, `invalid` or `left_out`. Unknown is what was sent to a channel where each request has an
+    effect, and may have had it: the same is not sent again. A key that several people have, or a row without a
     subject, is invalid: not sent, and what was acknowledged under that key stays as it is. People who are left out are
     one row for each rule (`left_out`), those without a key one row for the empty word; `n` counts them: of a removal it is 1
-    where the person is still to be told, and comes again in the next plan.
+    where the person is still to be told, and comes again in the next plan. `base` is the receipt that put the key there; `link` what the
+    change builds on: that receipt, or the last attempt since, and for the same change again whatever that attempt built on.
 
     Args:
         members: SQL of the segment's members, from `members`.
-        acknowledged: SQL of the acknowledged state.
+        acknowledged: SQL of what the destination holds or may hold.
         outdated: SQL, of a row `a` of it: whether it went out under another decision.
         changed: what becomes of such rows.
     """
+    tried = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in state.ATTEMPT.items())
+    last = ", ".join(f"{'BOOL_OR' if kind == 'boolean' else 'MAX'}({name}) AS {name}" for name, kind in state.ATTEMPT.items())
     again = {"keep": "", "resend": "WHEN n = 1 AND outdated THEN 'change'", "remove": "WHEN n = 1 AND outdated THEN 'remove'"}[changed]
     return f"""
 WITH both AS (
   SELECT CASE WHEN m.rule IS NULL THEN m.key END AS key,
     CASE WHEN m.key IS NULL OR m.rule IS NOT NULL THEN COALESCE(m.rule, '') END AS left_out,
-    m.content AS want, 1 AS n, m.nobody, CAST(NULL AS BIGINT) AS have, CAST(NULL AS BIGINT) AS base, FALSE AS outdated
+    m.content AS want, 1 AS n, m.nobody, CAST(NULL AS BIGINT) AS have, CAST(NULL AS BIGINT) AS base, FALSE AS outdated,
+    {tried}
   FROM ({members}) AS m
   UNION ALL
-  SELECT a.key, CAST(NULL AS STRING), CAST(NULL AS BIGINT), 0, FALSE, a.content, a.seq, {outdated} FROM ({acknowledged}) AS a
+  SELECT a.key, CAST(NULL AS STRING), CAST(NULL AS BIGINT), 0, FALSE, a.content, a.seq, {outdated},
+    {', '.join(f'a.{name}' for name in state.ATTEMPT)}
+  FROM ({acknowledged}) AS a
 ), keys AS (
   SELECT key, left_out, MAX(want) AS want, SUM(n) AS n, BOOL_OR(nobody) AS nobody, MAX(have) AS have, MAX(base) AS base,
-    BOOL_OR(outdated) AS outdated
+    BOOL_OR(outdated) AS outdated, {last}
   FROM both GROUP BY key, left_out
 ), named AS (
-  SELECT key, left_out, want AS content, base, n, have IS NOT NULL AS held, CASE
+  SELECT key, left_out, want AS content, base, {_link("want", "n = 0")} AS link, n, have IS NOT NULL AS held, CASE
       WHEN left_out IS NOT NULL THEN 'left_out'
       WHEN n > 1 OR (n = 1 AND nobody) THEN 'invalid'
-      WHEN n = 1 AND have IS NULL THEN 'add'
+      WHEN n = 1 AND doubt = 'unknown' AND want = tried THEN 'unknown'
+      WHEN n = 1 AND NOT COALESCE(acked, FALSE) THEN 'add'
       {again}
-      WHEN n = 1 AND want <> have THEN 'change'
+      WHEN n = 1 AND (want <> have OR doubt IS NOT NULL) THEN 'change'
       WHEN n = 0 AND have IS NOT NULL THEN 'remove' END AS op
   FROM keys
 )
-SELECT op, key, left_out, content, base, n, held FROM named WHERE op IS NOT NULL"""
+SELECT op, key, left_out, content, base, link, n, held FROM named WHERE op IS NOT NULL"""
+
+
+def _link(want: str, removed: str) -> str:
+    """SQL of what a change builds on. The same change as the last attempt is that attempt again, under the same idempotency key."""
+    same = f"({removed}) = (tried_op = 'remove') AND (tried_op = 'remove' OR {want} = tried)"
+    return f"CASE WHEN tried_op IS NOT NULL AND {same} THEN tried_base ELSE COALESCE(link, base) END"
 
 
 def asks_segment(which: Removals | None) -> bool:
@@ -112,7 +134,9 @@ def asks_segment(which: Removals | None) -> bool:
 def removals(query: GovernedQuery, which: Removals, acknowledged: str) -> str:
     """The keys to take off without looking at the segment: of everyone, or of whom a rule keeps out. Columns as in `changes`."""
     nothing = "CAST(NULL AS STRING) AS left_out, CAST(NULL AS BIGINT) AS content"
-    listed = f"SELECT 'remove' AS op, a.key, {nothing}, a.seq AS base, 0 AS n, TRUE AS held FROM ({acknowledged}) AS a"
+    taken = f"SELECT a.*, a.seq AS base FROM ({acknowledged}) AS a"
+    link = _link("content", "TRUE")
+    listed = f"SELECT 'remove' AS op, a.key, {nothing}, a.base, {link} AS link, 0 AS n, TRUE AS held FROM ({taken}) AS a"
     if which == "kept_out":
         kept_out = f"SELECT CAST({SUBJECT} AS STRING) AS subject FROM ({query.eligibility.sql('spark')}) AS e"
         listed += f" LEFT SEMI JOIN ({kept_out}) AS k ON a.subject = k.subject"
@@ -145,21 +169,28 @@ def rows(
     if "remove" in parts:
         nothing = ", ".join(f"CAST(NULL AS {kind})" for kind in shape.kinds.values())
         sources.append(
-            f"SELECT {_chunk('d.key', parts['remove'], 0)} AS _chunk, d.op AS _op, d.key AS _key, a.subject AS _subject, "
-            f"CAST(NULL AS BIGINT) AS _content, d.base AS _base, {nothing} "
+            f"SELECT {_chunk('d.key', parts['remove'], 0)} AS _chunk, {_place('d.key')} AS _place, "
+            f"d.op AS _op, d.key AS _key, a.subject AS _subject, "
+            f"CAST(NULL AS BIGINT) AS _content, d.link AS _base, {nothing} "
             f"FROM {changes_table} AS d JOIN ({acknowledged}) AS a ON a.key = d.key WHERE d.op = 'remove'"
         )
     if upserts:
         listed = ", ".join(f"'{op}'" for op in upserts)
         sources.append(
-            f"SELECT {_chunk('d.key', parts[upserts[0]], parts.get('remove', 0))} AS _chunk, d.op AS _op, d.key AS _key, "
-            f"w.subject AS _subject, w.content AS _content, d.base AS _base, {', '.join(f'w.{c}' for c in shape.names)} "
+            f"SELECT {_chunk('d.key', parts[upserts[0]], parts.get('remove', 0))} AS _chunk, {_place('d.key')} AS _place, "
+            f"d.op AS _op, d.key AS _key, "
+            f"w.subject AS _subject, w.content AS _content, d.link AS _base, {', '.join(f'w.{c}' for c in shape.names)} "
             f"FROM {changes_table} AS d JOIN ({wide}) AS w ON w.key = d.key AND w.content = d.content "
             f"WHERE d.op IN ({listed}) AND w.rule IS NULL"
         )
     named = ", ".join(shape.stored)
     bodies = " UNION ALL ".join(f"SELECT * FROM ({source}) AS r{i} ({named})" for i, source in enumerate(sources))
     return f"SELECT {named} FROM ({bodies}) AS p"
+
+
+def _place(key: str) -> str:
+    """By which the rows of a plan are in order, and after it by their keys."""
+    return f"CAST({encoding.order(key)} AS INT)"
 
 
 def _chunk(key: str, parts: int, offset: int) -> str:

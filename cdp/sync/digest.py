@@ -1,17 +1,26 @@
-"""SHA-256 over every row and column of a plan: computed by the engine, so that no row comes to Python."""
+"""SHA-256 over every row and column of a plan, chunk by chunk, on Arrow columns: no row becomes a Python value.
+
+A chunk's hash is over its columns in order, each sorted by the rows' place and key: its name and Spark type, which values are null, how
+long each text is, and the values, little-endian, as Arrow lays them out (arrow.apache.org/docs/format/Columnar.html). Keys do not repeat
+within a plan, so every engine gives the same order. A chunk is read and checked at once: what leaves is what was hashed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cdp.connectors.bodies import contents
 from cdp.engine.base import Engine
-from cdp.sync import encoding
 
-WINDOW = 8  # chunks a query: bounds the memory that their sorted row hashes take
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CHUNK = "_chunk"
+_ORDER = (("_place", "ascending"), ("_key", "ascending"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +33,56 @@ class Chunk:
 
 
 def chunks(engine: Engine, table: str, columns: Mapping[str, str], count: int) -> tuple[Chunk, ...]:
-    """Hash each chunk of a plan's rows: SHA-256 of the sorted SHA-256 of each row. Chunks without rows do not appear."""
-    found: list[Chunk] = []
-    hashed = f"SHA2({encoding.line(columns)}, 256)"
-    for start in range(0, count, WINDOW):
-        rows = engine.query(
-            f"SELECT _chunk, COUNT(*) AS n, SHA2(ARRAY_JOIN(ARRAY_SORT(COLLECT_LIST({hashed})), ''), 256) AS sha "
-            f"FROM {table} WHERE _chunk >= {start} AND _chunk < {start + WINDOW} GROUP BY _chunk ORDER BY _chunk",
-            what=f"the digest of {table}",
-        )
-        found += [Chunk(r["_chunk"], r["n"], r["sha"]) for r in rows.to_pylist()]
-    return tuple(found)
+    """Hash each chunk of a plan's rows, of which there are at most `count`. Chunks without rows do not appear."""
+    found = ((number, read(engine, table, columns, number)) for number in range(count))
+    return tuple(Chunk(number, rows.num_rows, sha256(rows, columns)) for number, rows in found if rows.num_rows)
+
+
+def read(engine: Engine, table: str, columns: Mapping[str, str], number: int) -> pa.Table:
+    """The rows of a chunk in the order in which they leave.
+
+    Args:
+        engine: of the environment.
+        table: of the plan's rows.
+        columns: all of its columns and their Spark types.
+        number: of the chunk.
+    """
+    rows = engine.part(table, CHUNK, number, {name: kind for name, kind in columns.items() if name != CHUNK})
+    return rows.sort_by(list(_ORDER)).combine_chunks()
+
+
+def sha256(rows: pa.Table, columns: Mapping[str, str]) -> str:
+    """The hash of a chunk's rows, which are in order."""
+    found = hashlib.sha256()
+    for name in rows.column_names:
+        column = rows.column(name)
+        found.update(json.dumps([name, columns[name], len(column), column.null_count]).encode())
+        for part in _bytes(column):
+            found.update(part)
+    return found.hexdigest()
+
+
+def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:
+    """What a column holds: which values there are, and those."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.null_count:
+        yield _values(pc.is_valid(column).cast(pa.uint8()))
+        column = column.drop_null()
+    if pa.types.is_string(column.type):
+        yield _values(pc.binary_length(column))
+        yield from (contents(chunk) for chunk in column.chunks)
+    else:
+        yield _values(column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column)
+
+
+def _values(column: pa.ChunkedArray) -> memoryview:
+    """The values of a column without nulls whose type has a fixed width of whole bytes."""
+    array = column.combine_chunks()
+    width = array.type.bit_width // 8
+    data = array.buffers()[1]
+    return memoryview(data)[array.offset * width : (array.offset + len(array)) * width] if data else memoryview(b"")
 
 
 def total(chunks_: Sequence[Chunk], facts: Mapping[str, Any]) -> str:

@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from cdp.connectors.base import Answering, Repeats
+from cdp.connectors.base import Answering, Connector, Repeats
 from cdp.engine.base import literal
-from cdp.governance.query import GovernedQuery
-from cdp.sync.ledger import Control
+from cdp.errors import StaleError
+from cdp.sync.changes import changed, sealed
+from cdp.sync.lease import Lease
+from cdp.sync.ledger import Control, typed
 from cdp.sync.ledger.chain import LINE
 
 NO_RECEIPT = "no_receipt"  # the code of a row whose run died before its answer was recorded
-ASKED = "asked"  # the code of a row whose channel said, later, that it had applied it
+ASKED = "asked"  # the code of a row of which the channel said, when it was asked, that it had applied it
+ABSENT = "absent"  # or that it had not
+KILLED = "killed"  # the status of a run that never said how it ended
 ASK_ROWS = 1000  # changes a question
 
 
@@ -51,6 +56,14 @@ def open_runs(control: Control, sync: str) -> tuple[Open, ...]:
     return tuple(Open(row["run"], row["plan"], row["repeats"] or "effect", row["n"]) for row in found)
 
 
+def last_repeats(control: Control, sync: str) -> Repeats | None:
+    """What sending again did at the channel, when the sync last ran."""
+    table = control.table("runs")
+    statement = f"SELECT repeats FROM {table} WHERE sync = :sync AND repeats IS NOT NULL ORDER BY run DESC LIMIT 1"
+    found: Repeats | None = control.engine.value(statement, {"sync": sync}, what=table)
+    return found
+
+
 def lines(control: Control, sync: str, runs: Sequence[Open]) -> str:
     """SQL of the rows of these runs without a receipt: key, subject, op, content, base, block, run, at, status that they get."""
     named = ", ".join(literal(each.run) for each in runs)
@@ -62,3 +75,121 @@ def lines(control: Control, sync: str, runs: Sequence[Open]) -> str:
         f"FROM {control.table('disclosures')} AS l LEFT ANTI JOIN ({answered}) AS a ON l.run = a.run AND l.key = a.key "
         f"WHERE l.sync = {literal(sync)} AND l.kind = '{LINE}' AND l.run IN ({named})"
     )
+
+
+def check_plan(control: Control, sync: str, rows: str, fix: str) -> None:
+    """Refuse a plan that was made before an earlier run died, and would send what that run may have sent.
+
+    Args:
+        control: the control tables.
+        sync: its sync.
+        rows: the table of the plan's rows.
+        fix: what to do instead.
+
+    Raises:
+        StaleError: rows of it are open, where sending them again would have an effect again.
+    """
+    if not (left := [each for each in open_runs(control, sync) if each.repeats == "effect"]):
+        return
+    again = f"SELECT COUNT(*) FROM ({lines(control, sync, left)}) AS l JOIN {rows} AS p ON l.key = p._key AND l.content = p._content"
+    if control.engine.value(f"{again} WHERE l.status = 'unknown' AND p._op <> 'remove'", what=rows):
+        raise StaleError(f"sync {sync}: an earlier run may have sent rows of this plan, and was cut off", fix=fix, mends=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Gives each open row of the earlier runs of a sync its receipt.
+
+    Args:
+        control: the control tables.
+        sync: whose lease is held.
+        run: the run that settles; its own rows are no part of it.
+        lease: held by this run.
+        wall: the clock.
+        connector: open; asked what became of the rows where it can be asked.
+        mask_keys: the secret of each wire mask.
+    """
+
+    control: Control
+    sync: str
+    run_id: str
+    lease: Lease
+    wall: Callable[[], dt.datetime]
+    connector: Connector
+    mask_keys: Mapping[str, bytes]
+
+    async def run(self) -> int:
+        """Settle all; the last `seq` that was given.
+
+        Raises:
+            DeliveryError: the channel can be asked and gives no answer.
+            BusyError: the lease was lost.
+        """
+        seq = self.lease.token << 32
+        for left in open_runs(self.control, self.sync):
+            if left.run == self.run_id:
+                continue
+            seq += await self._asked(left, seq)
+            seq += self._written(left, seq)
+            self._closed(left)
+        return seq
+
+    async def _asked(self, left: Open, seq: int) -> int:
+        """Receipts of what the channel knows; how many."""
+        if left.repeats != "effect" or not isinstance(self.connector, Answering):
+            return 0
+        change = changed(self.sync, "upsert", "l.content", "l.base", "l.key")
+        statement = f"SELECT l.*, {change} AS change FROM ({lines(self.control, self.sync, [left])}) AS l WHERE l.status = 'unknown'"
+        rows = self.control.engine.query(statement, what="the disclosure ledger").to_pylist()
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(rows), ASK_ROWS):
+            part = rows[start : start + ASK_ROWS]
+            answers = await self.connector.lookup(sealed([row["change"] for row in part], self.mask_keys))
+            for row, applied in zip(part, answers, strict=True):
+                if applied is not None:
+                    said = {"status": "delivered", "code": ASKED} if applied else {"status": "retryable", "code": ABSENT}
+                    found.append({**row, **said, **self._common(left), "seq": seq + len(found) + 1})
+        if found:
+            self.lease.check()
+            self.control.append("receipts", found)
+        return len(found)
+
+    def _written(self, left: Open, seq: int) -> int:
+        """Receipts of all other rows, in the engine: a run that was killed where sending again is harmless leaves many; how many."""
+        opened = lines(self.control, self.sync, [left])
+        count = int(self.control.engine.value(f"SELECT COUNT(*) FROM ({opened}) AS l", what="the disclosure ledger"))
+        if count:
+            own = {"key": "l.key", "subject": "l.subject", "op": "l.op", "content": "l.content", "base": "l.base", "status": "l.status"}
+            own["seq"] = f"{seq} + ROW_NUMBER() OVER (ORDER BY l.key)"
+            common = {**self._common(left), "code": NO_RECEIPT}
+            kinds = self.control.types("receipts")
+            columns = ", ".join(f"{own.get(name) or typed(common.get(name), kind)} AS {name}" for name, kind in kinds.items())
+            table = self.control.table("receipts")
+            self.lease.check()
+            self.control.engine.execute(f"INSERT INTO {table} SELECT {columns} FROM ({opened}) AS l", what=table)
+        return count
+
+    def _common(self, left: Open) -> dict[str, Any]:
+        body = self.control.engine.value(
+            f"SELECT MAX(body) FROM {self.control.table('plans')} WHERE sync = :sync AND plan = :plan AND event = 'created'",
+            {"sync": self.sync, "plan": left.plan},
+            what="the plans",
+        )
+        told = json.loads(body or "{}").get("told")
+        return {"sync": self.sync, "run": left.run, "plan": left.plan, "at": self.wall(), "told": told}
+
+    def _closed(self, left: Open) -> None:
+        """The run's end, with what became of its rows."""
+        runs, receipts = self.control.table("runs"), self.control.table("receipts")
+        named = {"sync": self.sync, "run": left.run}
+        (row,) = self.control.engine.query(
+            f"SELECT * FROM {runs} WHERE sync = :sync AND run = :run AND n = :n", {**named, "n": left.n}, what=runs
+        ).to_pylist()
+        own = "sync = :sync AND run = :run AND COALESCE(code, '') <> 'carried'"
+        statement = f"SELECT status, COUNT(*) AS n FROM {receipts} WHERE {own} GROUP BY status"
+        counted = self.control.engine.query(statement, named, what=receipts).to_pylist()
+        counts = dict.fromkeys(("delivered", "rejected", "unknown"), 0)
+        counts |= {each["status"]: each["n"] for each in counted if each["status"] in counts}
+        rest = row["planned"] - sum(counts.values()) - (row["withheld"] or 0)
+        ended = {"n": left.n + 1, "status": KILLED if row["status"] == "running" else row["status"], "at": self.wall(), "open": 0}
+        self.control.append("runs", [{**row, **counts, **ended, "retryable": rest}])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextvars
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from cdp.connectors.base import Batch, WireOp
-from cdp.engine.base import literal
+from cdp.connectors.base import Batch, Repeats, WireOp
+from cdp.errors import StaleError
 from cdp.governance.masks import pseudonyms
 from cdp.governance.query import GovernedQuery, WireMask
-from cdp.sync import diff, encoding
+from cdp.sync import changes, diff, digest, encoding
 from cdp.sync.digest import Chunk
 from cdp.sync.lease import Lease
 from cdp.sync.ledger import Control
@@ -22,15 +25,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPS: tuple[WireOp, ...] = ("remove", "upsert")  # removals first: who must no longer be there does not wait
-_LINES = ("_key", "_subject", "_op", "_content")
+_LINES = ("_key", "_subject", "_op", "_content", "_base")
+_OWN = ("_place", "_change", "_text")
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A batch and what its receipts will say of each row: key, subject, op, content."""
+    """A batch and what its receipts will say of each row: key, subject, op, content, base.
+
+    `once`: it must not be sent twice, so that the next one is handed out when all receipts before it are on record.
+    """
 
     batch: Batch
     lines: pa.Table
+    once: bool = False
 
 
 class Outgoing:
@@ -45,6 +53,9 @@ class Outgoing:
         sizes: rows of a batch of each kind.
         disclosures: the run's lines of the ledger.
         lease: held by this run.
+        encoded: the connector's, if it writes the rows of a chunk at once; None from it where it does not.
+        repeats: what sending again does at the channel.
+        abreast: batches that may be under way at the same time.
     """
 
     def __init__(
@@ -58,26 +69,74 @@ class Outgoing:
         sizes: Mapping[WireOp, int],
         disclosures: Disclosures,
         lease: Lease,
+        encoded: Callable[[Batch], pa.StringArray | None] | None = None,
+        repeats: Repeats,
+        abreast: int,
     ) -> None:
         self.ledger, self.plan, self.query = ledger, plan, query
         self.withheld, self.mask_keys, self.sizes, self.disclosures, self.lease = withheld, mask_keys, sizes, disclosures, lease
+        self.encoded, self.repeats, self.abreast = encoded, repeats, abreast
 
     def parcels(self) -> Iterator[list[Parcel]]:
-        """The parcels, one list a chunk. Every batch but the last of a kind is full, so that a rerun makes the same ones."""
-        import pyarrow as pa
+        """The parcels, one list a chunk. Every batch but the last of a kind is full, so that a rerun makes the same ones.
 
+        Where each request has an effect it is one list a group: as many batches as may be under way, disclosed by themselves.
+        """
         for op in OPS:
+            if op == "upsert" and self.repeats == "effect":
+                for chunk, rows in self._chunks(op):
+                    yield from self._groups(chunk, rows)
+                continue
             left: pa.Table | None = None
-            for chunk in chunks_of(self.plan, op):
-                self.disclosures.write(chunk.number, op, self._from(chunk, op))
-                self.lease.check()  # who lost it sends nothing of what it has just disclosed
-                rows = self._read(chunk, op)
-                rows = pa.concat_tables([left, rows]).combine_chunks() if left is not None and left.num_rows else rows
-                full = rows.num_rows - rows.num_rows % self.sizes[op]
-                left = rows.slice(full)
-                yield self._cut(rows.slice(0, full), op)
+            for chunk, rows in self._chunks(op):
+                self._disclose(chunk, op, self._from(chunk, op), rows.num_rows)
+                ready, left = self._full(left, rows, op)
+                yield ready
             if left is not None and left.num_rows:
                 yield self._cut(left, op)
+
+    def _chunks(self, op: WireOp) -> Iterator[tuple[Chunk, pa.Table]]:
+        """The chunks of a kind and their rows, each read while the one before is disclosed and handed out."""
+        run = contextvars.copy_context().run
+        left = deque(chunks_of(self.plan, op))
+        with ThreadPoolExecutor(1, "cdp-read") as reader:
+            reading = reader.submit(run, self._read, left[0], op) if left else None
+            while reading is not None:
+                rows, chunk = reading.result(), left.popleft()
+                reading = reader.submit(run, self._read, left[0], op) if left else None
+                yield chunk, rows
+
+    def _disclose(self, chunk: Chunk, op: WireOp, source: str, count: int) -> None:
+        """Put on record what is handed out next; who has lost the lease by then hands nothing out."""
+        if self.disclosures.write(chunk.number, op, source) != count:
+            raise self._not_planned()
+        self.lease.check()
+
+    def _full(self, left: pa.Table | None, rows: pa.Table, op: WireOp) -> tuple[list[Parcel], pa.Table]:
+        """The full batches of what was left of one chunk and the next, and what is left now. Only the batch across both is copied."""
+        import pyarrow as pa
+
+        size, ready = self.sizes[op], []
+        if left is not None and left.num_rows:
+            first = pa.concat_tables([left, rows.slice(0, size - left.num_rows)]).combine_chunks()
+            if first.num_rows < size:
+                return [], first
+            ready, rows = self._cut(first, op), rows.slice(size - left.num_rows)
+        full = rows.num_rows - rows.num_rows % size
+        return ready + self._cut(rows.slice(0, full), op), rows.slice(full)
+
+    def _groups(self, chunk: Chunk, rows: pa.Table) -> Iterator[list[Parcel]]:
+        """The upserts of a chunk in groups; a group is a range of places in key order, and ends where a place ends."""
+        places = rows.column("_place").to_pylist()
+        start = 0
+        while start < len(places):
+            end = min(start + self.sizes["upsert"] * self.abreast, len(places))
+            while end < len(places) and places[end] == places[end - 1]:
+                end += 1
+            within = f"p._place BETWEEN {places[start]} AND {places[end - 1]}"
+            self._disclose(chunk, "upsert", f"{self._from(chunk, 'upsert')} AND {within}", end - start)
+            yield self._cut(rows.slice(start, end - start), "upsert")
+            start = end
 
     def _from(self, chunk: Chunk, op: WireOp) -> str:
         """The rows of a chunk that may leave. Removals always may."""
@@ -85,21 +144,42 @@ class Outgoing:
         return f"FROM {rows_table(self.ledger, self.plan.id)} AS p{keep} WHERE p._chunk = {chunk.number}"
 
     def _read(self, chunk: Chunk, op: WireOp) -> pa.Table:
-        """A chunk with the columns that leave, masked and by their own names, besides those of its receipts."""
-        stored = ", ".join(f"p.{c}" for c in (*_LINES, *self.plan.shape.names))
-        statement = f"SELECT {stored}, {self._change(op)} AS _change {self._from(chunk, op)} ORDER BY {encoding.order('p._key')}, p._key"
-        rows = self.ledger.engine.query(statement, what=f"plan {self.plan.id}").combine_chunks()
+        """A chunk as it was planned: the columns that leave, masked and by their own names, besides those of its receipts and `_OWN`.
+
+        Raises:
+            StaleError: its rows are not those that were planned.
+        """
+        engine, table, stored = self.ledger.engine, rows_table(self.ledger, self.plan.id), self.plan.shape.stored
+        rows = digest.read(engine, table, stored, chunk.number)
+        if (rows.num_rows, digest.sha256(rows, stored)) != (chunk.rows, chunk.sha256):
+            raise self._not_planned()
+        if op == "upsert" and self.withheld:
+            rows = self._without(rows)
         if op == "remove":
             leaving = self._keys_again(rows)
         else:
             leaving = {name: self._masked(name, rows.column(c)) for c, name in self.plan.shape.names.items()}
-        return _joined(rows.select([*_LINES, "_change"]), leaving)
+        own = {"_change": changes.texts(self.plan.sync, op, rows)}
+        wire = _joined(rows.select([]), leaving)
+        if self.encoded is not None:
+            ids = changes.ids(own["_change"].combine_chunks(), self.mask_keys)
+            own["_text"] = self.encoded(Batch(op, wire, self.query.keys, ids))
+        return _joined(rows.select([*_LINES, "_place"]), {**{k: v for k, v in own.items() if v is not None}, **leaving})
 
-    def _change(self, op: WireOp) -> str:
-        """The id of a change: it builds on the receipt before (`_base`), so going back to an old value is a new change."""
-        numbers = [f"COALESCE(CAST(p.{name} AS STRING), '-')" for name in ("_content", "_base")]
-        parts = (literal(self.plan.sync), literal(op), *numbers, "p._key")
-        return f"SHA2(CONCAT_WS('|', {', '.join(parts)}), 256)"
+    def _without(self, rows: pa.Table) -> pa.Table:
+        """Without those who may no longer be told."""
+        import pyarrow.compute as pc
+
+        return rows.filter(pc.invert(pc.is_in(rows.column("_subject"), value_set=self._subjects))).combine_chunks()
+
+    @cached_property
+    def _subjects(self) -> pa.Array:
+        found = self.ledger.engine.query(f"SELECT subject FROM {self.withheld}", what="who may no longer be told")
+        return found.column("subject").combine_chunks()
+
+    def _not_planned(self) -> StaleError:
+        again = f"run `cdp plan {self.plan.sync}` again"
+        return StaleError(f"plan {self.plan.id}: its stored rows are not those that were planned", fix=again)
 
     def _keys_again(self, rows: pa.Table) -> dict[str, pa.ChunkedArray | pa.Array]:
         """The key columns of removals, from the key that was acknowledged: a pseudonym is that of the version it went out under."""
@@ -145,12 +225,14 @@ class Outgoing:
         return pa.array(found, pa.string())
 
     def _cut(self, rows: pa.Table, op: WireOp) -> list[Parcel]:
-        lines, wire = rows.select(_LINES), rows.select([c for c in rows.column_names if c not in (*_LINES, "_change")])
-        changes, size = rows.column("_change").to_pylist(), self.sizes[op]
-        return [
-            Parcel(Batch(op, wire.slice(at, size), self.query.keys, tuple(changes[at : at + size])), lines.slice(at, size))
-            for at in range(0, rows.num_rows, size)
-        ]
+        if not rows.num_rows:
+            return []
+        wire = rows.select([name for name in rows.column_names if name not in (*_LINES, *_OWN)])
+        texts = rows.column("_text").chunk(0) if "_text" in rows.column_names else None
+        ids = changes.ids(rows.column("_change").chunk(0), self.mask_keys)
+        whole, lines, size = Batch(op, wire, self.query.keys, ids, texts), rows.select(_LINES), self.sizes[op]
+        once = op == "upsert" and self.repeats == "effect"
+        return [Parcel(whole.slice(at, size), lines.slice(at, size), once) for at in range(0, rows.num_rows, size)]
 
 
 def chunks_of(plan: Plan, op: WireOp) -> tuple[Chunk, ...]:

@@ -14,9 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cdp.connectors.base import STATUSES, Receipts
+from cdp.connectors.base import STATUSES, Batch, Receipts
 from cdp.connectors.codes import repeats
-from cdp.errors import DeliveryError
 from cdp.spec.delivery import CODE
 from cdp.sync.lease import Lease
 from cdp.sync.ledger import Control
@@ -61,7 +60,6 @@ class Recorder:
         flush: makes durable what the channel took; called before each group.
         wall: the clock.
         progress: told after each group.
-        before: receipts that were written under this lease already.
     """
 
     def __init__(
@@ -74,14 +72,13 @@ class Recorder:
         flush: Callable[[], Awaitable[None]],
         wall: Callable[[], dt.datetime],
         progress: Callable[[Tally], None] | None = None,
-        before: int = 0,
     ) -> None:
         self.ledger, self.lease, self.plan, self.run_id = ledger, lease, plan, run
         self.flush, self.wall, self.progress = flush, wall, progress
         self.tally = Tally(plan.rows)
         self._pending: list[tuple[Parcel, Receipts]] = []
         self._rows = 0
-        self._seq = (lease.token << 32) + before  # grows within a run, and from run to run with the token
+        self._seq = first_seq(lease)  # grows within a run, and from run to run with the token
         self._room = asyncio.Condition()
         self._wake = asyncio.Event()
         self._closed = False
@@ -99,15 +96,7 @@ class Recorder:
         return self._seq
 
     async def add(self, parcel: Parcel, receipts: Receipts) -> None:
-        """Take the receipts of a batch; waits while two groups are not written.
-
-        Raises:
-            DeliveryError: the connector did not answer for every row, or in unknown words.
-        """
-        if not len(parcel.batch) == len(receipts.statuses) == len(receipts.codes) or not _STATUSES.issuperset(receipts.statuses):
-            raise DeliveryError(
-                f"the connector of {self.plan.destination} gave receipts that do not fit its batch", fix="mend the connector"
-            )
+        """Take the receipts of a batch, which fit it; waits while two groups are not written."""
         async with self._room:
             await self._room.wait_for(lambda: not self.full)
             self._pending.append((parcel, receipts))
@@ -123,6 +112,10 @@ class Recorder:
                 self._wake.set()
             await self._room.wait_for(lambda: self.tally.answered >= rows)
         self._due = NEVER
+
+    def after(self, seq: int) -> None:
+        """Number receipts from here on: those until there were written before the delivery began."""
+        self._seq = max(self._seq, seq)
 
     def close(self) -> None:
         """No more receipts will come: `run` writes what is left and returns."""
@@ -194,6 +187,16 @@ class Recorder:
             "told": pa.repeat(pa.scalar(self.plan.told), count),
         }
         return pa.table({name: columns[name] for name in self.ledger.columns("receipts")})
+
+
+def first_seq(lease: Lease) -> int:
+    """What the receipts of a lease are numbered from: above those of every lease before."""
+    return lease.token << 32
+
+
+def fit(batch: Batch, receipts: Receipts) -> bool:
+    """Whether a connector has answered for every row of a batch, and in words that are known."""
+    return len(batch) == len(receipts.statuses) == len(receipts.codes) and _STATUSES.issuperset(receipts.statuses)
 
 
 def _codes(parcel: Parcel, codes: Sequence[str | None]) -> list[str | None]:

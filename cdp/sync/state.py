@@ -1,7 +1,9 @@
-"""What a destination has acknowledged: for each key the delivered receipt of the highest seq.
+"""What a destination has acknowledged, and what it may hold besides.
 
-The receipts are the state. `synced` holds those that were folded together, tombstones included, so that the
-union of both is idempotent and a crash between folding and anything else changes nothing.
+Acknowledged is for each key the delivered receipt of the highest seq. The receipts are the state: `synced` holds those that were folded
+together, tombstones included, so that the union of both is idempotent and a crash between folding and anything else changes nothing.
+
+What was put on the wire since without a definite answer may be there or not (`held`): a receipt was lost, or the channel gave no answer.
 """
 
 from __future__ import annotations
@@ -9,30 +11,51 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cdp.engine.base import literal
+from cdp.sync import intents
 from cdp.sync.ledger import Control
 
 FOLD_ROWS = 100_000  # receipts worth a rewrite of `synced`
 FOLD_SHARE = 0.2
+_DOUBTFUL = "('retryable', 'unknown')"
+AGAIN = "send_again"  # the code of a row of which somebody said that it is to be sent again
+CARRIED = "carried"  # the code of a receipt that says again what an older one said, for whoever looks at the newer ones only
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """How far the state of a sync goes: `folded` is the highest seq in `synced`, `last` that of all delivered receipts."""
+    """How far the state of a sync goes.
+
+    Attributes:
+        folded: the highest seq in `synced`.
+        last: that of all delivered receipts.
+        open: runs with rows that may be without a receipt.
+        attempts: receipts since `folded` that do not say whether the channel has the row.
+        effect: whether sending again had an effect again, when the sync last ran.
+    """
 
     folded: int
     last: int
+    open: tuple[intents.Open, ...] = ()
+    attempts: int = 0
+    effect: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether the destination holds anything, or may."""
+        return bool(self.last or self.open or self.attempts)
 
 
 def known(control: Control, sync: str) -> Known:
     """Read how far the state of a sync goes; 0 stands for nothing."""
     synced, receipts = control.table("synced"), control.table("receipts")
     folded = control.engine.value(f"SELECT MAX(seq) FROM {synced} WHERE sync = :sync", {"sync": sync}, what=synced) or 0
-    last = control.engine.value(
-        f"SELECT MAX(seq) FROM {receipts} WHERE sync = :sync AND status = 'delivered' AND seq > :folded",
-        {"sync": sync, "folded": folded},
-        what=receipts,
+    statement = (
+        f"SELECT MAX(CASE WHEN status = 'delivered' THEN seq END) AS last, COUNT_IF(status IN {_DOUBTFUL}) AS attempts "
+        f"FROM {receipts} WHERE sync = :sync AND seq > :folded"
     )
-    return Known(folded, last or folded)
+    (row,) = control.engine.query(statement, {"sync": sync, "folded": folded}, what=receipts).to_pylist()
+    effect = bool(row["attempts"]) and intents.last_repeats(control, sync) == "effect"
+    return Known(folded, row["last"] or folded, intents.open_runs(control, sync), row["attempts"] or 0, effect)
 
 
 def outdated(told: str) -> str:
@@ -46,15 +69,83 @@ def acknowledged(control: Control, sync: str, at: Known) -> str:
     stored = f"SELECT {', '.join(columns)} FROM {control.table('synced')} WHERE sync = {literal(sync)}"
     if at.last == at.folded:
         return stored
+    kept = f"SELECT {', '.join(f's.{c}' for c in columns)} FROM ({stored}) AS s LEFT ANTI JOIN recent AS r ON s.key = r.key"
+    return f"WITH recent AS ({_recent(control, sync, at)}) {kept} UNION ALL SELECT {', '.join(columns)} FROM recent"
+
+
+def _recent(control: Control, sync: str, at: Known) -> str:
+    """SQL of the newest delivered receipt of each key since the last folding."""
     fresh = f"r.sync = {literal(sync)} AND r.status = 'delivered' AND r.seq > {at.folded}"
     receipts = control.table("receipts")
     # A seq is given once, so the newest receipt of each key is found by joining integers, not by sorting rows.
-    recent = (
-        f"SELECT {', '.join(f'r.{c}' for c in columns)} FROM {receipts} AS r "
+    return (
+        f"SELECT {', '.join(f'r.{c}' for c in control.columns('synced'))} FROM {receipts} AS r "
         f"LEFT SEMI JOIN (SELECT MAX(r.seq) AS seq FROM {receipts} AS r WHERE {fresh} GROUP BY r.key) AS m ON r.seq = m.seq WHERE {fresh}"
     )
-    kept = f"SELECT {', '.join(f's.{c}' for c in columns)} FROM ({stored}) AS s LEFT ANTI JOIN recent AS r ON s.key = r.key"
-    return f"WITH recent AS ({recent}) {kept} UNION ALL SELECT {', '.join(columns)} FROM recent"
+
+
+# Of `held`, besides the columns of `synced`: whether an acknowledgement stands behind the content; of the last attempt since then, if
+# there is one, its op, content and base, what a new change builds on (`link`), and its status.
+ATTEMPT = {"acked": "boolean", "tried_op": "string", "tried": "bigint", "tried_base": "bigint", "link": "bigint", "doubt": "string"}
+_LATER = 1 << 62  # an intent without a receipt is later than every receipt of its key
+
+
+def held(control: Control, sync: str, at: Known) -> str:
+    """SQL of what a destination holds or may hold: the acknowledged state, and what was put on the wire since without a definite answer.
+
+    Where nothing is in doubt this is the acknowledged state with `acked` and five nulls.
+    """
+    columns = control.columns("synced")
+    sure = acknowledged(control, sync, at)
+    if not at.open and not at.attempts:
+        nothing = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in ATTEMPT.items() if name != "acked")
+        return f"SELECT s.*, s.content IS NOT NULL AS acked, {nothing} FROM ({sure}) AS s"
+    put = ", ".join(
+        f"CASE WHEN s.content IS NULL AND d.put IS NOT NULL THEN d.{name} ELSE s.{name} END AS {name}"
+        for name in columns
+        if name not in ("sync", "key", "seq")
+    )
+    seq = "COALESCE(CASE WHEN s.content IS NOT NULL THEN s.seq END, d.first, s.seq)"
+    named = {"sync": literal(sync), "key": "COALESCE(s.key, d.key)", "seq": seq}
+    own = ", ".join(f"{sql} AS {name}" for name, sql in named.items())
+    tried = ", ".join(f"d.{name}" for name in ATTEMPT if name != "acked")
+    merged = (
+        f"SELECT {own}, {put}, s.content IS NOT NULL AS acked, {tried} "
+        f"FROM ({sure}) AS s FULL OUTER JOIN ({_doubts(control, sync, at)}) AS d ON s.key = d.key"
+    )
+    return f"SELECT {', '.join((*columns, *ATTEMPT))} FROM ({merged}) AS m"
+
+
+def _doubts(control: Control, sync: str, at: Known) -> str:
+    """SQL of the keys in doubt: their last attempt, and of the last one that put something there what it put (`put`: which one)."""
+    shown = "r.key, r.subject, r.op, r.content, r.base, r.run, r.at, r.told"
+    every = f"SELECT {shown}, r.seq AS link, r.seq AS turn, r.status AS doubt {_attempts(control, sync, at)}"
+    if at.open:
+        opened = intents.lines(control, sync, at.open)
+        every += (
+            " UNION ALL SELECT l.key, l.subject, l.op, l.content, l.base, l.run, l.at, CAST(NULL AS STRING), -l.block, "
+            f"{_LATER} + l.block, l.status FROM ({opened}) AS l"
+        )
+    turns = "MAX(t.turn) AS last, MAX(CASE WHEN t.op <> 'remove' THEN t.turn END) AS put, MIN(t.link) AS first"
+    put = "p.subject, p.op, p.content, p.run, p.at, p.told"
+    tried = "t.op AS tried_op, t.content AS tried, t.base AS tried_base, t.link, t.doubt"
+    return (
+        f"WITH attempts AS ({every}), turns AS (SELECT t.key, {turns} FROM attempts AS t GROUP BY t.key) "
+        f"SELECT u.key, u.put, u.first, {put}, {tried} FROM turns AS u JOIN attempts AS t ON t.key = u.key AND t.turn = u.last "
+        "LEFT JOIN attempts AS p ON p.key = u.key AND p.turn = u.put"
+    )
+
+
+def _attempts(control: Control, sync: str, at: Known) -> str:
+    """SQL from FROM on: receipts `r` since the last folding that leave a key in doubt, until a later one was delivered.
+
+    Where each request has an effect, what is retryable had none: but for removals, and for what somebody said is to be sent again.
+    """
+    harmless = f" AND (r.status = 'unknown' OR r.op = 'remove' OR COALESCE(r.code, '') = '{AGAIN}')" if at.effect else ""
+    return (
+        f"FROM {control.table('receipts')} AS r LEFT ANTI JOIN ({_recent(control, sync, at)}) AS n ON r.key = n.key AND n.seq > r.seq "
+        f"WHERE r.sync = {literal(sync)} AND r.seq > {at.folded} AND r.status IN {_DOUBTFUL}{harmless}"
+    )
 
 
 def told_since(control: Control, sync: str, seq: int) -> bool:
@@ -70,8 +161,17 @@ def removed_since(control: Control, sync: str, seq: int) -> str:
     return f"SELECT subject FROM {control.table('receipts')} WHERE {delivered}"
 
 
-def fold(control: Control, sync: str, *, rows: int = FOLD_ROWS, share: float = FOLD_SHARE) -> bool:
+def fold(control: Control, sync: str, *, after: int | None = None, rows: int = FOLD_ROWS, share: float = FOLD_SHARE) -> bool:
     """Rewrite `synced` when the receipts since have grown past `rows` and `share` of it. The caller holds the lease.
+
+    Attempts that are still in doubt get a receipt after those that are folded, so that only newer ones are ever looked at.
+
+    Args:
+        control: the control tables.
+        sync: to fold.
+        after: the last seq that the lease's holder has given; None where it has given none.
+        rows: what is worth a rewrite.
+        share: of `synced`, likewise.
 
     Returns:
         Whether it was rewritten.
@@ -80,10 +180,21 @@ def fold(control: Control, sync: str, *, rows: int = FOLD_ROWS, share: float = F
     fresh = _count(control, "receipts", sync, at.folded)
     if fresh == 0 or fresh <= max(rows, share * _count(control, "synced", sync, -1)):
         return False
+    _carry(control, sync, at, max(after or 0, at.last))
     target = control.table("synced")
     state = acknowledged(control, sync, at)
     control.engine.execute(f"INSERT INTO {target} REPLACE WHERE sync = {literal(sync)} {state}", what=target)
     return True
+
+
+def _carry(control: Control, sync: str, at: Known, seq: int) -> None:
+    """Write the attempts that are in doubt anew, in their order."""
+    if not at.attempts:
+        return
+    own = {"seq": f"{seq} + ROW_NUMBER() OVER (ORDER BY r.seq)", "code": f"CASE WHEN r.code = '{AGAIN}' THEN r.code ELSE '{CARRIED}' END"}
+    columns = ", ".join(f"{own.get(name, f'r.{name}')} AS {name}" for name in control.columns("receipts"))
+    table = control.table("receipts")
+    control.engine.execute(f"INSERT INTO {table} SELECT {columns} {_attempts(control, sync, at)}", what=table)
 
 
 def _count(control: Control, table: str, sync: str, above: int) -> int:

@@ -15,7 +15,7 @@ from cdp.connectors.base import WireOp
 from cdp.engine.base import literal
 from cdp.errors import StaleError
 from cdp.governance.query import GovernedQuery
-from cdp.sync.ledger import Control, chain
+from cdp.sync.ledger import Control, chain, typed
 
 SKEW = dt.timedelta(minutes=2)  # how far the clocks of two machines that write one ledger may differ
 ACCOUNTABLE, EXEMPT = "accountable", "exempt"
@@ -56,8 +56,8 @@ class Disclosures:
         self._number = ends[0]["block"] if ends else 0
         self._ends = [end["hash"] for end in ends]
 
-    def write(self, chunk: int, op: WireOp, rows: str) -> None:
-        """Commit the lines of a chunk and their block. A run that ends early has then said too much, never too little.
+    def write(self, chunk: int, op: WireOp, rows: str) -> int:
+        """Commit the lines of a chunk and their block; how many lines. A run that ends early has then said too much, never too little.
 
         Args:
             chunk: its number in the plan.
@@ -68,13 +68,14 @@ class Disclosures:
         common = self._common(chunk, op)
         count, root = self._root(salt, common, rows)
         if not count:
-            return
+            return 0
         block = self._block(common, count, salt, root)
-        lines = ", ".join(f"{_ROW.get(name) or _typed(common.get(name), kind)} AS {name}" for name, kind in self._types.items())
-        values = ", ".join(_typed(block.get(name), kind) for name, kind in self._types.items())
+        lines = ", ".join(f"{_ROW.get(name) or typed(common.get(name), kind)} AS {name}" for name, kind in self._types.items())
+        values = ", ".join(typed(block.get(name), kind) for name, kind in self._types.items())
         table = self.control.table(chain.TABLE)
         engine.execute(f"INSERT INTO {table} SELECT {lines} {rows} UNION ALL SELECT {values}", what=table)
         self._number, self._ends = block["block"], [block["hash"]]
+        return count
 
     def _root(self, salt: str, common: Mapping[str, Any], rows: str) -> tuple[int, str]:
         """How many lines there are, and the root of their digests; what they share is hashed once."""
@@ -119,10 +120,3 @@ class Disclosures:
             "previous": " ".join(self._ends),
         }
         return {**block, "hash": chain.hashed(tuple(self._types), block)}
-
-
-def _typed(value: Any, kind: str) -> str:
-    """A value as SQL of a type, which a null has too."""
-    if isinstance(value, dt.datetime):
-        return f"TIMESTAMP_MICROS({int(chain.text(value) or 0)})"
-    return f"CAST({literal(value)} AS {kind})"

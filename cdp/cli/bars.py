@@ -66,33 +66,37 @@ def _bars(console: Console, syncs: Sequence[str]) -> Iterator[Callable[[str], Li
 
 
 def _board(console: Console) -> Progress:
-    """What stands in a row, from a name to why it waits; 80 characters hold it."""
-    from rich.progress import BarColumn, Progress, ProgressColumn
-    from rich.table import Column
+    """Rows that are aligned with each other; what a sync waits for and what went wrong stands below its own."""
+    from rich.progress import BarColumn, Progress
+    from rich.table import Table
     from rich.text import Text
 
-    class Words(ProgressColumn):
-        """Text of a task, which never breaks a line."""
+    class Board(Progress):
+        def get_renderables(self) -> Iterator[Table | Text]:
+            said = [(task, _cells(task)) for task in sorted(self.tasks, key=lambda task: task.fields["kind"] == "whole")]
+            widths = [max(len(cells[place]) for _, cells in said) for place in range(len(_STYLES))] if said else []
+            for task, cells in said:
+                row = Table.grid(padding=(0, 2, 0, 0), expand=True)
+                texts = [Text(cell, style) for cell, style in zip(cells, _STYLES, strict=True)]
+                for place, width in enumerate(widths):
+                    row.add_column(width=width, no_wrap=True, justify="right" if place else "left")
+                    if place == 0:
+                        row.add_column(ratio=1, min_width=8)
+                row.add_row(texts[0], bar.render(task), *texts[1:])
+                yield row
+                if note := _note(task):
+                    yield Text(f"  {note}", "yellow", no_wrap=True, overflow="ellipsis")
 
-        def __init__(self, said: Callable[[Task], str], style: str = "", **column: object) -> None:
-            super().__init__(Column(no_wrap=True, overflow="ellipsis", **column))  # type: ignore[arg-type]
-            self.said, self.style = said, style
+    bar = BarColumn(bar_width=None)
+    return Board(console=console, transient=True, expand=True, refresh_per_second=8)
 
-        def render(self, task: Task) -> Text:
-            return Text(self.said(task), style=self.style)
 
-    return Progress(
-        Words(lambda task: shortened(task.description, NAME)),
-        BarColumn(bar_width=None, table_column=Column(ratio=2, min_width=8)),
-        Words(_rows, justify="right"),
-        Words(_rate, style="cyan", justify="right"),
-        Words(_left, style="green", justify="right"),
-        Words(_note, style="yellow", ratio=3, min_width=10),
-        console=console,
-        transient=True,
-        expand=True,
-        refresh_per_second=8,
-    )
+_STYLES = ("bold", "", "cyan", "green")  # of the cells
+
+
+def _cells(task: Task) -> tuple[str, str, str, str]:
+    """What stands around a bar: the name, rows, rows a second, how long it will go on."""
+    return shortened(task.description, NAME), _rows(task), _rate(task), _left(task)
 
 
 def shortened(name: str, length: int) -> str:

@@ -12,7 +12,7 @@ from cdp.cli.bars import Line
 from cdp.cli.boundary import Fault
 from cdp.cli.names import known
 from cdp.cli.session import Session
-from cdp.errors import ApprovalError, CdpError, RefusedError, UsageError
+from cdp.errors import ApprovalError, CdpError, RefusedError, StaleError, UsageError
 
 if TYPE_CHECKING:
     from cdp.compile.clock import Clock
@@ -155,10 +155,14 @@ def deliver(session: Session, plan: Plan, how: How) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one sync: facts with stable keys, and the fault that ended it, if one did."""
+    """What came of one sync: facts with stable keys, and the fault that ended it, if one did.
+
+    `stale`: something had moved since the plan, before anything of it went; a new plan mends that.
+    """
 
     facts: dict[str, Any]
     fault: Fault | None = None
+    stale: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The facts as JSON, with `error` only where there is one."""
@@ -194,21 +198,31 @@ def synced(session: Session, name: str, how: How) -> Outcome:
 
 
 def _synced(session: Session, name: str, how: How) -> Outcome:
-    """A sync planned and applied, or how far it came. Of one that waits for an approval only the removals go."""
+    """A sync planned and applied, or how far it came; a plan that went stale in between is made anew once, where the sync says so."""
+    taken, rest = _tried(session, name, how)
+    if rest.stale and rest.fault is not None and session.project.syncs[name].stale == "replan":
+        session.out.note(f"{name}: {rest.fault.message}; it is planned once more (stale: replan)")
+        more, rest = _tried(session, name, replace(how, skip=False))
+        taken = _both(taken, more) if more else taken
+    return _both(taken, rest)
+
+
+def _tried(session: Session, name: str, how: How) -> tuple[Outcome | None, Outcome]:
+    """The removals that went first, and what came of the rest. Of a sync that waits for an approval only the removals go."""
     taken = None
     try:
         ready = _ready(session, name)
         if how.skip and (skipped := _skipped(session, ready)):
-            return skipped
+            return None, skipped
         plan, _ = make(session, name, how, ready=ready)
         if first := _goes_first(plan):
             taken = applied(session, make(session, name, how, only=first)[0], how)
             if taken.undone:
-                return taken
+                return None, taken
             plan, _ = make(session, name, how)
     except Exception as error:  # one sync must not stop the others
-        return failed(name, boundary.fault(error, session.options.verbose))
-    return _both(taken, applied(session, plan, how))
+        return taken, failed(name, boundary.fault(error, session.options.verbose))
+    return taken, applied(session, plan, how)
 
 
 def _skipped(session: Session, ready: _Ready) -> Outcome | None:
@@ -286,7 +300,8 @@ def _applied(session: Session, plan: Plan, how: How) -> Outcome:
     except ApprovalError as error:
         return Outcome(_no_run(plan.sync, plan.id, AWAITING), boundary.fault(error))
     except Exception as error:  # one sync must not stop the others
-        return Outcome(_run_of(session, plan), boundary.fault(error, session.options.verbose))
+        stale = isinstance(error, StaleError) and error.mends
+        return Outcome(_run_of(session, plan), boundary.fault(error, session.options.verbose), stale)
 
 
 def _refusal(plan: Plan) -> Fault | None:
@@ -317,4 +332,5 @@ def not_begun(sync: str) -> Outcome:
 
 
 def _no_run(sync: str, plan: str | None, status: str) -> dict[str, Any]:
-    return {"run": None, "plan": plan, "sync": sync, "delivered": 0, "rejected": 0, "retryable": 0, "withheld": 0, "status": status}
+    counts = dict.fromkeys(("delivered", "rejected", "retryable", "unknown", "withheld"), 0)
+    return {"run": None, "plan": plan, "sync": sync, **counts, "status": status}

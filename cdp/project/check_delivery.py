@@ -7,7 +7,7 @@ from cdp.project.problems import Path
 from cdp.project.project import Project
 from cdp.project.source import Document, short
 from cdp.spec.activation import Destination
-from cdp.spec.delivery import CODE, Limits, Retries
+from cdp.spec.delivery import CODE, Limits, Retries, Wait
 
 
 def check(project: Project, index: Index) -> None:
@@ -29,13 +29,17 @@ def _retries(retries: Retries, document: Document, index: Index) -> None:
             problems.add(document, ("retries", "codes", code), f"code {short(code)} is never tried again", hint="say it once", key=True)
     for code in codes:
         _code(code, ("retries", "codes", code), document, index)
-    for path, own in ((("retries",), retries), *((("retries", "codes", code), each) for code, each in codes.items())):
-        wait, longest = own.wait or retries.wait, own.longest_wait or retries.longest_wait
-        if own.longest_wait is not None and "longest_wait" in own.model_fields_set and not longest.seconds:
-            problems.add(document, (*path, "longest_wait"), "must be longer than nothing", hint="such as {days: 7}")
-        elif wait.seconds > longest.seconds:
-            hint = "say a shorter `wait`, or a longer `longest_wait`"
-            problems.add(document, path, "waits longer than `longest_wait` already after the first rejection", hint=hint, key=True)
+    _waits(("retries",), retries.wait, retries.longest_wait, document, index)
+    for code, own in codes.items():
+        _waits(("retries", "codes", code), own.wait or retries.wait, own.longest_wait or retries.longest_wait, document, index)
+
+
+def _waits(path: tuple[str, ...], wait: Wait, longest: Wait, document: Document, index: Index) -> None:
+    if not longest.seconds:
+        index.problems.add(document, (*path, "longest_wait"), "must be longer than nothing", hint="such as {days: 7}")
+    elif wait.seconds > longest.seconds:
+        hint = "say a shorter `wait`, or a longer `longest_wait`"
+        index.problems.add(document, path, "waits longer than `longest_wait` already after the first rejection", hint=hint, key=True)
 
 
 def _code(code: str, path: Path, document: Document, index: Index) -> None:

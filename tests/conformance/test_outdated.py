@@ -8,7 +8,7 @@ import pytest
 
 from cdp.connectors.base import Receipts
 from cdp.engine import Engine
-from tests.conformance.world import World, patient, people
+from tests.conformance.world import World, nonzero, patient, people
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_kept_rows_are_counted_and_nothing_else(world: World) -> None:
     plan, _ = world.sync()
     assert (plan.outdated, plan.when_changed) == (6, "keep")
     assert plan.as_json()["outdated"] == 6
-    assert plan.counts == {"add": 1, "change": 1, "remove": 1, "unchanged": 4, "invalid": 0, "skipped": 0, "held_back": 0}
+    assert nonzero(plan.counts) == {"add": 1, "change": 1, "remove": 1, "unchanged": 4}
     assert world.plan().outdated == 4  # who was sent since is up to date
 
 
@@ -47,7 +47,7 @@ def test_resent_rows_are_changes_until_they_are_acknowledged(world: World) -> No
     world.told, world.when_changed = "t2", "resend"
     world.channel.answers = [lambda b: Receipts.all(len(b), "delivered"), lambda b: Receipts.all(len(b), "retryable", "busy")]
     plan, run = world.sync()
-    assert plan.counts == {"add": 1, "change": 5, "remove": 1, "unchanged": 0, "invalid": 0, "skipped": 0, "held_back": 0}
+    assert nonzero(plan.counts) == {"add": 1, "change": 5, "remove": 1}
     assert (plan.size, run.retryable) == (6, 3)
     plan, run = world.sync()
     assert (plan.counts["change"] + plan.counts["add"], run.delivered) == (3, 3)
@@ -59,7 +59,7 @@ def test_removed_rows_come_again_in_the_next_plan(world: World) -> None:
     some(world)
     world.told, world.when_changed = "t2", "remove"
     plan, _ = world.sync()
-    assert plan.counts == {"add": 1, "change": 0, "remove": 6, "unchanged": 0, "invalid": 0, "skipped": 0, "held_back": 5}
+    assert nonzero(plan.counts) == {"add": 1, "remove": 6, "held_back": 5}
     assert plan.size == 6 == sum(n for name, n in plan.counts.items() if name != "remove")
     assert {key[0] for key in world.channel.rows} == {"p007"}
     plan, _ = world.sync()

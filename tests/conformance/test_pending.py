@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,8 +18,10 @@ from cdp.connectors.base import Batch, Receipts
 from cdp.engine import Engine
 from cdp.spec.delivery import CodeRetries, Limits, Retries, Wait
 from cdp.sync import encoding, pending
+from cdp.sync.allowance import Allowance
 from cdp.sync.ledger import Control
-from tests.conformance.world import NOW, World, patient, people
+from cdp.sync.revocations import revocations
+from tests.conformance.world import NOW, World, nonzero, people
 
 HOUR = 3600
 CHANGES = pa.schema(
@@ -38,10 +39,10 @@ CHANGES = pa.schema(
 
 
 @pytest.fixture
-def world(engine: Engine, tmp_path: Path) -> Iterator[World]:
+def world(engine: Engine, tmp_path: Path) -> World:
     made = World.fresh(engine, tmp_path)
     made.load(people(8))
-    yield made
+    return made
 
 
 # -- the SQL against a slow oracle --------------------------------------------------------------------------------------
@@ -170,3 +171,114 @@ def judged(world: World, changes: Sequence[Change], answers: Sequence[Answer], r
     assert Counter(row["was"] for row in said) == Counter(row["op"] for row in rows)
     assert [row["n"] for row in said if row["op"] == "left_out"] == [4]
     return {row["key"]: row["op"] for row in said if row["op"] != "left_out"}
+
+
+# -- run by run ---------------------------------------------------------------------------------------------------------
+
+
+def rejects(world: World, *keys: str, code: str = "mailbox_full", removals: bool = False, status: str = "rejected") -> None:
+    """From now on the channel does not take these people."""
+
+    def answer(batch: Batch) -> Receipts:
+        bad = [row["patient_id"] in keys and (batch.op == "remove") == removals for row in batch.rows.to_pylist()]
+        return Receipts([status if b else "delivered" for b in bad], [code if b else None for b in bad])
+
+    world.channel.answers = [answer] * 99
+
+
+def later(world: World, **span: int) -> dict[str, int]:
+    """What a plan counts after some time; it is applied."""
+    world.now += dt.timedelta(**span)
+    world.load_consent()
+    plan, _ = world.sync()
+    assert plan.size == sum(n for _, n in plan.excluded) + sum(n for c, n in plan.counts.items() if c not in ("remove", "removals_waiting"))
+    return nonzero(plan.counts)
+
+
+def test_a_rejected_row_waits_twice_as_long_each_time_and_is_given_up_until_its_content_changes(world: World) -> None:
+    world.retries = Retries(attempts=3)
+    rejects(world, "p003")
+    assert world.sync()[1].rejected == 1
+    waiting, tried = {"waiting": 1, "unchanged": 7}, {"add": 1, "unchanged": 7}
+    assert [later(world, minutes=m) for m in (0, 40, 20, 60, 60)] == [waiting, waiting, tried, waiting, tried]
+    assert later(world, days=30) == {"given_up": 1, "unchanged": 7}
+    assert world.sync()[1].status == "nothing"
+
+    clinic = people(8)
+    clinic[3]["email"] = "new@example.org"
+    world.load(clinic, recorded=world.now)
+    assert later(world) == tried  # another content starts anew
+    assert later(world) == waiting
+    world.channel.answers = []
+    assert later(world, hours=2) == tried
+    assert world.channel.rows[("p003",)]["email"] == "new@example.org"
+
+    world.load(people(8), recorded=world.now)
+    assert later(world) == {"change": 1, "unchanged": 7}  # what it was given up for is forgotten: the channel took something since
+
+
+def test_what_is_sent_again_is_todays_data_under_todays_consent(world: World) -> None:
+    world.retries = Retries()
+    rejects(world, "p003", "p004")
+    world.sync()
+    clinic = people(8)
+    clinic[3]["consent"] = False
+    clinic[4]["given_name"] = "Renamed"
+    world.load(clinic, recorded=world.now)
+    world.channel.answers = []
+    assert later(world) == {"add": 1, "unchanged": 6}
+    assert world.channel.rows[("p004",)]["given_name"] == "Renamed"
+    assert ("p003",) not in world.channel.rows
+
+
+def test_a_code_of_never_is_not_tried_again_until_the_yaml_says_otherwise(world: World) -> None:
+    world.retries = Retries(never=["invalid_email"], codes={"mailbox_full": CodeRetries(wait=Wait(minutes=10))})
+    rejects(world, "p003", code="invalid_email")
+    world.sync()
+    rejects(world, "p005")
+    clinic = people(8)
+    clinic[5]["email"] = "full@example.org"
+    world.load(clinic)
+    world.sync()
+    assert later(world) == {"given_up": 1, "waiting": 1, "unchanged": 6}
+    assert later(world, minutes=10) == {"given_up": 1, "change": 1, "unchanged": 6}
+    world.retries = Retries()
+    assert later(world, hours=1) == {"add": 1, "waiting": 1, "unchanged": 6}
+
+
+def test_no_answer_is_no_rejection(world: World) -> None:
+    world.retries = Retries(attempts=1)
+    rejects(world, "p003", code="timeout", status="retryable")
+    for _ in range(3):
+        assert world.sync()[1].retryable == 1
+    assert later(world) == {"add": 1, "unchanged": 7}
+
+
+def test_a_removal_is_never_given_up_and_waits_a_day_at_most(world: World) -> None:
+    world.retries = Retries(attempts=1, wait=Wait(days=3), never=["not_allowed"])
+    world.sync()
+    clinic = people(8)
+    clinic[2]["consent"] = False
+    world.load(clinic)
+    rejects(world, "p002", code="not_allowed", removals=True)
+    assert later(world) == {"remove": 1, "unchanged": 7}
+    assert later(world, hours=22) == {"removals_waiting": 1, "unchanged": 7}
+    assert later(world, hours=2) == {"remove": 1, "unchanged": 7}
+    assert [each["state"] for each in revocations(Control(world.engine, world.control))] == ["open"]
+    world.channel.answers = []
+    assert later(world, hours=25) == {"remove": 1, "unchanged": 7}
+    assert ("p002",) not in world.channel.rows
+    assert later(world) == {"unchanged": 7}
+    assert [each["state"] for each in revocations(Control(world.engine, world.control))] == ["done"]
+
+
+def test_a_plan_with_nothing_to_send_does_not_ask_what_is_pending(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.limits = Limits(rows_per_day=100)
+    world.sync()
+    monkeypatch.setattr(pending, "rejected", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(Allowance, "room", lambda *_: pytest.fail("asked"))
+    assert later(world) == {"unchanged": 8}
+    clinic = people(9)
+    world.load(clinic)
+    with pytest.raises(pytest.fail.Exception):
+        world.plan()

@@ -24,7 +24,7 @@ from cdp.sync import diff, lease, recorder, state
 from cdp.sync.history import list_runs, run_detail
 from cdp.sync.ledger import Control
 from cdp.sync.plan import load_plan
-from tests.conformance.world import NOW, World, patient, people, told
+from tests.conformance.world import NOW, World, nonzero, patient, people, told
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_rows_without_a_key_or_with_one_that_two_people_have_are_reported_and_no
     world.load(clinic)
     plan, run = world.sync()
     # p1's old address is no longer wanted; p2's neither; p3's is disputed and p5's has nobody: both stay as they are.
-    assert plan.counts == {"add": 0, "change": 1, "remove": 2, "unchanged": 1, "invalid": 4, "skipped": 0, "held_back": 0}
+    assert nonzero(plan.counts) == {"change": 1, "remove": 2, "unchanged": 1, "invalid": 4}
     assert plan.size == 6
     assert run.status == "succeeded"
     assert set(world.channel.rows) == {(f"p{n}@example.org",) for n in (3, 4, 5, 6)}
@@ -628,7 +628,7 @@ def test_folding_keeps_the_state_of_every_sync(world: World) -> None:
         assert plan.counts["change"] == 1
     assert ids(world) == the(*range(2, 10))
     other.now = world.now  # the wall clock is one for all syncs: another's blocks hold it too
-    assert other.plan().counts == {"add": 1, "change": 1, "remove": 1, "unchanged": 6, "invalid": 0, "skipped": 0, "held_back": 0}
+    assert nonzero(other.plan().counts) == {"add": 1, "change": 1, "remove": 1, "unchanged": 6}
     assert world.plan().counts["unchanged"] == 8
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +70,11 @@ def patient(number: int, **changes: Any) -> dict[str, Any]:
     return base | changes
 
 
+def nonzero(counts: Mapping[str, int]) -> dict[str, int]:
+    """A plan's counts without those of which there are none."""
+    return {name: count for name, count in counts.items() if count}
+
+
 def people(count: int) -> dict[int, dict[str, Any]]:
     return {number: patient(number) for number in range(1, count + 1)}
 
@@ -99,8 +105,9 @@ class World:
     consented: bool = True  # whether the consent's age is asked for
     account: str | None = None
     approval: Requirement | None = None  # what its plans need
-    retries: Retries = Retries(wait=Wait())  # at once, unless a test says otherwise
-    limits: Limits = Limits()
+    retries: Retries = field(default_factory=lambda: Retries(wait=Wait()))  # at once, unless a test says otherwise
+    limits: Limits = field(default_factory=Limits)
+    quality: tuple[dict[str, Any], ...] = ()  # what is expected of the rows, as YAML says it
 
     @classmethod
     def fresh(cls, engine: Engine, root: Path, **facts: Any) -> World:
@@ -111,13 +118,18 @@ class World:
     def load(self, rows: dict[int, dict[str, Any]] | list[dict[str, Any]], recorded: dt.datetime = NOW) -> None:
         """Replace the clinic's tables."""
         listed = list(rows.values()) if isinstance(rows, dict) else rows
-        table = pa.Table.from_pylist(listed, schema=COLUMNS)
-        consent = pa.table({"recorded": pa.array([recorded], pa.timestamp("us", "UTC"))})
-        for name, data in (("patients", table), ("consent", consent)):
-            full = f"{self.schema}.{name}"
-            self.engine.drop(full)
-            self.engine.create(full, {f.name: _kind(f.type) for f in data.schema})
-            self.engine.append(full, data)
+        self._replace("patients", pa.Table.from_pylist(listed, schema=COLUMNS))
+        self.load_consent(recorded)
+
+    def load_consent(self, recorded: dt.datetime | None = None) -> None:
+        """Replace the table whose newest row says how old the consent is; by default it is of this moment."""
+        self._replace("consent", pa.table({"recorded": pa.array([recorded or self.now], pa.timestamp("us", "UTC"))}))
+
+    def _replace(self, name: str, data: pa.Table) -> None:
+        full = f"{self.schema}.{name}"
+        self.engine.drop(full)
+        self.engine.create(full, {f.name: _kind(f.type) for f in data.schema})
+        self.engine.append(full, data)
 
     def governed(self) -> GovernedQuery:
         rule = "CASE WHEN deceased THEN 'deceased' WHEN NOT consent THEN 'no_consent' END AS _rule"
@@ -135,7 +147,14 @@ class World:
         )
         return GovernedQuery(
             sync=Sync(
-                name=self.name, segment="members", destination="mailer", purpose="care", mode=self.mode, key={"k": "k"}, guards=self.guards
+                name=self.name,
+                segment="members",
+                destination="mailer",
+                purpose="care",
+                mode=self.mode,
+                key={"k": "k"},
+                guards=self.guards,
+                quality=self.quality,
             ),
             destination=destination,
             agreement=Agreement(

@@ -28,6 +28,7 @@ _SIGNS = {"level": "", "less": "-", "more": "+"}
     "cdp runs --sync a1c_reminder_email --limit 5",
     "cdp runs --status failed --since 2026-07-01",
     "cdp runs RUN",
+    "cdp runs RUN --rejected",
     needs="runs",
 )
 def runs(
@@ -39,18 +40,30 @@ def runs(
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="Of one run: the rows that the channel rejected, and when they go again.")
+    ] = False,
+    people: Annotated[bool, typer.Option("--people", help="With --rejected: one line a person; needs the verb disclosures too.")] = False,
 ) -> None:
     """List past runs, newest first, or show one in detail.
 
     Of one: its waterfall, from the size of the segment to the rows that were delivered, with the reason of each step; its error, and
     what the channel answered. Days are those of the project's time zone, times are shown in UTC.
+
+    --rejected counts the rows that the channel rejected, by how often the same content was tried: `waiting` until the next try, `due`
+    with the next run, `given_up` until the content changes, or `delivered` since; see `retries` of the destination.
     """
     from cdp.sync.history import list_runs, run_detail
 
     asked = {"sync": sync, "destination": destination, "status": status, "since": since, "until": until}
+    if (rejected and run is None) or (people and not rejected):
+        raise UsageError("--rejected goes with one run, and --people with --rejected", fix="such as `cdp runs RUN --rejected --people`")
     if run:
         _alone(asked)
-        detail = explained(session, run_detail(session.engine, session.environment.control, run))
+        detail = run_detail(session.engine, session.environment.control, run)
+        if rejected:
+            return _rejected(session, detail, people, limit)
+        detail = explained(session, detail)
         return session.out.json(detail) if session.out.as_json else _detail(session.out, detail)
     times = {"since": _local(session, since), "until": _local(session, until and _after(until))}
     found = list_runs(session.engine, session.environment.control, sync=sync, destination=destination, status=status, **times, limit=limit)
@@ -68,6 +81,29 @@ def explained(session: Session, detail: Mapping[str, Any]) -> dict[str, Any]:
 
     rules = {rule.name: rule.basis for each in session.project.policy.eligibility.values() for rule in each.rules if rule.basis}
     return {**detail, "waterfall": [step.as_json() for step in waterfall(detail, rules)]}
+
+
+def _rejected(session: Session, detail: Mapping[str, Any], people: bool, limit: int) -> None:
+    """The rows that a channel rejected. Who they are is for those who may ask the ledger what was told about a person."""
+    from cdp.spec.delivery import Retries
+    from cdp.sync import rejected
+    from cdp.sync.ledger import Control
+
+    if people:
+        session.permit("disclosures")
+    destination = session.project.destinations.get(detail["destination"])
+    retries = destination.retries if destination else Retries()
+    control = Control(session.engine, session.environment.control)
+    found = rejected.rejected(control, detail["sync"], detail["run"], retries, session.now.instant, people=people)
+    if session.out.as_json:
+        return session.out.json(found)
+    shown = ("op", "code", "attempts", "state")
+    last = "person" if people else "rows"
+    rows = [[*(row[name] for name in shown), moment(row["next_try"]) if row["next_try"] else None, row[last]] for row in found[:limit]]
+    session.out.table((*shown, "next try (UTC)", last), rows, empty="the channel rejected nothing")
+    if len(found) > limit:
+        session.out.note(f"and {len(found) - limit:,} more: --limit, or --json for all")
+    return None
 
 
 def _alone(filters: Mapping[str, object]) -> None:

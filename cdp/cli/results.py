@@ -13,7 +13,8 @@ from cdp.cli.deliver import Outcome
 from cdp.cli.output import Output, moment
 
 COUNTS = ("delivered", "rejected", "retryable", "unknown", "withheld")  # of a run, in the order in which they are shown
-_SELDOM = ("skipped", "held_back", "unknown")  # counts that are shown where there are some
+_PUT_OFF = ("waiting", "given_up", "carried_over", "removals_waiting")  # counts of a plan that later runs see to; see sync/pending.py
+_SELDOM = ("skipped", "held_back", "unknown", *_PUT_OFF)  # counts that are shown where there are some
 _TAKEN_OFF = {
     "left": "whoever should no longer be there",
     "kept_out": "whom a rule keeps out; who else should not be there is not asked, for leaving the segment would tell of it",

@@ -31,6 +31,7 @@ from cdp.spec.base import Day, Kind
 from cdp.spec.model import VERBS, Case, Column, Entity, MeasureSpec, Names, Relation, Segment, Trait, ValueSet
 from cdp.spec.people import EligibilityRule
 from cdp.spec.policy import DeclassifyEntry, DeclassifyTarget, Purpose
+from cdp.spec.quality import Bound
 from cdp.spec.trial import Moment, TrialSpec
 
 TEXT: Final[Schema] = {"type": SCALARS}
@@ -179,6 +180,8 @@ class Shapes:
             return {"anyOf": [ref("name.operand"), self.ref(Output)]}
         if annotation == GuardLimit:
             return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": LIMIT}, self.ref(Limit)]}
+        if annotation == Bound:
+            return {"anyOf": [self._plain(float, None), DAY]}
         if annotation is typing.Any:
             return CELL
         return DAY if annotation == Day else MOMENT if annotation == Moment else None

@@ -27,6 +27,7 @@ def of_decision(policy: Policy, sync: Sync, agreement: Agreement, decision: Deci
             "members": decision.members,
             "told": of_told(policy, sync, decision),
             "holdout": sync.holdout.model_dump(mode="json") if sync.holdout else None,
+            "quality": [each.model_dump(mode="json", exclude_none=True) for each in sync.quality],
         }
     )
 

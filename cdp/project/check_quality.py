@@ -12,7 +12,7 @@ from cdp.project.terms import Constant
 from cdp.project.terms.types import type_of
 from cdp.spec.activation import Sync
 from cdp.spec.policy import WIRE, mechanism
-from cdp.spec.quality import EXPECTATIONS, WORDS, Asked, Expectation, NumberBetween, Pair, Several, ValuesBetween, family, literal
+from cdp.spec.quality import EXPECTATIONS, WORDS, Asked, Distinct, Expectation, NumberBetween, Pair, Several, ValuesBetween, family, literal
 
 BOUNDS = ("min_value", "max_value")
 
@@ -44,7 +44,7 @@ def _expectation(project: Project, sync: Sync, expectation: Expectation, at: Pat
         if column not in fields:
             hint = "a field under `key` or `mappings` of the sync"
             problems.add(document, (*path, *argument), f"{short(column)} does not leave", value=column, valid=fields, hint=hint)
-        elif (mask := fields[column].mask) in project.policy.masks and mechanism(mask, project.policy.masks[mask]) in WIRE:
+        elif _pseudonym(project, fields[column].mask):
             message = f"{column} leaves as a pseudonym, which is computed when it is sent: its value cannot be looked at before"
             problems.add(document, (*path, *argument), message, hint="expect it of another field, or of the table that it comes from")
     for argument, texts in asked.patterns.items():
@@ -52,6 +52,10 @@ def _expectation(project: Project, sync: Sync, expectation: Expectation, at: Pat
             _pattern(text, (*path, argument, number) if len(texts) > 1 else (*path, argument), document, problems)
     for argument, message, hint in misfits(asked, _types(project, sync, asked)):
         problems.add(document, (*path, *argument), message, hint=hint)
+
+
+def _pseudonym(project: Project, mask: str | None) -> bool:
+    return mask in project.policy.masks and mechanism(mask, project.policy.masks[mask]) in WIRE if mask else False
 
 
 def _droppable(asked: Asked, path: Path, document: Document, problems: Problems) -> None:
@@ -105,7 +109,7 @@ def misfits(asked: Asked, types: Mapping[str, str | None]) -> Iterator[tuple[Pat
             yield argument, f"{column} is {kinds[column]}", f"this is asked of {' or '.join(WORDS[each] for each in asked.of)}"
             return
     families = {family(kind) for kind in kinds.values()}
-    if len(families) > 1 and isinstance(asked, Pair | Several):
+    if len(families) > 1 and isinstance(asked, Pair | Distinct):
         said = ", ".join(f"{column} is {kind}" for column, kind in kinds.items())
         yield _last(asked), f"values of different kinds cannot be compared: {said}", "bring them to one kind with `expr`"
     elif len(kinds) == 1:
@@ -117,7 +121,9 @@ def _last(asked: Asked) -> Path:
 
 
 def _bounds(asked: Asked) -> Iterator[tuple[Path, str, str]]:
-    """Bounds that say nothing, or cannot both be met."""
+    """Bounds that say nothing, or cannot both be met; one column where several are compared."""
+    if isinstance(asked, Several) and len(asked.column_list) < 2:
+        yield ("column_list",), "names one field, and compares several", "name two, or more"
     if not all(bound in type(asked).model_fields for bound in BOUNDS):
         return
     low, high = (getattr(asked, bound) for bound in BOUNDS)

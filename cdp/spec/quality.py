@@ -10,11 +10,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from cdp.spec.base import Day, Spec
+from cdp.spec.base import Spec
 from cdp.spec.model import Names
 
 Family = Literal["text", "number", "day", "moment", "boolean"]
@@ -61,6 +61,23 @@ def literal(text: str, kind: str) -> Value:
         case "boolean":
             return {"true": True, "false": False}[text.lower()]
     return text
+
+
+def _bound(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        number = Decimal(value)
+        return number if number.is_finite() else value
+    except ArithmeticError:
+        pass
+    try:
+        return dt.date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("must be a number, or a date such as 2026-07-01") from None
+
+
+Bound = Annotated[Decimal | dt.date, BeforeValidator(_bound)]  # of values: each column's own kind
 
 
 class Asked(Spec):
@@ -147,8 +164,8 @@ class ValuesBetween(_Between, ColumnRows):
     """Each value lies between two bounds, which may be met."""
 
     of = ("number", "day")
-    min_value: Decimal | Day | None = None
-    max_value: Decimal | Day | None = None
+    min_value: Bound | None = None
+    max_value: Bound | None = None
 
 
 class LengthBetween(_Between, ColumnRows):
@@ -189,13 +206,17 @@ class Greater(Pair):
 class Several(_Rows):
     """Several values of a row, taken together."""
 
-    column_list: Names = Field(min_length=2, description="fields that leave")
+    column_list: Names = Field(description="two fields that leave, or more")
     ignore_row_if: Literal["all_values_are_missing", "any_value_is_missing", "never"] = "all_values_are_missing"
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it looks at."""
         return self.column_list
+
+
+class Distinct(Several):
+    """Several values of a row, compared with each other."""
 
 
 class RowCount(_Between):
@@ -258,7 +279,7 @@ class Expectation(Spec):
     expect_column_pair_values_to_be_equal: Pair | None = None
     expect_column_pair_values_a_to_be_greater_than_b: Greater | None = None
     expect_compound_columns_to_be_unique: Several | None = None
-    expect_select_column_values_to_be_unique_within_record: Several | None = None
+    expect_select_column_values_to_be_unique_within_record: Distinct | None = None
     expect_table_row_count_to_be_between: RowCount | None = None
     expect_column_proportion_of_non_null_values_to_be_between: ShareBetween | None = None
     expect_column_proportion_of_unique_values_to_be_between: ShareBetween | None = None

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from cdp.governance.query import Removals
 from cdp.spec.activation import Guards, Limit
 
 
+QUALITY: Final = "quality"  # what stops a plan when an expectation that refuses is not met; see gates.py
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A guard that a plan breaks: its name, what it allows and what was found."""
+    """A guard that a plan breaks: its name, what it allows and what was found; None where that is no number."""
 
     guard: str
     limit: str
-    found: int
+    found: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.guard}: {self.limit}, found {self.found}"
+        return f"{self.guard}: {self.limit}" + (f", found {self.found}" if self.found is not None else "")
 
     def as_json(self) -> dict[str, Any]:
         """The violation as a JSON object with stable keys."""
         return {"guard": self.guard, "limit": self.limit, "found": self.found}
+
+
+def advice(violations: Sequence[Violation]) -> str:
+    """What a person does about a plan that breaks these."""
+    fixes = []
+    if any(each.guard == QUALITY for each in violations):
+        fixes.append("mend the rows that fail (or say `otherwise: drop`, `warn`, or a lower `mostly`)")
+    if any(each.guard != QUALITY for each in violations):
+        fixes.append("look at the plan; if it is right, raise the guard in the sync's YAML")
+    return "; ".join(fixes)
 
 
 def effective(sync: Guards, defaults: Guards) -> Guards:

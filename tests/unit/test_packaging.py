@@ -20,6 +20,7 @@ MODULES = {
     "yaml": "pyyaml",
     "databricks": "databricks-sdk",
     "delta": "delta-spark",
+    "great_expectations": "great-expectations",
     "pydantic_core": "pydantic",
 }  # import names that are not the distribution's
 EXAMPLE = ("conf", "models", "syncs", "destinations", "governance", "notebooks", ".github")
@@ -56,9 +57,11 @@ def test_every_third_party_import_of_the_tests_is_in_the_lock_file() -> None:
     assert {MODULES.get(name, name) for name in found} <= CORE | EXTRA | {distribution(r) for r in groups["dev"]}
 
 
-def test_nothing_that_keeps_rows_of_a_failed_check_is_used() -> None:
-    """attack 19: results of Great Expectations hold sample rows. Whoever brings it in brings result_format=BOOLEAN_ONLY and a test."""
-    assert not [path for path in (ROOT / "cdp").rglob("*.py") if "great_expectations" in imported(path)]
+def test_what_keeps_rows_of_a_failed_check_is_imported_in_one_place_and_asked_for_a_boolean_only() -> None:
+    """attack 19: results of Great Expectations hold sample rows; tests/conformance/quality.py shows that none comes out."""
+    assert [path.name for path in (ROOT / "cdp").rglob("*.py") if "great_expectations" in imported(path)] == ["quality.py"]
+    asked = re.findall(r'"result_format": "(\w+)"', (ROOT / "cdp" / "quality.py").read_text())
+    assert asked == ["BOOLEAN_ONLY"]
 
 
 def test_engines_are_imported_by_their_own_module_only_so_that_the_core_installs_without_one() -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args, overload, runtime_checkable
 
-from cdp.errors import DeliveryError
 from cdp.connectors.bodies import contents
+from cdp.errors import DeliveryError
 from cdp.spec.activation import Destination
 
 if TYPE_CHECKING:
@@ -29,18 +28,17 @@ Repeats = Literal["keys", "state", "effect"]
 
 
 class ChangeIds(Sequence[str]):
-    """The ids of changes as hex SHA-256, or HMAC under a secret: computed for whoever asks for one.
+    """The ids of changes, hex SHA-256: computed for whoever asks for one, and for a whole batch at once.
 
     Args:
-        texts: what each change is, without nulls. They hold keys of rows, so nothing but hashes of them leaves; each says where it
-            ends, so several after one another can be read in one way only.
-        secret: for an HMAC, without which nobody can try out keys.
+        texts: what each change is, without nulls. They hold keys of rows, so nothing but hashes of them leaves.
+        seal: puts a secret into a hash; without one who knows the form of a key could try out keys.
     """
 
-    __slots__ = ("_secret", "_texts")
+    __slots__ = ("_seal", "_texts")
 
-    def __init__(self, texts: pa.StringArray, secret: bytes | None = None) -> None:
-        self._texts, self._secret = texts, secret
+    def __init__(self, texts: pa.StringArray, seal: Callable[[str], str] = str) -> None:
+        self._texts, self._seal = texts, seal
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -51,21 +49,20 @@ class ChangeIds(Sequence[str]):
     def __getitem__(self, place: slice) -> ChangeIds: ...
     def __getitem__(self, place: int | slice) -> str | ChangeIds:
         if isinstance(place, slice):
-            return ChangeIds(self._texts[place], self._secret)
-        return self._hashed(self._texts[place].as_py().encode())
+            return ChangeIds(self._texts[place], self._seal)
+        return self._seal(hashlib.sha256(self._texts[place].as_py().encode()).hexdigest())
 
     def take(self, places: Sequence[int]) -> ChangeIds:
         """The ids at these positions, in this order."""
-        return ChangeIds(self._texts.take(list(places)), self._secret)
+        return ChangeIds(self._texts.take(list(places)), self._seal)
 
     def digest(self) -> str:
-        """One hash over all of them in their order."""
-        return self._hashed(contents(self._texts))
+        """One hash over all of them in their order: over how long each text is, and the texts."""
+        import pyarrow.compute as pc
 
-    def _hashed(self, text: bytes | memoryview) -> str:
-        if self._secret is None:
-            return hashlib.sha256(text).hexdigest()
-        return hmac.new(self._secret, text, "sha256").hexdigest()
+        found = hashlib.sha256(str(pc.binary_length(self._texts).to_pylist()).encode())
+        found.update(contents(self._texts))
+        return self._seal(found.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,10 +165,10 @@ baa: mailer
 base_url: https://api.mail.example
 secrets: {api_key: {env: MAIL_API_KEY}}
 http:
-  repeats: keys
   headers: {Authorization: "Bearer {api_key}"}
   upsert: {method: PUT, path: /v1/contacts, batch: 100, body: {list: contacts}}
   remove: {method: DELETE, path: /v1/contacts, body: array}
+  repeats: keys
 """
 
 SYNC = """\

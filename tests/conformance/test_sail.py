@@ -10,6 +10,7 @@ from cdp.spec.activation import Environment
 from cdp.testing.engine import EngineSuite
 from cdp.testing.language import LanguageSuite
 from tests.conformance.catalog import CatalogStory
+from tests.conformance.doubts import DoubtStory
 from tests.conformance.example import EXPECTED, ExampleStory
 from tests.conformance.functions import FunctionStory
 from tests.conformance.leases import LeaseStory
@@ -26,6 +27,10 @@ def catalog(tmp_path: Path) -> Iterator[Engine]:
 
 
 class TestSail(EngineSuite, SyncStory):
+    pass
+
+
+class TestSailDoubts(DoubtStory):
     pass
 
 

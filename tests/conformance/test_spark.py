@@ -10,6 +10,7 @@ from cdp.spec.activation import Environment
 from cdp.testing.engine import EngineSuite
 from cdp.testing.language import LanguageSuite
 from tests.conformance.catalog import CatalogStory
+from tests.conformance.doubts import DoubtStory
 from tests.conformance.example import SOME, ExampleStory
 from tests.conformance.explore import ExploreStory
 from tests.conformance.functions import FunctionStory
@@ -37,6 +38,10 @@ def catalog(engine: Engine) -> Engine:
 
 
 class TestSpark(EngineSuite, SyncStory):
+    pass
+
+
+class TestSparkDoubts(DoubtStory):
     pass
 
 

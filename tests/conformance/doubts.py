@@ -1,0 +1,166 @@
+"""Lost receipts told on any engine: what may have been applied is sent again, taken off, asked about, or unknown and never sent again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cdp.connectors.base import Batch, Receipts
+from cdp.engine.base import Engine
+from cdp.sync import state
+from cdp.sync.history import list_runs
+from cdp.sync.ledger import Control
+from cdp.sync.ledger.verify import verify
+from tests.conformance.world import World, nonzero, patient, people
+
+
+class Killed(BaseException):
+    """What a SIGKILL is to the tables: nothing of the run is written any more."""
+
+
+def killed(world: World, *, applied: bool) -> Callable[[Batch], Receipts]:
+    """An answer that never comes, to a batch that was applied or not."""
+
+    def answer(batch: Batch) -> Receipts:
+        if applied:
+            world.channel.take(batch)
+        raise Killed
+
+    return answer
+
+
+def taken(batch: Batch) -> Receipts:
+    return Receipts.all(len(batch), "delivered")
+
+
+def silent(batch: Batch) -> Receipts:
+    return Receipts.all(len(batch), "retryable", "timeout")
+
+
+def sent(world: World) -> Counter[str]:
+    """How often each person was sent, and the list starts anew."""
+    rows = [row["patient_id"] for batch in world.channel.batches if batch.op == "upsert" for row in batch.rows.to_pylist()]
+    world.channel.batches.clear()
+    return Counter(rows)
+
+
+def ids(world: World) -> set[str]:
+    return {key[0] for key in world.channel.rows}
+
+
+def the(*numbers: int) -> set[str]:
+    return {f"p{number:03}" for number in numbers}
+
+
+def die(world: World) -> None:
+    with pytest.raises(Killed):
+        world.sync()
+
+
+class DoubtStory:
+    @pytest.fixture
+    def world(self, engine: Engine, tmp_path: Path) -> Iterator[World]:
+        world = World.fresh(engine, tmp_path)
+        world.channel.size, world.channel.concurrency = 2, 2
+        yield world
+        for schema in (world.schema, world.control):
+            for table in engine.tables(schema):
+                engine.drop(f"{schema}.{table}")
+
+    def test_where_each_request_has_an_effect_nobody_is_told_twice(self, world: World) -> None:
+        world.channel.repeats = "effect"
+        clinic = people(12)
+        world.load(clinic)
+        world.channel.answers = [taken, taken, taken, killed(world, applied=True)]
+        die(world)
+        first, there = sent(world), ids(world)
+
+        plan, run = world.sync()
+        # The group before was on record, the one in flight is unknown, the third had not begun.
+        assert (nonzero(plan.counts), run.delivered) == ({"add": 4, "unchanged": 4, "unknown": 4}, 4)
+        second = sent(world)
+        assert not first.keys() & second.keys()
+        dead = next(run for run in list_runs(world.engine, world.control) if run["status"] == "killed")
+        assert (dead["delivered"], dead["unknown"], dead["retryable"]) == (4, 4, 4)
+        plan, run = world.sync()
+        assert (nonzero(plan.counts), run.status, sent(world)) == ({"unchanged": 8, "unknown": 4}, "nothing", Counter())
+
+        control = Control(world.engine, world.control)
+        assert state.fold(control, "letters", rows=0)  # what is in doubt stays so
+        assert nonzero(world.plan().counts) == {"unchanged": 8, "unknown": 4}
+
+        # Another content is another message, and who leaves is taken off wherever they may be.
+        doubtful = sorted(int(key[1:]) for key in first.keys() | there if f"p{int(key[1:]):03}" not in self.known(world))
+        clinic[doubtful[0]]["email"] = "new@example.org"
+        clinic[doubtful[1]]["consent"] = False
+        world.load(clinic)
+        plan, run = world.sync()
+        assert nonzero(plan.counts) == {"add": 1, "remove": 1, "unchanged": 8, "unknown": 2}
+        assert sent(world) == {f"p{doubtful[0]:03}": 1}
+        assert f"p{doubtful[1]:03}" not in ids(world)
+        assert all(checked.bad is None for checked in verify(control))
+
+    def known(self, world: World) -> set[str]:
+        rows = world.engine.query(f"SELECT DISTINCT key FROM {world.control}.receipts WHERE status = 'delivered'").to_pylist()
+        return {row["key"] for row in rows}
+
+    def test_a_channel_that_can_be_asked_is_asked(self, world: World) -> None:
+        world.channel.repeats, world.channel.asks = "effect", True
+        world.load(people(12))
+        world.channel.answers = [taken, taken, taken, killed(world, applied=False)]
+        die(world)
+        first = sent(world)
+        world.sync()
+        plan, run = world.sync()
+        assert (plan.counts["unknown"], run.unknown) == (0, 0)
+        assert ids(world) == the(*range(1, 13))
+        assert max((first + sent(world)).values()) == 2  # the batch that the channel said it never saw
+        assert nonzero(world.plan().counts) == {"unchanged": 12}
+
+    def test_what_was_lost_goes_again_under_its_key_and_who_left_is_taken_off(self, world: World) -> None:
+        clinic = people(6)
+        world.load(clinic)
+        world.channel.answers = [killed(world, applied=True)] * 2
+        die(world)
+        lost = {change for batch in world.channel.batches for change in batch.change_ids}
+        gone = next(iter(ids(world)))
+        sent(world)
+        clinic[int(gone[1:])]["consent"] = False
+        world.load(clinic)
+        plan, _ = world.sync()
+        assert nonzero(plan.counts) == {"add": 5, "remove": 1}
+        assert lost & {change for batch in world.channel.batches for change in batch.change_ids}
+        assert ids(world) == the(*range(1, 7)) - {gone}
+        assert nonzero(world.plan().counts) == {"unchanged": 5}
+
+    def test_going_there_and_back_while_receipts_are_lost_is_three_changes(self, world: World) -> None:
+        """A channel with keys answers a key that it knows without doing anything: then the old value would stay there."""
+        seen: list[str] = []
+        for email in ("a@example.org", "b@example.org", "a@example.org", "a@example.org"):
+            world.load({1: patient(1, email=email)})
+            world.channel.answers = [killed(world, applied=True)] if len(seen) % 2 else [silent]
+            if len(seen) % 2:
+                die(world)
+            else:
+                world.sync()
+            seen += [change for batch in world.channel.batches for change in batch.change_ids]
+            world.channel.batches.clear()
+        assert len(seen) == 4
+        assert len(set(seen)) == 3
+        assert seen[2] == seen[3]  # the same change once more is the same change
+
+    def test_back_to_what_was_acknowledged_is_sent_when_something_else_may_be_there(self, world: World) -> None:
+        world.load({1: patient(1, email="a@example.org")})
+        world.sync()
+        world.load({1: patient(1, email="b@example.org")})
+        world.channel.answers = [killed(world, applied=True)]
+        die(world)
+        assert world.channel.rows["p001",]["email"] == "b@example.org"
+        world.load({1: patient(1, email="a@example.org")})
+        plan, _ = world.sync()
+        assert nonzero(plan.counts) == {"change": 1}
+        assert world.channel.rows["p001",]["email"] == "a@example.org"
+        assert nonzero(world.plan().counts) == {"unchanged": 1}

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from cdp.sync.stopping import Stop
     from cdp.sync.unchanged import Basis
 
+PUT_OFF = {  # counts of a plan that are not sent now, and what is said of them
+    "waiting": "rejected before, and tried again later",
+    "given_up": "rejected too often or for good, until they change",
+    "unknown": "perhaps there already, until cdp resync has settled it",
+    "carried_over": "beyond the destination's cap of the day",
+    "dropped": "left out because they do not meet what the sync expects (quality)",
+    "removals_waiting": "to be removed, rejected before, and tried again within a day",
+}
 AWAITING = "awaiting approval"  # the status of a plan that is stored, and goes out once somebody has approved it
 
 
@@ -238,16 +246,22 @@ def _skipped(session: Session, ready: _Ready) -> Outcome | None:
             return None
         run = unchanged.skip(control, ready.query, found, ready.now.instant)
     facts = {**_no_run(ready.query.sync.name, found.plan, "nothing"), "run": run, "unchanged_since": found.run}
-    return Outcome({**facts, "withheld_rows": list(found.withheld_rows)})
+    return Outcome({**facts, "withheld_rows": list(found.withheld_rows), "put_off": {}})
 
 
 def _goes_first(plan: Plan) -> Removals | None:
-    """Who is taken off before the rest waits, for an approval or because a guard stops it; then only whom a rule keeps out."""
+    """Who is taken off before the rest waits.
+
+    For an approval, or for rows that do not meet what the sync expects, whoever should no longer be there; where a guard stops the
+    plan, which may have been about that, only whom a rule keeps out.
+    """
+    from cdp.sync.guards import QUALITY
+
     if not plan.counts["remove"] or plan.removals in ("everyone", "kept_out"):
         return None
-    if plan.guards:
+    if any(violation.guard != QUALITY for violation in plan.guards):
         return "kept_out"
-    return "left" if plan.needs_approval else None
+    return "left" if plan.guards or plan.needs_approval else None
 
 
 def _both(removals: Outcome | None, rest: Outcome) -> Outcome:
@@ -282,9 +296,9 @@ def _approvers(plan: Plan, query: GovernedQuery) -> str | None:
 
 
 def applied(session: Session, plan: Plan, how: How) -> Outcome:
-    """A plan applied, or what was delivered until it failed; with the rows that it did not read."""
-    outcome = _applied(session, plan, how)
-    return replace(outcome, facts={**outcome.facts, "withheld_rows": plan.as_json()["withheld_rows"]})
+    """A plan applied, or what was delivered until it failed; with the rows that it did not read, and those that it put off."""
+    outcome, put_off = _applied(session, plan, how), {why: count for why in PUT_OFF if (count := plan.counts[why])}
+    return replace(outcome, facts={**outcome.facts, "withheld_rows": plan.as_json()["withheld_rows"], "put_off": put_off})
 
 
 def _applied(session: Session, plan: Plan, how: How) -> Outcome:
@@ -323,12 +337,12 @@ def _run_of(session: Session, plan: Plan) -> dict[str, Any]:
 
 def failed(sync: str, fault: Fault) -> Outcome:
     """Of a sync of which nothing was sent, and why."""
-    return Outcome({**_no_run(sync, None, "refused" if fault.refusals else "failed"), "withheld_rows": []}, fault)
+    return Outcome({**_no_run(sync, None, "refused" if fault.refusals else "failed"), "withheld_rows": [], "put_off": {}}, fault)
 
 
 def not_begun(sync: str) -> Outcome:
     """Of a sync that was to run, before somebody stopped the command."""
-    return Outcome({**_no_run(sync, None, "stopped"), "withheld_rows": []})
+    return Outcome({**_no_run(sync, None, "stopped"), "withheld_rows": [], "put_off": {}})
 
 
 def _no_run(sync: str, plan: str | None, status: str) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from typing import Any
 import typer
 
 from cdp.cli.boundary import Fault
-from cdp.cli.deliver import Outcome
+from cdp.cli.deliver import PUT_OFF, Outcome
 from cdp.cli.output import Output, moment
 
 COUNTS = ("delivered", "rejected", "retryable", "unknown", "withheld")  # of a run, in the order in which they are shown
-_PUT_OFF = ("waiting", "given_up", "carried_over", "removals_waiting")  # counts of a plan that later runs see to; see sync/pending.py
-_SELDOM = ("skipped", "held_back", "unknown", *_PUT_OFF)  # counts that are shown where there are some
+_SELDOM = ("skipped", "held_back", *PUT_OFF)  # counts that are shown where there are some
 _TAKEN_OFF = {
     "left": "whoever should no longer be there",
     "kept_out": "whom a rule keeps out; who else should not be there is not asked, for leaving the segment would tell of it",
@@ -44,15 +43,28 @@ def show_plan(out: Output, outcome: Outcome) -> None:
     show_withheld(out, facts["withheld_rows"])
     if outdated := facts["outdated"]:
         out.text(f"{outdated:,} rows went out under an older decision: {OUTDATED[facts['when_changed']]}")
+    show_quality(out, facts["quality"])
     for guard in facts["guards"]:
-        out.text(f"breaks the guard {guard['guard']}: {guard['limit']}, found {guard['found']}")
+        out.text(f"breaks the guard {Violation(**guard)}")
     changes = sum(facts["counts"][op] for op in ("add", "change", "remove"))
     if facts["guards"]:
-        return out.text("so it cannot be applied; if it is right, change the guard in the sync's YAML and plan again")
+        return out.text(f"so it cannot be applied: {advice([Violation(**guard) for guard in facts['guards']])}, and plan again")
     if changes and facts["needs_approval"]:
         out.text(f"it needs an approval ({', '.join(facts['needs_approval'])}) of {facts['approvers']}")
         out.text(f"approve it: cdp approve {facts['plan']}")
     return out.text(f"deliver it: cdp apply {facts['plan']}" if changes else "nothing to deliver")
+
+
+def show_quality(out: Output, results: Sequence[Mapping[str, Any]] | None) -> None:
+    """What came of a sync's expectations: counts, and no value of a row."""
+    if results:
+        out.text("\nwhat the sync expects of the rows that are added or changed")
+        rows = [
+            [each["expectation"], ", ".join(each["columns"]), each["evaluated"], "" if each["failed"] is None else f"{each['failed']:,}"]
+            for each in results
+        ]
+        verdicts = [each["verdict"] for each in results]
+        out.table(("expectation", "of", "rows", "fail", "verdict"), [[*row, verdict] for row, verdict in zip(rows, verdicts, strict=True)])
 
 
 def show_withheld(out: Output, rows: Sequence[Mapping[str, Any]] | None) -> None:
@@ -121,6 +133,8 @@ def _show_rest(out: Output, facts: Mapping[str, Any]) -> None:
         out.note(f"{facts['sync']}: {each['rows']:,} rows of {each['table']} were not read: {each['class']}")
     if since := facts.get("unchanged_since"):
         out.note(f"{facts['sync']}: nothing changed since run {since}; plan all the same: --no-skip")
+    if put_off := facts["put_off"]:
+        out.note(f"{facts['sync']}: not sent now: {'; '.join(f'{count:,} {PUT_OFF[why]}' for why, count in put_off.items())}")
     left = {"rejected by the channel": facts["rejected"], "left for the next run": facts["retryable"]}
     said = [f"{count:,} {what}" for what, count in left.items() if count]
     if said:

@@ -21,7 +21,7 @@ from cdp.cli.channel import placed, sandboxes, target
 from cdp.cli.deliver import Outcome
 from cdp.cli.example import FOLDERS, example_root
 from cdp.cli.output import WIDTH, Output
-from cdp.cli.results import show_runs
+from cdp.cli.results import COUNTS, show_runs
 from cdp.compile.clock import Clock
 from cdp.errors import DataError, UsageError
 from cdp.governance.decide import govern
@@ -358,27 +358,26 @@ def failing(error: BaseException) -> Callable[[], int]:
     return program
 
 
+RUN: dict[str, Any] = {"withheld_rows": [], "put_off": {}, "run": None, **dict.fromkeys(COUNTS, 0)}
+
+
 def test_one_fault_of_several_syncs_is_said_once_and_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     fault = boundary.fault(DataError("the table is gone", fix="bring it back"))
-    facts = {"status": "failed", "delivered": 0, "rejected": 0, "retryable": 0, "withheld": 0, "withheld_rows": [], "run": None}
     with pytest.raises(typer.Exit):
-        show_runs(Output(), [Outcome({"sync": name, **facts}, fault) for name in ("one", "two")])
+        show_runs(Output(), [Outcome({**RUN, "sync": name, "status": "failed"}, fault) for name in ("one", "two")])
     assert capsys.readouterr().err == "cdp: one, two: the table is gone\n  fix: bring it back\n"
 
 
 def test_rows_that_did_not_get_through_lead_to_the_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    facts = {
-        "sync": "one",
-        "status": "partial",
-        "delivered": 5,
-        "rejected": 2,
-        "retryable": 0,
-        "withheld": 0,
-        "withheld_rows": [],
-        "run": "R1",
-    }
+    facts = RUN | {"sync": "one", "status": "partial", "delivered": 5, "rejected": 2, "run": "R1"}
     show_runs(Output(), [Outcome(facts)])
     assert capsys.readouterr().err == "one: 2 rejected by the channel; what it answered: cdp runs R1\n"
+
+
+def test_what_is_put_off_is_said_of_a_run_that_sent_nothing_too(capsys: pytest.CaptureFixture[str]) -> None:
+    show_runs(Output(), [Outcome(RUN | {"sync": "one", "status": "nothing", "put_off": {"waiting": 1200, "carried_over": 3}})])
+    said = "one: not sent now: 1,200 rejected before, and tried again later; 3 beyond the destination's cap of the day\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize("argv", [[], ["-v"], ["--json"], ["--json", "-v"]])

@@ -12,7 +12,7 @@ import typer
 from cdp.cli.command import command
 from cdp.cli.names import known
 from cdp.cli.output import Output, moment
-from cdp.cli.results import COUNTS, show_withheld
+from cdp.cli.results import COUNTS, show_quality, show_withheld
 from cdp.cli.session import Session
 from cdp.errors import UsageError
 
@@ -153,6 +153,7 @@ def _detail(out: Output, detail: Mapping[str, Any]) -> None:
     if steps := detail["waterfall"]:
         out.text("\nfrom the segment to the channel")
         out.table(("step", "people", "left", "why"), _steps(steps))
+    show_quality(out, detail["quality"])
     show_withheld(out, detail["withheld_rows"])
     out.text("\nwhat the channel answered")
     answers = [[r["op"], r["status"], r["code"], r["count"]] for r in detail["receipts"]]

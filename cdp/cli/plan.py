@@ -32,7 +32,7 @@ def plan(session: Session, syncs: Syncs = None, every: Every = False) -> None:
 
     Nothing leaves. Where the agreement names an account, the channel is asked whose account it is. A plan can be applied for
     24 hours, unless something moves. With --json one sync gives an object
-    and several a list. The exit code is 1 when a sync is refused or fails.
+    and several a list. The exit code is 1 when a sync is refused, fails, or has a plan that a guard or an expectation stops.
     """
     names, outcomes = chosen(session, syncs, every), []
     with _channels(session, [destination for destination in _destinations(session, names) if _asked(session, destination)]):
@@ -47,7 +47,7 @@ def plan(session: Session, syncs: Syncs = None, every: Every = False) -> None:
     if session.out.as_json:
         found = [outcome.as_json() for outcome in outcomes]
         session.out.json(found[0] if len(found) == 1 and not every else found)
-    if any(outcome.fault for outcome in outcomes):
+    if any(outcome.fault or outcome.facts.get("guards") for outcome in outcomes):
         raise typer.Exit(1)
 
 

@@ -12,7 +12,7 @@ from cdp.cli.boundary import Fault
 from cdp.cli.deliver import PUT_OFF, Outcome
 from cdp.cli.output import Output, moment
 
-COUNTS = ("delivered", "rejected", "retryable", "unknown", "withheld")  # of a run, in the order in which they are shown
+COUNTS = ("delivered", "rejected", "retryable", "unknown", "withheld", "carried_over")  # of a run, in the order in which they are shown
 _SELDOM = ("skipped", "held_back", *PUT_OFF)  # counts that are shown where there are some
 _TAKEN_OFF = {
     "left": "whoever should no longer be there",
@@ -28,6 +28,8 @@ OUTDATED = {  # `when_changed` of a purpose
 
 def show_plan(out: Output, outcome: Outcome) -> None:
     """A plan, or why there is none."""
+    from cdp.sync.guards import Violation, advice
+
     if outcome.fault:
         outcome.fault.say()
     facts = outcome.facts
@@ -59,12 +61,9 @@ def show_quality(out: Output, results: Sequence[Mapping[str, Any]] | None) -> No
     """What came of a sync's expectations: counts, and no value of a row."""
     if results:
         out.text("\nwhat the sync expects of the rows that are added or changed")
-        rows = [
-            [each["expectation"], ", ".join(each["columns"]), each["evaluated"], "" if each["failed"] is None else f"{each['failed']:,}"]
-            for each in results
-        ]
-        verdicts = [each["verdict"] for each in results]
-        out.table(("expectation", "of", "rows", "fail", "verdict"), [[*row, verdict] for row, verdict in zip(rows, verdicts, strict=True)])
+        shown = ("expectation", "columns", "evaluated", "failed", "verdict")
+        rows = [[", ".join(each[name]) if name == "columns" else each[name] for name in shown] for each in results]
+        out.table(("expectation", "of", "rows", "fail", "verdict"), rows)
 
 
 def show_withheld(out: Output, rows: Sequence[Mapping[str, Any]] | None) -> None:

@@ -216,6 +216,9 @@ class Paced(Protocol):
     def halted(self) -> DeliveryError | None:
         """Why nothing more can be sent for now, if the channel asked for a pause that is longer than we wait."""
 
+    def stop(self) -> None:
+        """Send nothing more: what waits for its turn, or for another try, ends now."""
+
     def debt(self) -> float:
         """Seconds until all that was sent is within the limits a second that the destination declares."""
 

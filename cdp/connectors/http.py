@@ -211,6 +211,10 @@ class HttpConnector:
             fix="run again after that: what was not taken is sent then",
         )
 
+    def stop(self) -> None:
+        """Send nothing more: what waits for its turn, or for another try, ends now."""
+        self._wire.stop()
+
     def debt(self) -> float:
         """Seconds until all that was sent is within the limits a second that the destination declares."""
         return self._pace.debt()

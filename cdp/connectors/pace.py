@@ -36,9 +36,9 @@ LATE: Final = 0.02  # seconds that a bucket lets us catch up on, when a timer or
 
 
 class PausedError(Exception):
-    """The channel asked for a longer pause than the caller waits for: `seconds` from now."""
+    """There is no turn: the channel asked for a pause of `seconds` that the caller does not wait for, or the caller gave up."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
         super().__init__(seconds)
         self.seconds = seconds
 
@@ -153,21 +153,28 @@ class Pace:
         self._quota_until = -math.inf
 
     @asynccontextmanager
-    async def turn(self, rows: int = 0, longest: float = math.inf) -> AsyncIterator[Turn]:
+    async def turn(self, rows: int = 0, longest: float = math.inf, given_up: Callable[[], bool] = lambda: False) -> AsyncIterator[Turn]:
         """Wait until a request with so many rows may leave; it has left the channel when the block ends.
 
         Args:
             rows: that the request holds.
             longest: seconds of a pause that are waited for.
+            given_up: whether the caller does not want to wait any more; see `look_up`.
 
         Raises:
-            PausedError: the channel asked for a longer one.
+            PausedError: the channel asked for a longer one, or the caller gave up.
         """
-        turn = await self._begin(rows, longest)
+        turn = await self._begin(rows, longest, given_up)
         try:
             yield turn
         finally:
             self._end(turn)
+
+    def look_up(self) -> None:
+        """Have all that wait ask whether they still want to."""
+        with self._lock:
+            for waiter in self._queue:
+                waiter.wake()
 
     def waiting(self) -> str | None:
         """Why the next request waits, in a few words; None when nothing does, or only for those before it."""
@@ -185,14 +192,14 @@ class Pace:
             now = self._clock()
             return max((bucket.wait(now) for bucket in (self._requests, self._rows) if bucket), default=0.0)
 
-    async def _begin(self, rows: int, longest: float) -> Turn:
+    async def _begin(self, rows: int, longest: float, given_up: Callable[[], bool]) -> Turn:
         with self._lock:
             if not self._queue and (turn := self._started(rows, longest)):
                 return turn
             waiter = _Waiter(asyncio.get_running_loop(), rows)
             self._queue.append(waiter)
         try:
-            while True:
+            while not given_up():
                 with self._lock:
                     first = self._queue[0] is waiter
                     if first and (turn := self._started(rows, longest)):
@@ -202,6 +209,7 @@ class Pace:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if math.isinf(seconds) else seconds):
                         await waiter.woken.wait()
+            raise PausedError
         finally:
             with self._lock:
                 self._queue.remove(waiter)

@@ -12,6 +12,7 @@ import random
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -42,7 +43,7 @@ class Answer:
 
     Attributes:
         status: the HTTP status; 0 when there was no whole answer.
-        code: `http_<status>`, or why there was none: `timeout`, `connect`, `dns`, `tls`, `reset`, `circuit_open`.
+        code: `http_<status>`, or why there was none: `timeout`, `connect`, `dns`, `tls`, `reset`, `circuit_open`, `stopped`.
         body: the response's bytes, or None when there were more than BODY_LIMIT.
         wait: the seconds that the channel asked for, if it did.
         sent: whether anything of the request may have reached the channel; known only of one that goes out once.
@@ -87,6 +88,7 @@ class Wire:
     def __init__(self, egress: Egress, who: str, pace: Pace, patience: Patience) -> None:
         self._pace, self._patience = pace, patience
         self._silent = 0  # requests in a row that ended without an answer
+        self._stopped = asyncio.Event()
         self._backing_off = 0  # requests that failed and wait before their next try
         limits = httpx.Limits(max_connections=pace.ceiling, max_keepalive_connections=pace.ceiling)
         self._client = httpx.AsyncClient(
@@ -132,12 +134,17 @@ class Wire:
         pause = self._pace.pause()
         return pause if pause > self._patience.longest_wait else None
 
+    def stop(self) -> None:
+        """Send nothing more: what waits for its turn or its next try ends now."""
+        self._stopped.set()
+        self._pace.look_up()
+
     async def _attempt(self, method: str, url: httpx.URL, headers: Mapping[bytes, bytes], content: bytes, rows: int, once: bool) -> Answer:
         unsent = Answer(0, "circuit_open", sent=False)
         if self._silent >= CIRCUIT_LIMIT:
             return unsent
         try:
-            async with self._pace.turn(rows, self._patience.longest_wait) as turn:
+            async with self._pace.turn(rows, self._patience.longest_wait, self._stopped.is_set) as turn:
                 if self._silent >= CIRCUIT_LIMIT:  # since it began to wait
                     return unsent
                 begun = _Begun()
@@ -146,6 +153,8 @@ class Wire:
                 answer, turn.advice = await self._exchange(request)
                 turn.overloaded = answer.status in (429, 503) or answer.code == "timeout"
         except PausedError as paused:
+            if self._stopped.is_set():
+                return Answer(0, "stopped", sent=False)
             return Answer(429, "http_429", wait=paused.seconds, sent=False)
         return replace(answer, sent=False) if once and answer.status == 0 and not begun.sent else answer
 
@@ -171,7 +180,7 @@ class Wire:
     def _is_worth_another_try(self, answer: Answer) -> bool:
         if answer.wait is not None and answer.wait > self._patience.longest_wait:
             return False
-        return answer.unsettled and answer.code != "circuit_open"
+        return answer.unsettled and answer.code != "circuit_open" and not self._stopped.is_set()
 
     def _back_off(self, state: RetryCallState) -> float:
         """Full jitter (AWS Architecture Blog, 2015) up to twice as long each time; none when the pause gate decides."""
@@ -184,7 +193,9 @@ class Wire:
     async def _sleep(self, seconds: float) -> None:
         self._backing_off += 1
         try:
-            await asyncio.sleep(seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stopped.wait()
         finally:
             self._backing_off -= 1
 

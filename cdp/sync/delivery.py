@@ -45,6 +45,8 @@ class Delivery:
     def stop(self) -> None:
         """Ask for a clean end."""
         self.stopped = True
+        if self._paced:
+            self._paced.stop()
 
     async def run(self, parcels: Iterator[list[Parcel]]) -> None:
         """Send everything, or as much as can be.

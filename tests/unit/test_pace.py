@@ -197,6 +197,28 @@ def test_who_gives_up_waiting_is_not_waited_for() -> None:
     run(work)
 
 
+def test_who_is_asked_to_give_up_does_so_at_once() -> None:
+    async def work(loop: VirtualLoop) -> None:
+        mine, stopped = Pace(1, clock=loop.time), asyncio.Event()
+
+        async def one(given_up: Callable[[], bool]) -> None:
+            async with mine.turn(given_up=given_up):
+                await asyncio.sleep(100)
+
+        tasks = [asyncio.create_task(one(lambda: False)) for _ in range(2)]
+        ours = [asyncio.create_task(one(stopped.is_set)) for _ in range(3)]
+        await asyncio.sleep(1)
+        stopped.set()
+        mine.look_up()
+        found = await asyncio.gather(*ours, return_exceptions=True)
+        assert [type(each) for each in found] == [PausedError] * 3
+        assert loop.now == pytest.approx(1)
+        await asyncio.gather(*tasks)  # another sync of the destination goes on
+        assert loop.now == pytest.approx(200)
+
+    run(work)
+
+
 # -- what the channel asks for ---------------------------------------------------------------------------------------------
 
 

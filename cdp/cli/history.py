@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 import typer
 
 from cdp.cli.command import command
+from cdp.cli.deliver import COUNTS
 from cdp.cli.names import known
 from cdp.cli.output import Output, moment
-from cdp.cli.results import COUNTS, show_quality, show_withheld
+from cdp.cli.report import ReportFile, explained, report_of
+from cdp.cli.results import show_quality, show_withheld, took
 from cdp.cli.session import Session
 from cdp.errors import UsageError
 
@@ -44,11 +46,14 @@ def runs(
         bool, typer.Option("--rejected", help="Of one run: the rows that the channel rejected, and when they go again.")
     ] = False,
     people: Annotated[bool, typer.Option("--people", help="With --rejected: one line a person; needs the verb disclosures too.")] = False,
+    report: ReportFile = None,
+    role: Annotated[str | None, typer.Option(metavar="NAME", help="The role of governance/roles.yml that --report is for.")] = None,
 ) -> None:
     """List past runs, newest first, or show one in detail.
 
     Of one: its waterfall, from the size of the segment to the rows that were delivered, with the reason of each step; its error, and
-    what the channel answered. Days are those of the project's time zone, times are shown in UTC.
+    what the channel answered. With --report that becomes a page of HTML to hand on, without numbers of 1 to 10 people but for a role
+    with `exact_counts`. Days are those of the project's time zone, times are shown in UTC.
 
     --rejected counts the rows that the channel rejected, by how often the same content was tried: `waiting` until the next try, `due`
     with the next run, `given_up` until the content changes, or `delivered` since; see `retries` of the destination.
@@ -64,7 +69,11 @@ def runs(
         if rejected:
             return _rejected(session, detail, people, limit)
         detail = explained(session, detail)
+        if report is not None:
+            report_of(session, detail, report, role)
         return session.out.json(detail) if session.out.as_json else _detail(session.out, detail)
+    if report is not None or role is not None:
+        raise UsageError("--report and --role are about one run", fix="name the run: cdp runs RUN --report FILE")
     times = {"since": _local(session, since), "until": _local(session, until and _after(until))}
     found = list_runs(session.engine, session.environment.control, sync=sync, destination=destination, status=status, **times, limit=limit)
     if not found:  # one that was renamed or removed keeps its history
@@ -73,14 +82,6 @@ def runs(
     if session.out.as_json:
         return session.out.json(found)
     return _listed(session.out, found, "no such runs" if any(asked.values()) else "no runs yet")
-
-
-def explained(session: Session, detail: Mapping[str, Any]) -> dict[str, Any]:
-    """A run with its waterfall, in which each rule is said in the words of governance/eligibility.yml."""
-    from cdp.sync.waterfall import waterfall
-
-    rules = {rule.name: rule.basis for each in session.project.policy.eligibility.values() for rule in each.rules if rule.basis}
-    return {**detail, "waterfall": [step.as_json() for step in waterfall(detail, rules)]}
 
 
 def _rejected(session: Session, detail: Mapping[str, Any], people: bool, limit: int) -> None:
@@ -127,22 +128,14 @@ def _local(session: Session, moment: dt.datetime | None) -> dt.datetime | None:
 
 def _listed(out: Output, found: Sequence[Mapping[str, Any]], empty: str) -> None:
     shown = [name for name in COUNTS if name == "delivered" or any(each[name] for each in found)]
-    rows = [[each["run"], moment(each["started"]), _took(each), *(each[name] for name in ("sync", "status", *shown))] for each in found]
+    rows = [[each["run"], moment(each["started"]), took(each), *(each[name] for name in ("sync", "status", *shown))] for each in found]
     out.table(("run", "started (UTC)", "took", "sync", "status", *shown), rows, empty=empty)
-
-
-def _took(run: Mapping[str, Any]) -> str:
-    """How long a run went on; empty for one without an end."""
-    if run["status"] == "running":
-        return ""
-    seconds = (dt.datetime.fromisoformat(run["at"]) - dt.datetime.fromisoformat(run["started"])).total_seconds()
-    return f"{seconds:.1f} s" if seconds < 100 else f"{int(seconds) // 60}:{int(seconds) % 60:02} min"
 
 
 def _detail(out: Output, detail: Mapping[str, Any]) -> None:
     ended = detail["at"] if detail["status"] != "running" else None
     times = {"started (UTC)": detail["started"], "ended (UTC)": ended, "as of": detail["as_of"]}
-    said = {what: moment(text) for what, text in times.items() if text} | {"took": _took(detail)}
+    said = {what: moment(text) for what, text in times.items() if text} | {"took": took(detail)}
     approved = {"approved by": detail["approved"]["by"]} if detail["approved"] else {}
     people = {"planned by": detail["planned_by"], **approved, "applied by": detail["actor"]}
     out.facts({name: detail[name] for name in ("run", "sync", "destination", "plan", "status")} | said | people)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,9 @@ import typer
 from cdp.cli.bars import lines
 from cdp.cli.channel import accounts, sandboxes
 from cdp.cli.command import command
-from cdp.cli.deliver import How, applied, chosen, noted, planned
+from cdp.cli.deliver import How, Outcome, applied, chosen, noted, planned
+from cdp.cli.report import ReportFile, prepare
+from cdp.cli.report import report as write_report
 from cdp.cli.results import show_plan, show_runs
 from cdp.cli.session import Session
 from cdp.cli.together import JOBS, run
@@ -52,7 +55,11 @@ def plan(session: Session, syncs: Syncs = None, every: Every = False) -> None:
 
 
 @command("cdp apply PLAN", "cdp apply PLAN --json", needs="apply")
-def apply(session: Session, plan: Annotated[str, typer.Argument(metavar="PLAN", help="As `cdp plan` names it.")]) -> None:
+def apply(
+    session: Session,
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="As `cdp plan` names it.")],
+    report: ReportFile = None,
+) -> None:
     """Deliver a stored plan.
 
     Who may be told is asked again, now. A plan that no longer holds, or that breaks a guard, is refused. The exit code
@@ -60,17 +67,24 @@ def apply(session: Session, plan: Annotated[str, typer.Argument(metavar="PLAN", 
     """
     from cdp.sync.plan import load_plan
 
+    prepare(session, report)
     stored = load_plan(session.engine, session.environment.control, plan)
     destination = session.project.destinations.get(stored.destination)
     with _channels(session, [destination] if destination else []):
         with lines(session.out, [stored.sync]) as line_of:
             outcome = applied(session, stored, How(line_of(stored.sync)))
-        show_runs(session.out, noted(session, [outcome]))
+        _told(session, [outcome], report)
 
 
 @command("cdp sync --all", "cdp sync a1c_reminder_email", "cdp sync --all --jobs 8 --json --quiet", needs=("plan", "apply"))
 def sync(
-    session: Session, syncs: Syncs = None, every: Every = False, jobs: Jobs = JOBS, no_skip: NoSkip = False, profile: WhereTo = False
+    session: Session,
+    syncs: Syncs = None,
+    every: Every = False,
+    jobs: Jobs = JOBS,
+    no_skip: NoSkip = False,
+    profile: WhereTo = False,
+    report: ReportFile = None,
 ) -> None:
     """Plan, check the guards, apply: what a schedule runs.
 
@@ -80,9 +94,18 @@ def sync(
     is refused, fails, awaits an approval, or leaves rows to send; rows that the channel rejects are reported, and do not make it 1.
     """
     names = chosen(session, syncs, every)
+    prepare(session, report)
     with _channels(session, _destinations(session, names)):
         outcomes = run(session, names, How(skip=not no_skip, profile=session.profile if profile else None), jobs)
-    show_runs(session.out, noted(session, outcomes))
+    _told(session, outcomes, report)
+
+
+def _told(session: Session, outcomes: Sequence[Outcome], report: Path | None) -> None:
+    """Show what came of syncs, and write the page about it if one was asked for."""
+    try:
+        show_runs(session.out, noted(session, outcomes))
+    finally:
+        write_report(session, outcomes, report)
 
 
 def _destinations(session: Session, syncs: Sequence[str]) -> list[Destination]:

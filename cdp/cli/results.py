@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +10,9 @@ from typing import Any
 import typer
 
 from cdp.cli.boundary import Fault
-from cdp.cli.deliver import PUT_OFF, Outcome
+from cdp.cli.deliver import COUNTS, PUT_OFF, Outcome
 from cdp.cli.output import Output, moment
 
-COUNTS = ("delivered", "rejected", "retryable", "unknown", "withheld", "carried_over")  # of a run, in the order in which they are shown
 _SELDOM = ("skipped", "held_back", *PUT_OFF)  # counts that are shown where there are some
 _TAKEN_OFF = {
     "left": "whoever should no longer be there",
@@ -64,6 +64,14 @@ def show_quality(out: Output, results: Sequence[Mapping[str, Any]] | None) -> No
         shown = ("expectation", "columns", "evaluated", "failed", "verdict")
         rows = [[", ".join(each[name]) if name == "columns" else each[name] for name in shown] for each in results]
         out.table(("expectation", "of", "rows", "fail", "verdict"), rows)
+
+
+def took(run: Mapping[str, Any]) -> str:
+    """How long a run went on; empty for one without an end."""
+    if run["status"] == "running":
+        return ""
+    seconds = (dt.datetime.fromisoformat(run["at"]) - dt.datetime.fromisoformat(run["started"])).total_seconds()
+    return f"{seconds:.1f} s" if seconds < 100 else f"{int(seconds) // 60}:{int(seconds) % 60:02} min"
 
 
 def show_withheld(out: Output, rows: Sequence[Mapping[str, Any]] | None) -> None:

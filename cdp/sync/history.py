@@ -10,7 +10,7 @@ from cdp.engine.base import Engine
 from cdp.errors import UsageError
 from cdp.sync.ledger import Control
 
-_COUNTS = ("planned", "delivered", "rejected", "retryable", "unknown", "withheld")
+_COUNTS = ("planned", "delivered", "rejected", "retryable", "unknown", "withheld", "carried_over")
 _RUN = ("run", "plan", "sync", "destination", "status", "at", *_COUNTS, "actor")
 
 
@@ -21,7 +21,7 @@ def _latest(ledger: Control) -> str:
 
 
 _PLAN = (  # what is said of a run's plan
-    *("counts", "excluded", "size", "as_of", "removals", "guards", "withheld_rows"),
+    *("counts", "excluded", "size", "as_of", "removals", "guards", "quality", "withheld_rows"),
     *("planned_by", "needs_approval", "fingerprint", "digest"),
 )
 STATUSES = ("running", "nothing", "succeeded", "partial", "failed", "stopped")
@@ -101,3 +101,21 @@ def _receipts(ledger: Control, sync: str, run: str) -> list[dict[str, Any]]:
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()}
+
+
+def told(engine: Engine, control: str, sync: str, run: str) -> list[dict[str, Any]]:
+    """For which purpose and under which agreement a run told what, as the disclosure ledger says: one entry, or none."""
+    ledger = Control(engine, control)
+    columns = "purpose, agreement, counterparty, classes, columns"
+    lines = f"FROM {ledger.table('disclosures')} WHERE kind = 'line' AND sync = :sync AND run = :run"
+    distinct = f"SELECT DISTINCT op = 'remove' AS off, {columns} {lines}"
+    found = engine.query(distinct, {"sync": sync, "run": run}, what="the ledger").to_pylist()
+    return [row for row in found if not row["off"]] or found  # of a run that only removed, what that told
+
+
+def commits(engine: Engine, control: str, sync: str, run: str) -> list[tuple[dt.datetime, int]]:
+    """When receipts were committed, and how many rows each time the channel had taken."""
+    ledger = Control(engine, control)
+    taken = f"FROM {ledger.table('receipts')} WHERE sync = :sync AND run = :run AND status = 'delivered'"
+    found = engine.query(f"SELECT at, COUNT(*) AS rows {taken} GROUP BY at ORDER BY at", {"sync": sync, "run": run}, what="the receipts")
+    return [(row["at"], row["rows"]) for row in found.to_pylist()]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cdp.sync.stopping import Stop
     from cdp.sync.unchanged import Basis
 
+COUNTS = ("delivered", "rejected", "retryable", "unknown", "withheld", "carried_over")  # of a run, in the order in which they are shown
 PUT_OFF = {  # counts of a plan that are not sent now, and what is said of them
     "waiting": "rejected before, and tried again later",
     "given_up": "rejected too often or for good, until they change",
@@ -270,7 +271,7 @@ def _both(removals: Outcome | None, rest: Outcome) -> Outcome:
         return rest
     if rest.facts["status"] == "nothing":
         return removals
-    added = {name: removals.facts[name] + rest.facts[name] for name in ("delivered", "rejected", "retryable", "withheld")}
+    added = {name: removals.facts[name] + rest.facts[name] for name in COUNTS}
     return Outcome({**rest.facts, **added, "run": rest.facts["run"] or removals.facts["run"]}, rest.fault)
 
 
@@ -346,5 +347,5 @@ def not_begun(sync: str) -> Outcome:
 
 
 def _no_run(sync: str, plan: str | None, status: str) -> dict[str, Any]:
-    counts = dict.fromkeys(("delivered", "rejected", "retryable", "unknown", "withheld"), 0)
+    counts = dict.fromkeys(COUNTS, 0)
     return {"run": None, "plan": plan, "sync": sync, **counts, "status": status}

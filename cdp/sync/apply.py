@@ -18,6 +18,7 @@ from cdp.engine.base import Engine
 from cdp.errors import CdpError, DeliveryError, EngineError, GuardError, RefusedError, StaleError
 from cdp.governance.query import SUBJECT, GovernedQuery
 from cdp.sync import digest, guards, intents, lease, opening, secrets, sources, state
+from cdp.sync.allowance import Allowance
 from cdp.sync.approval import Approved, approval_of
 from cdp.sync.delivery import Delivery, Refused, run_loop, stoppable
 from cdp.sync.exclusive import Patience, leased
@@ -42,6 +43,7 @@ class Run:
         retryable: rows that the next run sends: undecided, or not sent at all.
         unknown: rows that may have been applied, at a channel where sending them again would have an effect again: `cdp resync`.
         withheld: rows of people who may no longer be told since the plan was made.
+        carried_over: rows for which the destination's cap of the day, which other runs use as well, had no room any more.
         status: `nothing` (the plan was empty), `succeeded`, `partial`, `failed` (nothing was delivered), `stopped` (by a signal).
     """
 
@@ -53,6 +55,7 @@ class Run:
     retryable: int
     unknown: int
     withheld: int
+    carried_over: int
     status: str
 
     def as_json(self) -> dict[str, Any]:
@@ -204,6 +207,7 @@ class _Application:
         self.approved = approved
         self.table = rows_table(ledger, plan.id)
         self.withheld = 0
+        self.outgoing: Outgoing | None = None
 
     def nothing(self) -> Run:
         """An empty plan is done as soon as that is written down."""
@@ -236,10 +240,12 @@ class _Application:
             sizes=sizes,
             disclosures=lines,
             lease=held,
+            allowance=Allowance.of(self.ledger, self.query, self.wall),
             encoded=getattr(connector, "encoded", None),
             repeats=repeats,
             abreast=connector.concurrency,
         )
+        self.outgoing = outgoing
         recorder = Recorder(self.ledger, held, self.plan, self.run, flush=connector.flush, wall=self.wall, progress=self.progress)
         delivery = Delivery(connector, recorder, self.plan.destination, refused)
         self._show(connector, recorder)
@@ -311,9 +317,13 @@ class _Application:
     def _status(self, tally: Tally, delivery: Delivery) -> str:
         if delivery.stopped:
             return "stopped"
-        if tally.delivered + self.withheld == tally.planned:
+        if tally.delivered + self.withheld + self._carried_over == tally.planned:
             return "succeeded"
         return "partial" if tally.delivered else "failed"
+
+    @property
+    def _carried_over(self) -> int:
+        return self.outgoing.carried_over if self.outgoing else 0
 
     def _end(self, tally: Tally, status: str, error: CdpError | None = None, seq: int = 0, repeats: Repeats | None = None) -> Run:
         """Write how the run ended, at which receipt, and let the plan go: what is left is planned anew, from today's data."""
@@ -338,10 +348,11 @@ class _Application:
         repeats: Repeats | None = None,
     ) -> Run:
         """A row of the run. `open_rows`: put on the wire without a receipt; None where the run cannot tell."""
-        left = tally.planned - tally.delivered - tally.rejected - tally.unknown - self.withheld
-        result = Run(self.run, self.plan.id, self.plan.sync, tally.delivered, tally.rejected, left, tally.unknown, self.withheld, status)
+        left = tally.planned - tally.delivered - tally.rejected - tally.unknown - self.withheld - self._carried_over
+        answers = (tally.delivered, tally.rejected, left, tally.unknown)
+        result = Run(self.run, self.plan.id, self.plan.sync, *answers, self.withheld, self._carried_over, status)
         body = {"error": type(error).__name__, "message": error.message} if error else {"seq": seq} if n else {}
         row = {**result.as_json(), "n": n, "destination": self.plan.destination, "planned": tally.planned, "at": self.wall()}
-        row |= {"open": open_rows if n else None, "repeats": repeats}
+        row |= {"open": open_rows if n else None, "repeats": repeats, "seq": seq if tally.answered else 0}
         self.ledger.append("runs", [{**row, "actor": self.ledger.engine.whoami(), "body": json.dumps(body)}])
         return result

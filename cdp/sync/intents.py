@@ -56,6 +56,12 @@ def open_runs(control: Control, sync: str) -> tuple[Open, ...]:
     return tuple(Open(row["run"], row["plan"], row["repeats"] or "effect", row["n"]) for row in found)
 
 
+def counted(control: Control, sync: str) -> int:
+    """The highest seq of a receipt that a run of the sync says it wrote."""
+    table = control.table("runs")
+    return int(control.engine.value(f"SELECT MAX(seq) FROM {table} WHERE sync = :sync", {"sync": sync}, what=table) or 0)
+
+
 def last_repeats(control: Control, sync: str) -> Repeats | None:
     """What sending again did at the channel, when the sync last ran."""
     table = control.table("runs")
@@ -106,7 +112,7 @@ class Settling:
         run: the run that settles; its own rows are no part of it.
         lease: held by this run.
         wall: the clock.
-        connector: open; asked what became of the rows where it can be asked.
+        connector: open; asked what became of the rows where it can be asked; None to ask nobody.
         mask_keys: the secret of each wire mask.
     """
 
@@ -115,7 +121,7 @@ class Settling:
     run_id: str
     lease: Lease
     wall: Callable[[], dt.datetime]
-    connector: Connector
+    connector: Connector | None
     mask_keys: Mapping[str, bytes]
 
     async def run(self) -> int:
@@ -130,7 +136,7 @@ class Settling:
             if left.run == self.run_id:
                 continue
             seq += await self._asked(left, seq)
-            seq += self._written(left, seq)
+            seq += self.write(left, lines(self.control, self.sync, [left]), seq)
             self._closed(left)
         return seq
 
@@ -154,9 +160,17 @@ class Settling:
             self.control.append("receipts", found)
         return len(found)
 
-    def _written(self, left: Open, seq: int) -> int:
-        """Receipts of all other rows, in the engine: a run that was killed where sending again is harmless leaves many; how many."""
-        opened = lines(self.control, self.sync, [left])
+    def write(self, left: Open, opened: str, seq: int) -> int:
+        """Receipts of rows that nobody answers for, in the engine: a run that was killed where sending again is harmless leaves many.
+
+        Args:
+            left: their run.
+            opened: SQL of the rows, as `lines` gives them.
+            seq: the last that was given.
+
+        Returns:
+            How many.
+        """
         count = int(self.control.engine.value(f"SELECT COUNT(*) FROM ({opened}) AS l", what="the disclosure ledger"))
         if count:
             own = {"key": "l.key", "subject": "l.subject", "op": "l.op", "content": "l.content", "base": "l.base", "status": "l.status"}
@@ -190,6 +204,6 @@ class Settling:
         counted = self.control.engine.query(statement, named, what=receipts).to_pylist()
         counts = dict.fromkeys(("delivered", "rejected", "unknown"), 0)
         counts |= {each["status"]: each["n"] for each in counted if each["status"] in counts}
-        rest = row["planned"] - sum(counts.values()) - (row["withheld"] or 0)
+        rest = row["planned"] - sum(counts.values()) - (row["withheld"] or 0) - (row["carried_over"] or 0)
         ended = {"n": left.n + 1, "status": KILLED if row["status"] == "running" else row["status"], "at": self.wall(), "open": 0}
         self.control.append("runs", [{**row, **counts, **ended, "retryable": rest}])

@@ -6,6 +6,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from cdp.errors import StaleError
 from cdp.governance.masks import pseudonyms
 from cdp.governance.query import GovernedQuery, WireMask
 from cdp.sync import changes, diff, digest, encoding
+from cdp.sync.allowance import Allowance
 from cdp.sync.digest import Chunk
 from cdp.sync.lease import Lease
 from cdp.sync.ledger import Control
@@ -53,9 +55,13 @@ class Outgoing:
         sizes: rows of a batch of each kind.
         disclosures: the run's lines of the ledger.
         lease: held by this run.
+        allowance: what the destination may still be told today.
         encoded: the connector's, if it writes the rows of a chunk at once; None from it where it does not.
         repeats: what sending again does at the channel.
         abreast: batches that may be under way at the same time.
+
+    Attributes:
+        carried_over: rows that the day's cap had no room for.
     """
 
     def __init__(
@@ -69,13 +75,15 @@ class Outgoing:
         sizes: Mapping[WireOp, int],
         disclosures: Disclosures,
         lease: Lease,
+        allowance: Allowance,
         encoded: Callable[[Batch], pa.StringArray | None] | None = None,
         repeats: Repeats,
         abreast: int,
     ) -> None:
         self.ledger, self.plan, self.query = ledger, plan, query
         self.withheld, self.mask_keys, self.sizes, self.disclosures, self.lease = withheld, mask_keys, sizes, disclosures, lease
-        self.encoded, self.repeats, self.abreast = encoded, repeats, abreast
+        self.allowance, self.encoded, self.repeats, self.abreast = allowance, encoded, repeats, abreast
+        self.carried_over = 0
 
     def parcels(self) -> Iterator[list[Parcel]]:
         """The parcels, one list a chunk. Every batch but the last of a kind is full, so that a rerun makes the same ones.
@@ -89,8 +97,7 @@ class Outgoing:
                 continue
             left: pa.Table | None = None
             for chunk, rows in self._chunks(op):
-                self._disclose(chunk, op, self._from(chunk, op), rows.num_rows)
-                ready, left = self._full(left, rows, op)
+                ready, left = self._full(left, self._disclose(chunk, op, self._from(chunk, op), rows), op)
                 yield ready
             if left is not None and left.num_rows:
                 yield self._cut(left, op)
@@ -106,11 +113,17 @@ class Outgoing:
                 reading = reader.submit(run, self._read, left[0], op) if left else None
                 yield chunk, rows
 
-    def _disclose(self, chunk: Chunk, op: WireOp, source: str, count: int) -> None:
-        """Put on record what is handed out next; who has lost the lease by then hands nothing out."""
-        if self.disclosures.write(chunk.number, op, source) != count:
-            raise self._not_planned()
+    def _disclose(self, chunk: Chunk, op: WireOp, source: str, rows: pa.Table) -> pa.Table:
+        """Put on record what is handed out next, as far as the day's cap has room; who has lost the lease by then hands nothing out."""
+        with self.allowance.granted(rows.num_rows) if op == "upsert" else nullcontext(rows.num_rows) as count:
+            if count < rows.num_rows:
+                self.carried_over += rows.num_rows - count
+                rows = rows.slice(0, count)
+                source = f"FROM (SELECT p.* {source} ORDER BY p._place, p._key LIMIT {count}) AS p"
+            if count and self.disclosures.write(chunk.number, op, source) != count:
+                raise self._not_planned()
         self.lease.check()
+        return rows
 
     def _full(self, left: pa.Table | None, rows: pa.Table, op: WireOp) -> tuple[list[Parcel], pa.Table]:
         """The full batches of what was left of one chunk and the next, and what is left now. Only the batch across both is copied."""
@@ -134,8 +147,8 @@ class Outgoing:
             while end < len(places) and places[end] == places[end - 1]:
                 end += 1
             within = f"p._place BETWEEN {places[start]} AND {places[end - 1]}"
-            self._disclose(chunk, "upsert", f"{self._from(chunk, 'upsert')} AND {within}", end - start)
-            yield self._cut(rows.slice(start, end - start), "upsert")
+            group = rows.slice(start, end - start)
+            yield self._cut(self._disclose(chunk, "upsert", f"{self._from(chunk, 'upsert')} AND {within}", group), "upsert")
             start = end
 
     def _from(self, chunk: Chunk, op: WireOp) -> str:

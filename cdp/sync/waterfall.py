@@ -25,6 +25,7 @@ _WHY = {  # the counts of a plan, and what a run did with its rows; a count that
     "dropped": "a quality expectation of the sync fails for it",
     "unchanged": "the destination has it already, as it should be",
     "withheld": "may not be told any more since the plan was made",
+    "over_cap": "other runs have used up the destination's cap of the day since the plan was made",
     "rejected": "the channel refused it",
     "unanswered": "the channel may or may not have it: no answer came",
     "retryable": "the next run sends it",
@@ -72,6 +73,7 @@ _TITLES = {
     "to_tell": "to be told",
     "removals": "to be taken off",
     "removals_waiting": "removals that wait",
+    "over_cap": "carried over",
     "unanswered": "unknown",
     "retryable": "left for the next run",
 }
@@ -121,7 +123,11 @@ def _sent(run: Mapping[str, Any]) -> Iterator[Step]:
     planned = sum(counts[op] for op in (*CHANGES, "remove"))
     yield Step("planned", "level", planned, "rows of the plan", _parts(counts, (*CHANGES, "remove")))
     answers = _answers(run)
-    lost = {"withheld": run["withheld"], **{_LOST[name]: count for name, count in answers.items() if name in _LOST}}
+    lost = {
+        "withheld": run["withheld"],
+        "over_cap": run["carried_over"] or 0,
+        **{_LOST[name]: count for name, count in answers.items() if name in _LOST},
+    }
     steps = [Step(name, "less", count, _WHY[name], _reasons(run["receipts"], name, count)) for name, count in lost.items() if count]
     yield from steps
     yield from _unaccounted(planned, steps, answers["delivered"])
@@ -135,7 +141,7 @@ def _answers(run: Mapping[str, Any]) -> dict[str, int]:
     if run["status"] != "running":
         return {name: run[name] for name in names}
     found = {name: _sum(run["receipts"], name) for name in names[:3]}
-    return {**found, "retryable": run["planned"] - run["withheld"] - sum(found.values())}
+    return {**found, "retryable": run["planned"] - run["withheld"] - (run["carried_over"] or 0) - sum(found.values())}
 
 
 def _reasons(receipts: Sequence[Mapping[str, Any]], name: str, count: int) -> tuple[tuple[str, int], ...]:

@@ -4,6 +4,7 @@
     runs         one row when a run starts and one when it ends; the state of a run is its row of the highest `n`
     receipts     one row for each answer of a channel; `seq` grows within a sync
     synced       receipts folded together: the last delivered one of each key, removals (tombstones) included
+    folds        what each folding made of it: highest seq, rows, a sum; so that a state that lost rows is found
     disclosures  one row (kind `line`) for each row put on the wire, and one (kind `block`) for each commit of them; see chain.py
     revocations  who had to be taken off, since when and why; see revocations.py
     leases       who may write the receipts of a sync, until when, with which fencing token
@@ -49,7 +50,9 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
         "retryable": "bigint",
         "unknown": "bigint",
         "withheld": "bigint",
+        "carried_over": "bigint",
         "open": "bigint",
+        "seq": "bigint",
         "repeats": "string",
         "actor": "string",
         "body": "string",
@@ -79,6 +82,13 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
         "seq": "bigint",
         "at": "timestamp",
         "told": "string",
+    },
+    "folds": {
+        "sync": "string",
+        "event": "string",
+        "seq": "bigint",
+        "rows": "bigint",
+        "mark": "bigint",
     },
     "disclosures": {
         "sync": "string",
@@ -180,9 +190,10 @@ class Control:
         full = [{field.name: row.get(field.name) for field in fields} for row in rows]
         self.append_table(name, pa.Table.from_pylist(full, schema=pa.schema(fields)))
 
-    def append_table(self, name: str, rows: pa.Table) -> None:
-        """Append an Arrow table that has every column."""
-        self.engine.append(self.table(name), rows)
+    def append_table(self, name: str, rows: pa.Table, **same: Any) -> None:
+        """Append an Arrow table; together with what is the `same` in each row it has every column."""
+        kinds = self.types(name)
+        self.engine.append(self.table(name), rows, {column: typed(value, kinds[column]) for column, value in same.items()})
 
 
 def _arrow(kind: str) -> pa.DataType:

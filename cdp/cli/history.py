@@ -18,7 +18,7 @@ from cdp.cli.results import show_quality, show_withheld, took
 from cdp.cli.session import Session
 from cdp.errors import UsageError
 
-Status = Literal["running", "nothing", "succeeded", "partial", "failed", "stopped"]
+Status = Literal["running", "nothing", "succeeded", "partial", "failed", "stopped", "killed", "resynced"]
 _MOMENTS = {"formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M"], "metavar": "DAY[THH:MM]"}
 Since = Annotated[dt.datetime | None, typer.Option(help="Only what started then or later.", **_MOMENTS)]
 Until = Annotated[dt.datetime | None, typer.Option(help="Only what started before, or on that day.", **_MOMENTS)]

@@ -14,7 +14,7 @@ from cdp.errors import StaleError
 from cdp.governance.query import GovernedQuery, Removals
 from cdp.quality import Result
 from cdp.spec.activation import Guards
-from cdp.sync import continuity, diff, digest, encoding, gates, guards, pending, revocations, sources, state
+from cdp.sync import continuity, diff, digest, encoding, gates, guards, pending, resync, revocations, sources, state
 from cdp.sync.allowance import Allowance
 from cdp.sync.digest import Chunk
 from cdp.sync.ledger import Control
@@ -130,6 +130,7 @@ class _Maker:
         changes, judged = f"{table}_changes", f"{table}_judged"
         try:
             at = state.known(self.ledger, self.query.sync.name)
+            resync.check(self.ledger, self.query.sync.name, at)
             acknowledged = state.held(self.ledger, self.query.sync.name, at)
             if at.any:
                 continuity.check(self.ledger, self.query, self.types, acknowledged)

@@ -17,6 +17,8 @@ from cdp.sync.ledger import Control
 FOLD_ROWS = 100_000  # receipts worth a rewrite of `synced`
 FOLD_SHARE = 0.2
 _DOUBTFUL = "('retryable', 'unknown')"
+_MADE = "SELECT MAX(seq) AS seq, COUNT(*) AS rows, SUM(seq % 2147483647) AS mark"
+BEGUN, DONE = "begun", "done"  # events of a folding
 AGAIN = "send_again"  # the code of a row of which somebody said that it is to be sent again
 CARRIED = "carried"  # the code of a receipt that says again what an older one said, for whoever looks at the newer ones only
 
@@ -31,6 +33,8 @@ class Known:
         open: runs with rows that may be without a receipt.
         attempts: receipts since `folded` that do not say whether the channel has the row.
         effect: whether sending again had an effect again, when the sync last ran.
+        rows, mark: how many rows `synced` has, and a sum over them.
+        counted: the highest seq that a run says it gave; `newest`: that of all receipts, as far as they are newer than `folded`.
     """
 
     folded: int
@@ -38,6 +42,10 @@ class Known:
     open: tuple[intents.Open, ...] = ()
     attempts: int = 0
     effect: bool = False
+    rows: int = 0
+    mark: int = 0
+    counted: int = 0
+    newest: int = 0
 
     @property
     def any(self) -> bool:
@@ -48,14 +56,26 @@ class Known:
 def known(control: Control, sync: str) -> Known:
     """Read how far the state of a sync goes; 0 stands for nothing."""
     synced, receipts = control.table("synced"), control.table("receipts")
-    folded = control.engine.value(f"SELECT MAX(seq) FROM {synced} WHERE sync = :sync", {"sync": sync}, what=synced) or 0
+    (made,) = control.engine.query(f"{_MADE} FROM {synced} WHERE sync = :sync", {"sync": sync}, what=synced).to_pylist()
+    folded = made["seq"] or 0
     statement = (
-        f"SELECT MAX(CASE WHEN status = 'delivered' THEN seq END) AS last, COUNT_IF(status IN {_DOUBTFUL}) AS attempts "
+        f"SELECT MAX(CASE WHEN status = 'delivered' THEN seq END) AS last, COUNT_IF(status IN {_DOUBTFUL}) AS attempts, MAX(seq) AS newest "
         f"FROM {receipts} WHERE sync = :sync AND seq > :folded"
     )
     (row,) = control.engine.query(statement, {"sync": sync, "folded": folded}, what=receipts).to_pylist()
     effect = bool(row["attempts"]) and intents.last_repeats(control, sync) == "effect"
-    return Known(folded, row["last"] or folded, intents.open_runs(control, sync), row["attempts"] or 0, effect)
+    runs = intents.open_runs(control, sync)
+    return Known(
+        folded=folded,
+        last=row["last"] or folded,
+        open=runs,
+        attempts=row["attempts"] or 0,
+        effect=effect,
+        rows=made["rows"],
+        mark=made["mark"] or 0,
+        counted=intents.counted(control, sync),
+        newest=row["newest"] or folded,
+    )
 
 
 def outdated(told: str) -> str:
@@ -111,12 +131,12 @@ def held(control: Control, sync: str, at: Known) -> str:
     tried = ", ".join(f"d.{name}" for name in ATTEMPT if name != "acked")
     merged = (
         f"SELECT {own}, {put}, s.content IS NOT NULL AS acked, {tried} "
-        f"FROM ({sure}) AS s FULL OUTER JOIN ({_doubts(control, sync, at)}) AS d ON s.key = d.key"
+        f"FROM ({sure}) AS s FULL OUTER JOIN ({doubts(control, sync, at)}) AS d ON s.key = d.key"
     )
     return f"SELECT {', '.join((*columns, *ATTEMPT))} FROM ({merged}) AS m"
 
 
-def _doubts(control: Control, sync: str, at: Known) -> str:
+def doubts(control: Control, sync: str, at: Known) -> str:
     """SQL of the keys in doubt: their last attempt, and of the last one that put something there what it put (`put`: which one)."""
     shown = "r.key, r.subject, r.op, r.content, r.base, r.run, r.at, r.told"
     every = f"SELECT {shown}, r.seq AS link, r.seq AS turn, r.status AS doubt {_attempts(control, sync, at)}"
@@ -181,10 +201,30 @@ def fold(control: Control, sync: str, *, after: int | None = None, rows: int = F
     if fresh == 0 or fresh <= max(rows, share * _count(control, "synced", sync, -1)):
         return False
     _carry(control, sync, at, max(after or 0, at.last))
-    target = control.table("synced")
-    state = acknowledged(control, sync, at)
-    control.engine.execute(f"INSERT INTO {target} REPLACE WHERE sync = {literal(sync)} {state}", what=target)
+    rewrite(control, sync, acknowledged(control, sync, at))
     return True
+
+
+def rewrite(control: Control, sync: str, state: str) -> None:
+    """Put a state (SQL) in place of `synced`, and on record what it is; the caller holds the lease.
+
+    It is on record before it is there, and once more after: killed between, either state is the one that was folded.
+    """
+    target = control.table("synced")
+    (made,) = control.engine.query(f"{_MADE} FROM ({state}) AS s", what=target).to_pylist()
+    fold = {"sync": sync, "seq": made["seq"] or 0, "rows": made["rows"], "mark": made["mark"] or 0}
+    control.append("folds", [{**fold, "event": BEGUN}])
+    control.engine.execute(f"INSERT INTO {target} REPLACE WHERE sync = {literal(sync)} {state}", what=target)
+    control.append("folds", [{**fold, "event": DONE}])
+
+
+def folds(control: Control, sync: str) -> tuple[list[tuple[int, int, int]], bool]:
+    """What `synced` may be, as (seq, rows, mark): what was last folded, and what was begun since; and whether anything was ever done."""
+    table = control.table("folds")
+    rows = control.engine.query(f"SELECT event, seq, rows, mark FROM {table} WHERE sync = :sync", {"sync": sync}, what=table).to_pylist()
+    done = max((row["seq"] for row in rows if row["event"] == DONE), default=None)
+    last = [(row["seq"], row["rows"], row["mark"]) for row in rows if done is None or row["seq"] >= done]
+    return last, done is not None
 
 
 def _carry(control: Control, sync: str, at: Known, seq: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from cdp.connectors.base import Batch, Receipts
 from cdp.engine.base import Engine
-from cdp.sync import state
+from cdp.errors import DataError, UsageError
+from cdp.sync import resync, state
 from cdp.sync.history import list_runs
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.verify import verify
@@ -164,3 +166,62 @@ class DoubtStory:
         assert nonzero(plan.counts) == {"change": 1}
         assert world.channel.rows["p001",]["email"] == "a@example.org"
         assert nonzero(world.plan().counts) == {"unchanged": 1}
+
+    def test_a_state_that_is_not_what_was_folded_stops_the_plan_until_it_is_rebuilt(self, world: World) -> None:
+        world.load(people(6))
+        world.sync()
+        control = Control(world.engine, world.control)
+        assert state.fold(control, "letters", rows=0)
+        for harm in (
+            "DELETE FROM {} WHERE key = 'p002'",
+            "UPDATE {} SET seq = seq - 1 WHERE key = 'p003'",
+            "DELETE FROM {} WHERE sync = 'letters'",
+        ):
+            world.engine.execute(harm.format(control.table("synced")), what="synced")
+            with pytest.raises(DataError, match="cdp resync letters"):
+                world.plan()
+            found = resync.inspect(control, "letters")
+            assert found.wrong
+            assert found.rebuilt == 6
+            with pytest.raises(DataError):  # looking changes nothing
+                world.plan()
+            resync.rebuild(control, "letters", lambda: world.now)
+            assert resync.inspect(control, "letters").wrong == ()
+            assert nonzero(world.plan().counts) == {"unchanged": 6}
+        assert [run["status"] for run in list_runs(world.engine, world.control)] == ["resynced"] * 3 + ["succeeded"]
+
+    def test_receipts_that_are_gone_are_said_and_their_rows_go_again(self, world: World) -> None:
+        world.load(people(2))
+        world.sync()
+        world.load(people(6))
+        world.sync()
+        last = list_runs(world.engine, world.control)[0]["run"]
+        control = Control(world.engine, world.control)
+        world.engine.execute(f"DELETE FROM {control.table('receipts')} WHERE run = '{last}'", what="receipts")
+        with pytest.raises(DataError, match="receipts that a run counted are gone"):
+            world.plan()
+        found = resync.rebuild(control, "letters", lambda: world.now)
+        assert (found.rebuilt, found.lost, found.doubtful) == (2, ((last, 4),), 4)
+        world.channel.batches.clear()
+        plan, _ = world.sync()
+        assert nonzero(plan.counts) == {"add": 4, "unchanged": 2}
+        assert sent(world) == dict.fromkeys(the(3, 4, 5, 6), 1)
+
+    def test_a_person_settles_what_is_unknown(self, world: World) -> None:
+        world.channel.repeats = "effect"
+        world.load(people(4))
+        world.channel.answers = [lambda batch: Receipts.all(len(batch), "unknown", "timeout")] * 2
+        assert world.sync()[1].unknown == 4
+        sent(world)
+        control = Control(world.engine, world.control)
+        with pytest.raises(UsageError, match="1 of the keys is of no unknown row"):
+            resync.settle(control, "letters", "again", ["p001", "p009"], lambda: world.now)
+        assert resync.settle(control, "letters", "delivered", ["p001", "p002"], lambda: world.now) == 2
+        assert nonzero(world.plan().counts) == {"unchanged": 2, "unknown": 2}
+        assert resync.settle(control, "letters", "again", [], lambda: world.now) == 2
+        plan, run = world.sync()
+        assert (nonzero(plan.counts), run.delivered) == ({"add": 2, "unchanged": 2}, 2)
+        assert sent(world) == {"p003": 1, "p004": 1}
+        said = world.engine.query(f"SELECT actor, body FROM {world.control}.runs WHERE status = 'resynced'").to_pylist()
+        assert {row["actor"] for row in said} == {world.engine.whoami()}
+        assert {json.loads(row["body"])["resync"]["unknown"] for row in said} == {"delivered", "again"}

@@ -240,7 +240,7 @@ class _Verifier:
         named = ", ".join(literal(block["run"]) for block in blocks)
         ended = f"SELECT run, MAX_BY(status, n) AS status FROM {runs} WHERE sync = {literal(self.sync)} AND run IN ({named}) GROUP BY run"
         status = {row["run"]: row["status"] for row in self.engine.query(ended, what=runs).to_pylist()}
-        whole = [block for block in blocks if status.get(block["run"]) not in ("running", "failed")]
+        whole = [block for block in blocks if status.get(block["run"]) not in ("running", "failed", "killed")]
         if len(whole) > 1 or len(status) < len(blocks):
             raise _Broken("it stands beside another block, and its run never lost the sync to another", blocks[-1])
 

@@ -1,0 +1,115 @@
+"""`cdp resync`: the state of a sync held against what is on record, and the rows of which nobody knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cdp.cli.command import command
+from cdp.cli.names import known
+from cdp.cli.output import moment
+from cdp.cli.session import Session
+from cdp.errors import UsageError
+
+if TYPE_CHECKING:
+    from cdp.sync.ledger import Control
+
+Unknown = Literal["list", "delivered", "again"]
+
+
+@command(
+    "cdp resync a1c_reminder_email",
+    "cdp resync a1c_reminder_email --yes",
+    "cdp resync a1c_reminder_sms --unknown list",
+    "cdp resync a1c_reminder_sms --unknown delivered --yes",
+    "cdp resync a1c_reminder_sms --unknown again --key 4711 --yes",
+    needs="runs",
+)
+def resync(
+    session: Session,
+    sync: Annotated[str, typer.Argument(metavar="SYNC", help="A sync, also one that was renamed or removed.")],
+    unknown: Annotated[
+        Unknown | None, typer.Option(help="List rows that may have been applied; or say that they were, or are to be sent again.")
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="KEY", help="Only the unknown row of this key, as the list shows it; may be repeated."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; otherwise only what would be done is shown.")] = False,
+) -> None:
+    """Rebuild what is known of a destination from the receipts, or settle rows of which nobody knows.
+
+    A plan refuses when the synced state is not the one that was folded from the receipts, or receipts are gone. This shows what does
+    not fit and what rebuilding would change, and with --yes rebuilds. What it cannot know it says: rows that were put on the wire and whose
+    receipts are gone are sent again, or, where sending again has an effect again, become unknown.
+
+    Unknown rows were sent to a channel at which each request has an effect, and no answer came. They are never sent again by themselves:
+    ask the channel, then say `--unknown delivered` or `--unknown again`. Who said so is on record in the table `runs`.
+    """
+    declared = session.project.syncs.get(sync)
+    verbs = (("disclosures",) if unknown == "list" else ()) + (("apply",) if yes else ())
+    session.permit(*verbs, purpose=declared.purpose if declared else None)
+    if key and unknown in (None, "list"):
+        raise UsageError("--key goes with --unknown delivered or --unknown again", fix="such as `--unknown delivered --key KEY`")
+    if unknown is None:
+        return _state(session, sync, yes)
+    return _list(session, sync) if unknown == "list" else _settle(session, sync, unknown, key or [], yes)
+
+
+def _control(session: Session, sync: str) -> Control:
+    """The control tables, where they know the sync."""
+    from cdp.sync.ledger import Control
+
+    control = Control(session.engine, session.environment.control)
+    table = control.table("runs")
+    if not control.engine.value(f"SELECT COUNT(*) FROM {table} WHERE sync = :sync", {"sync": sync}, what=table):
+        known("sync", [sync], session.project.syncs)
+    return control
+
+
+def _state(session: Session, sync: str, yes: bool) -> None:
+    from cdp.sync import resync as work
+
+    control = _control(session, sync)
+    found = work.rebuild(control, sync, lambda: session.now.instant) if yes else work.inspect(control, sync)
+    if session.out.as_json:
+        return session.out.json({**found.as_json(), "done": yes})
+    out = session.out
+    out.facts({"sync": sync, "the state": "; ".join(found.wrong) or "is what was folded"})
+    out.text()
+    rows = [("the state has", found.rows), ("rebuilt it has" if yes else "rebuilt it would have", found.rebuilt)]
+    rows += [("only in the rebuilt", found.added), ("otherwise in the rebuilt", found.changed), ("no longer in it", found.dropped)]
+    out.table(("", "keys"), rows)
+    cannot = [(f"kept, but no receipt says so any more: {found.unproven:,} keys", found.unproven)]
+    cannot += [(f"run {run}: {count:,} of its receipts are gone", count) for run, count in found.lost]
+    cannot += [(f"put on the wire, and nothing says what came of it: {found.doubtful:,} rows", found.doubtful)]
+    if said := [text for text, count in cannot if count]:
+        out.text("\nwhat cannot be known")
+        for text in said:
+            out.text(f"  {text}")
+    if found.unknown:
+        out.text(f"\n{found.unknown:,} rows are unknown; see them: cdp resync {sync} --unknown list")
+    return out.text("\nrebuilt" if yes else f"\nrebuild it: cdp resync {sync} --yes")
+
+
+def _list(session: Session, sync: str) -> None:
+    from cdp.sync.resync import unknown
+
+    rows = unknown(_control(session, sync), sync)
+    if session.out.as_json:
+        shown = [{**{name: row[name] for name in ("key", "op", "run")}, "at": row["at"].isoformat()} for row in rows]
+        return session.out.json(shown)
+    listed = [[row["key"], row["op"], row["run"], moment(row["at"].isoformat())] for row in rows]
+    return session.out.table(("key", "op", "run", "sent (UTC)"), listed, empty="no row is unknown")
+
+
+def _settle(session: Session, sync: str, verdict: Literal["delivered", "again"], keys: list[str], yes: bool) -> None:
+    from cdp.sync import resync as work
+
+    control = _control(session, sync)
+    count = work.settle(control, sync, verdict, keys, lambda: session.now.instant) if yes else work.chosen(control, sync, keys)
+    if session.out.as_json:
+        return session.out.json({"sync": sync, "unknown": verdict, "rows": count, "done": yes})
+    meant = "delivered" if verdict == "delivered" else "to be sent again by the next run"
+    return session.out.text(f"{count:,} unknown rows {'are' if yes else 'would be'} on record as {meant}{'' if yes else '; do it: --yes'}")

@@ -16,8 +16,8 @@ from cdp.errors import ApprovalError, CdpError, RefusedError, StaleError, UsageE
 
 if TYPE_CHECKING:
     from cdp.compile.clock import Clock
-    from cdp.engine.profile import Profile
     from cdp.governance.query import GovernedQuery, Removals
+    from cdp.profile import Profile
     from cdp.sync.apply import Run
     from cdp.sync.plan import Plan
     from cdp.sync.stopping import Stop
@@ -83,8 +83,8 @@ class _Ready:
 
 def _ready(session: Session, name: str) -> _Ready:
     """Govern a sync, at the session's as_of and the wall clock of this moment."""
-    from cdp.engine.profile import phase
     from cdp.governance.decide import govern
+    from cdp.profile import phase
     from cdp.sync.unchanged import basis
 
     now = session.now
@@ -109,7 +109,7 @@ def make(session: Session, name: str, how: How, *, only: Removals | None = None,
         ready: the sync as it was governed just now, where it was.
     """
     from cdp import connectors
-    from cdp.engine.profile import phase
+    from cdp.profile import phase
     from cdp.sync.opening import confirm
     from cdp.sync.planning import make_plan
 
@@ -137,7 +137,7 @@ def again(session: Session, plan: Plan, now: Clock) -> GovernedQuery:
 def deliver(session: Session, plan: Plan, how: How) -> Run:
     """Apply a plan; who may be told is decided again, at the wall clock of this moment."""
     from cdp import connectors
-    from cdp.engine.profile import phase
+    from cdp.profile import phase
     from cdp.sync.apply import apply_plan
     from cdp.sync.exclusive import Patience
     from cdp.sync.lease import WAIT_SECONDS
@@ -196,7 +196,7 @@ def planned(session: Session, name: str, how: How) -> Outcome:
 
 def synced(session: Session, name: str, how: How) -> Outcome:
     """A sync planned and applied, or how far it came; with where the time went, if somebody asks."""
-    from cdp.engine.profile import profiling
+    from cdp.profile import profiling
 
     if how.profile is None:
         return _synced(session, name, how)
@@ -236,7 +236,7 @@ def _tried(session: Session, name: str, how: How) -> tuple[Outcome | None, Outco
 
 def _skipped(session: Session, ready: _Ready) -> Outcome | None:
     """A sync that has nothing to do since its last run, put on record; None when it has to be planned."""
-    from cdp.engine.profile import phase
+    from cdp.profile import phase
     from cdp.sync import unchanged
     from cdp.sync.ledger import Control
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cdp.analyst.explore.sight import Sight
     from cdp.compile.clock import Clock
     from cdp.engine import Engine
-    from cdp.engine.profile import Profile
+    from cdp.profile import Profile
     from cdp.project.load import Project
     from cdp.spec.activation import Environment
 
@@ -50,14 +50,14 @@ class Session:
     @cached_property
     def profile(self) -> Profile:
         """Where the time went until the command's own work began."""
-        from cdp.engine.profile import Profile
+        from cdp.profile import Profile
 
         return Profile()
 
     @cached_property
     def project(self) -> Project:
         """The project, every file of it checked."""
-        from cdp.engine.profile import phase, profiling
+        from cdp.profile import phase, profiling
 
         with profiling(self.profile), phase("load"):
             from cdp import connectors
@@ -147,7 +147,7 @@ class Session:
     def open(self, environment: Environment, root: Path) -> Engine:
         """An engine that is closed with the session."""
         from cdp import engine
-        from cdp.engine.profile import phase, profiling
+        from cdp.profile import phase, profiling
 
         with profiling(self.profile), phase("session"), self.out.progress(f"starting the engine {environment.engine}"):
             opened = engine.connect(environment, root=root)

@@ -25,8 +25,8 @@ from sqlglot import exp
 
 from cdp.compile.sql import PRIVATE
 from cdp.engine import files
-from cdp.engine.profile import step
 from cdp.errors import CdpError, DataError, EngineError
+from cdp.profile import step
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -263,13 +263,21 @@ class Engine:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def append(self, table: str, rows: pa.Table) -> None:
-        """Append rows by column name in one commit; no rows, no commit."""
+    def append(self, table: str, rows: pa.Table, same: Mapping[str, str] | None = None) -> None:
+        """Append rows by column name in one commit; no rows, no commit.
+
+        Args:
+            table: where.
+            rows: its columns.
+            same: SQL of further columns, which are the same in each row and need not be handed over with each.
+        """
         self.register([table])
         if not rows.num_rows:
             return
         with step(f"append {table}"), self._reduced(f"appending to {table}"):
-            self.session.createDataFrame(rows).writeTo(table).append()
+            frame = self.session.createDataFrame(rows)
+            frame = frame.selectExpr("*", *(f"{value} AS {quoted(name)}" for name, value in same.items())) if same else frame
+            frame.writeTo(table).append()
 
     # -- statements -------------------------------------------------------------------------------------------------
 

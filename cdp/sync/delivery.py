@@ -14,8 +14,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from cdp.connectors.base import NOT_SENT, Connector, Paced, Receipts, repeats_of
-from cdp.engine.profile import step
 from cdp.errors import CdpError, DeliveryError
+from cdp.profile import step
 from cdp.sync.outgoing import Parcel
 from cdp.sync.recorder import Recorder, fit
 from cdp.sync.stopping import Stop

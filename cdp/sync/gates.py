@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cdp import quality
 from cdp.engine.base import Engine, quoted
-from cdp.engine.profile import step
+from cdp.profile import step
 from cdp.quality import Result
 from cdp.sync import diff
 from cdp.sync.guards import QUALITY, Violation

@@ -27,10 +27,8 @@ def page(report: RunReport) -> str:
 def _overview(report: RunReport) -> Html:
     shown = "as they are" if report.small <= 1 else f"below {report.small} people not shown, nor any that it follows from"
     made = facts({"made": f"{report.made:%Y-%m-%d %H:%M %Z}", "environment": report.environment, "numbers": shown})
-    rows = [
-        [tag("a", run.sync, href=f"#{run.sync}"), _status(run), _count(_delivered(run)), run.facts.get("started")] for run in report.runs
-    ]
-    several = table(("sync", "status", "delivered", "started"), rows, "Syncs") if len(report.runs) > 1 else None
+    rows = [[tag("a", run.sync, href=f"#{run.sync}"), _status(run), _count(_delivered(run)), run.facts.get("took")] for run in report.runs]
+    several = table(("sync", "status", "delivered", "took"), rows, "Syncs") if len(report.runs) > 1 else None
     return tag("section", tag("h2", "Overview"), made, several, id="overview")
 
 
@@ -96,7 +94,8 @@ def _after(step: Step, left: int) -> int:
 
 
 def _number(step: Step) -> Html:
-    return tag("strong" if step.kind == "level" else "span", f"{_SIGNS[step.kind]}{_count(step.count)}")
+    apart = "" if isinstance(step.count, int) or step.kind == "level" else " "
+    return tag("strong" if step.kind == "level" else "span", f"{_SIGNS[step.kind]}{apart}{_count(step.count)}")
 
 
 def _bar(kind: str, start: int, count: int, largest: int) -> Html:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cdp.connectors.base import Batch, Receipts
+from cdp.connectors.base import Batch, Receipts, Repeats
 from cdp.engine import Engine
+from cdp.spec.activation import Guards
 from cdp.spec.delivery import CodeRetries, Limits, Retries, Wait
 from cdp.sync import encoding, pending
 from cdp.sync.allowance import Allowance
+from cdp.sync.history import list_runs
 from cdp.sync.ledger import Control
+from cdp.sync.ledger.disclosure import Disclosures
 from cdp.sync.revocations import revocations
+from cdp.testing.channel import Channel
 from tests.conformance.world import NOW, World, nonzero, people
 
 HOUR = 3600
@@ -282,3 +290,86 @@ def test_a_plan_with_nothing_to_send_does_not_ask_what_is_pending(world: World, 
     world.load(clinic)
     with pytest.raises(pytest.fail.Exception):
         world.plan()
+
+
+# -- a cap of rows a day ------------------------------------------------------------------------------------------------
+
+
+def given_to(world: World) -> list[str]:
+    """Whom the channel was told of, in this order."""
+    return [row["patient_id"] for batch in world.channel.batches if batch.op == "upsert" for row in batch.rows.to_pylist()]
+
+
+def lines(world: World) -> int:
+    table = Control(world.engine, world.control).table("disclosures")
+    return int(world.engine.value(f"SELECT COUNT(*) FROM {table} WHERE kind = 'line'"))
+
+
+def test_what_a_days_cap_leaves_over_goes_out_on_the_next_days_in_the_order_of_plans(world: World) -> None:
+    free = World.fresh(world.engine, world.root, channel=Channel(concurrency=1))
+    free.load(people(8))
+    free.sync()
+    world.limits, world.channel.concurrency = Limits(rows_per_day=3), 1
+    # The day is that of the project's time zone: in UTC all of the first four runs are on one.
+    world.now = dt.datetime(2026, 7, 1, 21, tzinfo=ZoneInfo("America/New_York"))
+    full = {"carried_over": 5, "unchanged": 3}
+    assert [later(world) for _ in range(2)] == [{"add": 3, "carried_over": 5}, full]
+    assert later(world, hours=2) == full
+    assert later(world, hours=1) == {"add": 3, "carried_over": 2, "unchanged": 3}
+    assert later(world, hours=24) == {"add": 2, "unchanged": 6}
+    assert given_to(world) == given_to(free)
+
+
+def test_a_cap_holds_back_no_removal_and_hides_no_change_from_a_guard(world: World) -> None:
+    world.limits = Limits(rows_per_day=3)
+    world.sync()
+    held = sorted(key[0] for key in world.channel.rows)
+    clinic = people(30)
+    clinic[int(held[0][1:])]["consent"] = False
+    world.load(clinic)
+    assert later(world) == {"remove": 1, "carried_over": 27, "unchanged": 2}
+    world.guards = Guards(max_add=20, empty="allow")
+    (violation,) = world.plan().guards
+    assert (violation.guard, violation.found) == ("max_add", 27)
+
+
+@pytest.mark.parametrize("repeats", ["keys", "effect"])
+def test_a_plan_sends_what_the_cap_has_room_for_when_it_is_applied(world: World, repeats: Repeats) -> None:
+    world.limits, world.channel.repeats = Limits(rows_per_day=5), repeats
+    others = replace(world, name="others", channel=Channel(repeats=repeats), select=few(world, 3))
+    first, second = world.plan(), others.plan()
+    assert (first.counts["add"], second.counts["add"]) == (5, 3)
+    others.now = world.now
+    assert others.apply(second).delivered == 3
+    run = world.apply(first)
+    assert (run.delivered, run.carried_over, run.retryable, run.status) == (2, 3, 0, "succeeded")
+    assert list_runs(world.engine, world.control, sync="letters", limit=1)[0]["carried_over"] == 3
+    assert (len(world.channel.rows), lines(world)) == (2, 5)
+    assert later(world) == {"carried_over": 6, "unchanged": 2}
+    assert later(world, days=1)["add"] == 5
+
+
+def few(world: World, count: int) -> str:
+    """A query of the first people only."""
+    columns = ", ".join((*world.keys, *world.values))
+    named = f"SELECT patient_id AS _subject, CAST(NULL AS STRING) AS _rule, {columns} FROM {world.schema}.patients"
+    return f"{named} WHERE patient_id <= 'p{count:03}'"
+
+
+def test_two_syncs_side_by_side_do_not_exceed_the_cap_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both would count before the other has committed, if they did not take turns."""
+    world.limits = Limits(rows_per_day=5)
+    others = replace(world, name="others", channel=Channel())
+    plans = [(each, each.plan()) for each in (world, others)]
+    assert [plan.counts["add"] for _, plan in plans] == [5, 5]
+    write = Disclosures.write
+
+    def slowly(self: Disclosures, *args: Any) -> int:
+        time.sleep(0.5)
+        return write(self, *args)
+
+    monkeypatch.setattr(Disclosures, "write", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda pair: pair[0].apply(pair[1]), plans))
+    assert sorted((run.delivered, run.carried_over) for run in runs) == [(0, 5), (5, 0)]
+    assert lines(world) == 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -108,7 +108,7 @@ class HttpConnector:
                 break  # what was settled is told; the next batch meets the same error
             found = self._judge(part, answer, final=splits == 0)
             if part is batch and len(found) == len(batch):  # settled at once, as nearly always
-                return _receipts(found[at] for at in range(len(batch)))
+                return _receipts([found[at] for at in range(len(batch))])
             for at, verdict in found.items():
                 verdicts[places[at]] = verdict
             if rest := [place for at, place in enumerate(places) if at not in found]:
@@ -227,7 +227,9 @@ class HttpConnector:
         await self._wire.__aexit__(kind, error, trace)
 
 
-def _receipts(verdicts: Iterable[Verdict]) -> Receipts:
+def _receipts(verdicts: Sequence[Verdict]) -> Receipts:
+    if len(different := set(verdicts)) == 1:
+        return Receipts.all(len(verdicts), *different.pop())
     statuses, codes = zip(*verdicts, strict=True)
     return Receipts(statuses, codes)
 

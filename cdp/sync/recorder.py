@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cdp.connectors.base import STATUSES, Batch, Receipts
@@ -162,31 +163,27 @@ class Recorder:
 
     def _write(self, rows: pa.Table) -> None:
         self.lease.check()
-        self.ledger.append_table("receipts", rows)
+        same = {"sync": self.plan.sync, "run": self.run_id, "plan": self.plan.id, "at": self.wall(), "told": self.plan.told}
+        self.ledger.append_table("receipts", rows, **same)
 
     def _table(self, group: list[tuple[Parcel, Receipts]]) -> pa.Table:
         import pyarrow as pa
 
         lines = pa.concat_tables([parcel.lines for parcel, _ in group])
         count = lines.num_rows
-        codes = [code for parcel, receipts in group for code in _codes(parcel, receipts.codes)]
+        codes = list(chain.from_iterable(_codes(parcel, receipts.codes) for parcel, receipts in group))
         first, self._seq = self._seq + 1, self._seq + count
         columns = {
-            "sync": pa.repeat(pa.scalar(self.plan.sync), count),
             "key": lines.column("_key"),
             "subject": lines.column("_subject"),
             "op": lines.column("_op"),
             "content": lines.column("_content"),
             "base": lines.column("_base"),
-            "status": pa.array([status for _, receipts in group for status in receipts.statuses], pa.string()),
+            "status": pa.array(list(chain.from_iterable(receipts.statuses for _, receipts in group)), pa.string()),
             "code": pa.array(codes, pa.string()),
-            "run": pa.repeat(pa.scalar(self.run_id), count),
-            "plan": pa.repeat(pa.scalar(self.plan.id), count),
             "seq": pa.array(range(first, first + count), pa.int64()),
-            "at": pa.repeat(pa.scalar(self.wall(), pa.timestamp("us", "UTC")), count),
-            "told": pa.repeat(pa.scalar(self.plan.told), count),
         }
-        return pa.table({name: columns[name] for name in self.ledger.columns("receipts")})
+        return pa.table(columns)
 
 
 def first_seq(lease: Lease) -> int:
@@ -201,6 +198,8 @@ def fit(batch: Batch, receipts: Receipts) -> bool:
 
 def _codes(parcel: Parcel, codes: Sequence[str | None]) -> list[str | None]:
     """A channel's words for its reasons; one that is longer or odder, or is a value of its row, is not repeated."""
+    if not any(codes):
+        return list(codes)
     places = [place for place, code in enumerate(codes) if code is not None]
     rows = parcel.batch.rows.take(places).to_pylist() if places else []
     found = list(codes)

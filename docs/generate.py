@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from cdp.cli.app import build
 from cdp.spec import Kind
+from cdp.sync.ledger.tables import QUERIES, TABLES
 from cdp.testing.language import AS_OF, CASES
 
 DOCS = Path(__file__).parent
@@ -124,7 +125,24 @@ def _cell(yaml: str) -> str:
     return " ".join(yaml.split()).replace("|", "\\|")
 
 
-PAGES = {"cli.md": cli, "yaml.md": yaml, "segments.md": segments}
+def tables() -> str:
+    """The control tables, column by column, and questions that they answer."""
+    parts = ["# The control tables\n", NOTE]
+    parts.append(
+        "Plain Delta tables in the `control` schema of the environment (`cdp` in the examples): in a lakehouse of folders\n"
+        "`<lakehouse>/cdp/runs` and so on, for whatever reads Delta. People may query them. Only `cdp` writes them. They name people: who\n"
+        "may read the lakehouse's folder or schema is who may know of whom each channel was told.\n"
+    )
+    for name, table in TABLES.items():
+        apart = ", ".join(f"`{column}`" for column in table.partition)
+        parts += [f"\n## {name}\n", f"A row is {table.row}. Partitioned by {apart}.\n", "| column | type | meaning |", "|---|---|---|"]
+        parts += [f"| `{name}` | {column.kind} | {column.meaning} |" for name, column in table.columns.items()]
+    parts.append("\n## Questions\n")
+    parts += [f"{question}\n\n```sql\n{query}\n```\n" for question, query in QUERIES.items()]
+    return "\n".join(parts)
+
+
+PAGES = {"cli.md": cli, "yaml.md": yaml, "segments.md": segments, "tables.md": tables}
 
 if __name__ == "__main__":
     for page, make in PAGES.items():

@@ -10,7 +10,7 @@ from cdp.catalog.html import Html, Part, listed, tag
 from cdp.catalog.pieces import facts, folded, table
 from cdp.catalog.run_report import Number, RunReport, Said, Step, Stretch
 
-BAD: Final = frozenset({"failed", "stopped", "refused", "awaiting approval"})
+BAD: Final = frozenset({"failed", "stopped", "killed", "refused", "awaiting approval"})
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 150, 46, 22  # of the picture of throughput
 _SIGNS = {"level": "", "less": "-", "more": "+"}
 
@@ -61,7 +61,7 @@ def _parts(run: Said) -> Iterator[Part]:
     yield _titled("Who", facts(dict(run.people)))
     if run.withheld:
         hidden = listed(f"{cls} of {name}" for cls, name in run.withheld)
-        yield folded("Rows that were not read, for the receiver may not know of them", hidden)
+        yield folded("Rows that were not read, for the receiver may not know of them", hidden, open_=True)
 
 
 def _titled(title: str, content: Part) -> Part:

@@ -24,7 +24,6 @@ _PLAN = (  # what is said of a run's plan
     *("counts", "excluded", "size", "as_of", "removals", "guards", "quality", "withheld_rows"),
     *("planned_by", "needs_approval", "fingerprint", "digest"),
 )
-STATUSES = ("running", "nothing", "succeeded", "partial", "failed", "stopped")
 
 
 def list_runs(
@@ -45,7 +44,7 @@ def list_runs(
         control: the schema of the control tables.
         sync: only its runs; `destination` and `status` likewise.
         destination: only runs to it.
-        status: one of `STATUSES`.
+        status: as in the table `runs`.
         since: only those that started then or later.
         until: only those that started earlier.
         limit: how many at most.
@@ -79,8 +78,9 @@ def run_detail(engine: Engine, control: str, run: str) -> dict[str, Any]:
 
 
 def _plan(ledger: Control, plan: str) -> dict[str, Any]:
-    statement = f"SELECT body FROM {ledger.table('plans')} WHERE plan = :plan AND event = 'created'"
-    body = json.loads(ledger.engine.value(statement, {"plan": plan}, what="the plans") or "{}")
+    statement = f"SELECT body, digest FROM {ledger.table('plans')} WHERE plan = :plan AND event = 'created'"
+    found = ledger.engine.query(statement, {"plan": plan}, what="the plans").to_pylist()
+    body = {**json.loads(found[0]["body"]), "digest": found[0]["digest"]} if found else {}
     return {**{name: body.get(name) for name in _PLAN}, "approved": _approved(ledger, plan)}
 
 

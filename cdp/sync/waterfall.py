@@ -24,6 +24,7 @@ _WHY = {  # the counts of a plan, and what a run did with its rows; a count that
     "carried_over": "over the destination's cap of the day",
     "dropped": "a quality expectation of the sync fails for it",
     "unchanged": "the destination has it already, as it should be",
+    "no_room": "other runs had used up the destination's cap of the day",
     "withheld": "may not be told any more since the plan was made",
     "over_cap": "other runs have used up the destination's cap of the day since the plan was made",
     "rejected": "the channel refused it",

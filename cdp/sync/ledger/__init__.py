@@ -1,13 +1,4 @@
-"""The control tables: what was planned, sent, answered and is held. Plain Delta tables that people may query.
-
-    plans        one row for each event in a plan's life (created, applied); `body` is its JSON
-    runs         one row when a run starts and one when it ends; the state of a run is its row of the highest `n`
-    receipts     one row for each answer of a channel; `seq` grows within a sync
-    synced       receipts folded together: the last delivered one of each key, removals (tombstones) included
-    folds        what each folding made of it: highest seq, rows, a sum; so that a state that lost rows is found
-    disclosures  one row (kind `line`) for each row put on the wire, and one (kind `block`) for each commit of them; see chain.py
-    revocations  who had to be taken off, since when and why; see revocations.py
-    leases       who may write the receipts of a sync, until when, with which fencing token
+"""The control tables: what was planned, sent, answered and is held. Plain Delta tables that people may query; see tables.py.
 
 All are append-only but `synced` and `leases`. Columns cannot be added on the embedded engine, so each table
 has what later work is known to need. They are partitioned by sync: syncs that run side by side never conflict. Disclosures,
@@ -21,128 +12,14 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cdp.sync.ledger.tables import TABLES
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from cdp.engine.base import Engine
 
-_TABLES: Mapping[str, Mapping[str, str]] = {
-    "plans": {
-        "sync": "string",
-        "plan": "string",
-        "event": "string",
-        "at": "timestamp",
-        "actor": "string",
-        "digest": "string",
-        "body": "string",
-    },
-    "runs": {
-        "sync": "string",
-        "run": "string",
-        "n": "int",
-        "plan": "string",
-        "destination": "string",
-        "status": "string",
-        "at": "timestamp",
-        "planned": "bigint",
-        "delivered": "bigint",
-        "rejected": "bigint",
-        "retryable": "bigint",
-        "unknown": "bigint",
-        "withheld": "bigint",
-        "carried_over": "bigint",
-        "open": "bigint",
-        "seq": "bigint",
-        "repeats": "string",
-        "actor": "string",
-        "body": "string",
-    },
-    "receipts": {
-        "sync": "string",
-        "key": "string",
-        "subject": "string",
-        "op": "string",
-        "content": "bigint",
-        "base": "bigint",
-        "status": "string",
-        "code": "string",
-        "run": "string",
-        "plan": "string",
-        "seq": "bigint",
-        "at": "timestamp",
-        "told": "string",
-    },
-    "synced": {
-        "sync": "string",
-        "key": "string",
-        "subject": "string",
-        "op": "string",
-        "content": "bigint",
-        "run": "string",
-        "seq": "bigint",
-        "at": "timestamp",
-        "told": "string",
-    },
-    "folds": {
-        "sync": "string",
-        "event": "string",
-        "seq": "bigint",
-        "rows": "bigint",
-        "mark": "bigint",
-    },
-    "disclosures": {
-        "sync": "string",
-        "kind": "string",
-        "block": "bigint",
-        "run": "string",
-        "chunk": "int",
-        "person": "string",
-        "key": "string",
-        "op": "string",
-        "destination": "string",
-        "agreement": "string",
-        "counterparty": "string",
-        "purpose": "string",
-        "classes": "string",
-        "columns": "string",
-        "plan": "string",
-        "approver": "string",
-        "accounting": "string",
-        "exempt_under": "string",
-        "content": "bigint",
-        "base": "bigint",
-        "at": "timestamp",
-        "lines": "bigint",
-        "salt": "string",
-        "root": "string",
-        "previous": "string",
-        "hash": "string",
-    },
-    "revocations": {
-        "sync": "string",
-        "event": "string",
-        "key": "string",
-        "person": "string",
-        "destination": "string",
-        "agreement": "string",
-        "reason": "string",
-        "base": "bigint",
-        "plan": "string",
-        "at": "timestamp",
-    },
-    "leases": {
-        "sync": "string",
-        "owner": "string",
-        "token": "bigint",
-        "since": "bigint",
-        "expires": "bigint",
-        "holder": "string",
-        "process": "string",
-    },
-}
-
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_PARTITIONS: Mapping[str, tuple[str, ...]] = {"disclosures": ("kind",), "receipts": ("sync", "status")}
 
 
 class Control:
@@ -163,7 +40,7 @@ class Control:
         full = f"{self.schema}.{name}"
         if name not in self._made:
             self._closed()
-            self.engine.create(full, _TABLES[name], partition=_PARTITIONS.get(name, ("sync",)))
+            self.engine.create(full, TABLES[name].kinds, partition=TABLES[name].partition)
             self._made.add(name)
         return full
 
@@ -176,17 +53,17 @@ class Control:
 
     def columns(self, name: str) -> tuple[str, ...]:
         """The columns of a control table, in its order."""
-        return tuple(_TABLES[name])
+        return tuple(TABLES[name].columns)
 
     def types(self, name: str) -> Mapping[str, str]:
         """The columns of a control table and their Spark types."""
-        return _TABLES[name]
+        return TABLES[name].kinds
 
     def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append a few rows given as dicts; columns that are not given are null."""
         import pyarrow as pa
 
-        fields = [pa.field(column, _arrow(kind)) for column, kind in _TABLES[name].items()]
+        fields = [pa.field(column, _arrow(kind)) for column, kind in self.types(name).items()]
         full = [{field.name: row.get(field.name) for field in fields} for row in rows]
         self.append_table(name, pa.Table.from_pylist(full, schema=pa.schema(fields)))
 

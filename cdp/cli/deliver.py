@@ -32,6 +32,7 @@ PUT_OFF = {  # counts of a plan that are not sent now, and what is said of them
     "dropped": "left out because they do not meet what the sync expects (quality)",
     "removals_waiting": "to be removed, rejected before, and tried again within a day",
 }
+WAIT = 150.0  # seconds, longer than a lease: of runs that were killed on another machine a schedule need not know
 AWAITING = "awaiting approval"  # the status of a plan that is stored, and goes out once somebody has approved it
 
 
@@ -57,12 +58,14 @@ class How:
     Attributes:
         line: shows its progress.
         stop: ends the delivery cleanly, for one of several syncs; None where signals do that by themselves.
+        wait: seconds to wait for another run of the same sync, or for another process at a destination with limits.
         skip: a sync of which nothing has changed since its last run is not planned.
         profile: where the time went until the syncs began; each goes on from there. None: nobody asks.
     """
 
     line: Line = field(default_factory=Line)
     stop: Stop | None = None
+    wait: float = WAIT
     skip: bool = True
     profile: Profile | None = None
 
@@ -140,7 +143,6 @@ def deliver(session: Session, plan: Plan, how: How) -> Run:
     from cdp.profile import phase
     from cdp.sync.apply import apply_plan
     from cdp.sync.exclusive import Patience
-    from cdp.sync.lease import WAIT_SECONDS
 
     now, environment = session.now, session.environment
     query = again(session, plan, now)
@@ -158,7 +160,7 @@ def deliver(session: Session, plan: Plan, how: How) -> Run:
             sandbox=environment.sandbox,
             progress=how.line.tally,
             stop=how.stop,
-            patience=Patience(WAIT_SECONDS, how.line.say, how.stop),
+            patience=Patience(how.wait, how.line.say, how.stop),
         )
 
 
@@ -223,6 +225,8 @@ def _tried(session: Session, name: str, how: How) -> tuple[Outcome | None, Outco
         ready = _ready(session, name)
         if how.skip and (skipped := _skipped(session, ready)):
             return None, skipped
+        if _waited(session, name, how):  # for a run that has changed what the sync is compared with
+            ready = _ready(session, name)
         plan, _ = make(session, name, how, ready=ready)
         if first := _goes_first(plan):
             taken = applied(session, make(session, name, how, only=first)[0], how)
@@ -232,6 +236,15 @@ def _tried(session: Session, name: str, how: How) -> tuple[Outcome | None, Outco
     except Exception as error:  # one sync must not stop the others
         return taken, failed(name, boundary.fault(error, session.options.verbose))
     return taken, applied(session, plan, how)
+
+
+def _waited(session: Session, name: str, how: How) -> bool:
+    """Wait until no other run applies the sync; whether there was one."""
+    from cdp.sync import lease
+    from cdp.sync.ledger import Control
+
+    control = Control(session.engine, session.environment.control)
+    return lease.wait(control, name, lambda: session.now.instant, how.wait, how.line.say, lambda: how.stopped)
 
 
 def _skipped(session: Session, ready: _Ready) -> Outcome | None:

@@ -12,7 +12,7 @@ import typer
 from cdp.cli.bars import lines
 from cdp.cli.channel import accounts, sandboxes
 from cdp.cli.command import command
-from cdp.cli.deliver import How, Outcome, applied, chosen, noted, planned
+from cdp.cli.deliver import WAIT, How, Outcome, applied, chosen, noted, planned
 from cdp.cli.report import ReportFile, prepare
 from cdp.cli.report import report as write_report
 from cdp.cli.results import show_plan, show_runs
@@ -26,6 +26,10 @@ Syncs = Annotated[list[str] | None, typer.Argument(metavar="SYNC", help="Syncs b
 Every = Annotated[bool, typer.Option("--all", help="Every sync of the project; one that fails does not stop the others.")]
 Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="How many syncs run side by side, each on its own.")]
 WhereTo = Annotated[bool, typer.Option("--profile", help="Show where the time went.")]
+Wait = Annotated[
+    float,
+    typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for another run of the same sync; 0 refuses at once."),
+]
 NoSkip = Annotated[bool, typer.Option("--no-skip", help="Plan also what nothing has changed of since its last run.")]
 
 
@@ -82,6 +86,7 @@ def sync(
     syncs: Syncs = None,
     every: Every = False,
     jobs: Jobs = JOBS,
+    wait: Wait = WAIT,
     no_skip: NoSkip = False,
     profile: WhereTo = False,
     report: ReportFile = None,
@@ -90,13 +95,15 @@ def sync(
 
     Where an approval is needed, who must no longer be there is taken off at once and the rest is stored as a plan that
     awaits its approval. A sync of which nothing has changed since its last run is not planned.
+    Of two runs of one sync the second waits for the first; then it sends what is left to send. What a run leaves that was killed on
+    this machine goes on at once.
     In a sandbox environment whose channel does not listen, one is started for the run. The exit code is 1 when a sync
     is refused, fails, awaits an approval, or leaves rows to send; rows that the channel rejects are reported, and do not make it 1.
     """
     names = chosen(session, syncs, every)
     prepare(session, report)
     with _channels(session, _destinations(session, names)):
-        outcomes = run(session, names, How(skip=not no_skip, profile=session.profile if profile else None), jobs)
+        outcomes = run(session, names, How(wait=wait, skip=not no_skip, profile=session.profile if profile else None), jobs)
     _told(session, outcomes, report)
 
 

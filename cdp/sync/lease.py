@@ -27,7 +27,6 @@ from cdp.sync import process
 from cdp.sync.ledger import Control
 
 SECONDS = 120
-WAIT_SECONDS = 150  # longer than a lease: whoever waits so long gets past every run that was killed, on whatever machine
 _LOOK_SECONDS = 1.0
 _TRIES = 8
 
@@ -147,8 +146,13 @@ def _acquire(lease: Lease) -> Lease:
 
 
 def wait(
-    control: Control, sync: str, wall: Callable[[], dt.datetime], seconds: float, say: Callable[[str], None] = lambda said: None
-) -> None:
+    control: Control,
+    sync: str,
+    wall: Callable[[], dt.datetime],
+    seconds: float,
+    say: Callable[[str], None] = lambda said: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> bool:
     """Wait until no run holds the lease of a sync. Nothing is taken: who then starts may still be refused.
 
     Args:
@@ -157,6 +161,10 @@ def wait(
         wall: the clock.
         seconds: how long at most.
         say: told why it waits, once for each run that it waits for.
+        stopped: whether somebody asked to stop.
+
+    Returns:
+        Whether there was one.
 
     Raises:
         BusyError: it is still held; the message says by whom, since when and until when.
@@ -164,12 +172,13 @@ def wait(
     end, told = time.monotonic() + seconds, None
     while other := _holding(_rows(control, sync), _micros(wall())):
         left = end - time.monotonic()
-        if left <= 0:
+        if left <= 0 or stopped():
             raise _busy(_sync(sync), other)
         if other["owner"] != told:
             told = other["owner"]
             say(f"waits for {other['holder']}, which applies it since {_moment(other['since'])}")
         time.sleep(min(_LOOK_SECONDS, left))
+    return told is not None
 
 
 def _taken(lease: Lease, now: int) -> str:

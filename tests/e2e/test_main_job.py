@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 from cdp.sandbox.server import Sandbox
+from cdp.sync import planning
+from cdp.sync.plan import Plan
 from tests.e2e.conftest import Cdp, answers, spawn
 
 SYNC, CHANNEL = "a1c_reminder_email", "outreach_email"
@@ -173,7 +177,7 @@ def test_what_was_applied_but_not_acknowledged_is_sent_again_under_the_same_key(
     assert seen[0] in seen[1:]
 
 
-def test_rejected_rows_are_named_by_code_and_offered_again(cdp: Cdp, channel: Sandbox) -> None:
+def test_rejected_rows_are_named_by_code_and_wait_before_they_go_again(cdp: Cdp, channel: Sandbox, project: Path) -> None:
     cdp("sync", SYNC)
     cdp("sample", "--changes")
     channel.fault(CHANNEL, "reject", keys=sorted(held(channel)), code="blocked_address")
@@ -184,8 +188,60 @@ def test_rejected_rows_are_named_by_code_and_offered_again(cdp: Cdp, channel: Sa
     receipts = cdp("runs", run["run"], "--json").json["receipts"]
     for op, count in refused.items():
         assert {"op": op, "status": "rejected", "code": "blocked_address", "count": count} in receipts
+    said = cdp("sync", SYNC, "--json")
+    waiting = {"waiting": refused["change"], "removals_waiting": refused["remove"]}
+    assert (said.code, said.json[0]["status"], said.json[0]["put_off"]) == (0, "nothing", waiting)
+    rejected = cdp("runs", run["run"], "--rejected", "--json").json
+    assert [(each["op"], each["code"], each["attempts"], each["state"], each["rows"]) for each in rejected] == [
+        (op, "blocked_address", 1, "waiting", count) for op, count in refused.items()
+    ]
+    assert all(dt.datetime.fromisoformat(each["next_try"]) > dt.datetime.now(dt.UTC) + dt.timedelta(minutes=50) for each in rejected)
+
+    destination = project / "destinations" / "outreach_email.yml"
+    destination.write_text(destination.read_text() + "retries: {wait: {minutes: 0}}\n")
     again = cdp("plan", SYNC, "--json").json["counts"]
     assert {op: again[op] for op in ("add", "change", "remove")} == {"add": 0, **refused}
+    _who_was_rejected(cdp, project, run["run"], sum(refused.values()))
+
+
+def _who_was_rejected(cdp: Cdp, project: Path, run: str, count: int) -> None:
+    """Keys are shown to whom the ledger answers: the verb `disclosures`."""
+    people = cdp("runs", run, "--rejected", "--people", "--json").json
+    assert len({each["person"] for each in people}) == len(people) == count
+    roles = project / "governance" / "roles.yml"
+    person = f"people:\n  - {{id: 'uid:{os.getuid()}', email: otto@example.org, roles: [operator]}}\n"
+    roles.write_text(roles.read_text() + person)
+    assert cdp("runs", run, "--rejected").code == 0
+    denied = cdp("runs", run, "--rejected", "--people")
+    assert (denied.code, denied.out) == (1, "")
+    assert "disclosures" in denied.err
+
+
+@pytest.mark.parametrize(("stale", "moves", "kind"), [("replan", 1, None), ("replan", 2, "StaleError"), ("refuse", 1, "StaleError")])
+def test_a_plan_that_went_stale_is_made_anew_once_or_refused(
+    cdp: Cdp, channel: Sandbox, project: Path, monkeypatch: pytest.MonkeyPatch, stale: str, moves: int, kind: str | None
+) -> None:
+    """Between the plan and applying it somebody else runs the sync; then the tables change."""
+    sync = project / "syncs" / f"{SYNC}.yml"
+    sync.write_text(f"{sync.read_text()}stale: {stale}\n")
+    make_plan, left = planning.make_plan, [moves]
+
+    def moved(*args: Any, **options: Any) -> Plan:
+        plan = make_plan(*args, **options)
+        if left[0]:
+            left[0] -= 1
+            before, left[0] = left[0], 0
+            assert cdp("sync", SYNC).code == 0
+            cdp("sample", "--changes")
+            left[0] = before
+        return plan
+
+    monkeypatch.setattr(planning, "make_plan", moved)
+    said = cdp("sync", SYNC, "--json")
+    (run,) = said.json
+    assert (run.get("error", {}).get("kind"), said.code) == (kind, 1 if kind else 0)
+    assert (run["delivered"] > 0) == (kind is None)
+    assert ("planned once more" in said.err) == (stale == "replan")
 
 
 def test_a_destination_that_is_down_loses_nothing(cdp: Cdp, project: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,10 +295,7 @@ def test_killed_in_the_middle_and_run_again(cdp: Cdp, channel: Sandbox, project:
     child.send_signal(signal.SIGKILL)
     child.communicate(timeout=30)
     assert len(held(channel)) > 0
-    waiting = cdp("sync", SYNC, "--json")
-    assert (waiting.code, waiting.json[0]["error"]["kind"]) == (1, "BusyError")  # the dead run's lease has not ended yet
-    expire_lease(cdp, project)
-    (run,) = cdp("sync", SYNC, "--json").json
+    (run,) = cdp("sync", SYNC, "--wait", "0", "--json").json  # its process is gone, and so is its lease
     assert run["status"] == "succeeded"
     size = cdp("plan", SYNC, "--json").json["counts"]
     assert (size["add"], size["unchanged"]) == (0, len(held(channel)))
@@ -250,11 +303,17 @@ def test_killed_in_the_middle_and_run_again(cdp: Cdp, channel: Sandbox, project:
     assert len({r["idempotency_key"] for r in applied}) == len(applied)  # nothing was applied twice
 
 
-def expire_lease(cdp: Cdp, project: Path) -> None:
-    """What two minutes of waiting would do."""
-    from cdp.engine import connect
-    from cdp.spec.activation import Environment
-
-    engine = connect(Environment(lakehouse="lake"), root=project)
-    engine.register(["cdp.leases"])
-    engine.execute("UPDATE cdp.leases SET expires = 0")
+def test_of_two_runs_at_once_the_second_waits_or_is_refused(cdp: Cdp, channel: Sandbox, project: Path) -> None:
+    in_small_batches(project)
+    channel.fault(CHANNEL, "slow", seconds=0.5, times=8)
+    child = spawn("sync", SYNC, "--json", cwd=project)
+    wait_for(channel, 2)
+    refused = cdp("sync", SYNC, "--wait", "0", "--json")
+    assert (refused.code, refused.json[0]["error"]["kind"]) == (1, "BusyError")
+    assert f"is being applied by process {child.pid} on" in refused.json[0]["error"]["message"]
+    second = cdp("sync", SYNC, "--json")
+    out, _ = child.communicate(timeout=60)
+    (first,) = json.loads(out)
+    assert (first["status"], child.returncode) == ("succeeded", 0)
+    assert (second.code, second.json[0]["status"], second.json[0]["delivered"]) == (0, "nothing", 0)
+    assert len(held(channel)) == first["delivered"]

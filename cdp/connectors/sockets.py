@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock
 from typing import Any
 
@@ -32,7 +33,7 @@ class _Watch:
     def __init__(self) -> None:
         self.hosts: Counter[str] = Counter()
         self.addresses: set[str] = set()  # what the names of those hosts were found to be
-        self.refused: list[str] = []
+        self.refused: list[tuple[str, object]] = []  # the host, and of which apply it was, where that is known
         self.running = 0
         self.lock = Lock()
         self.resolve: Callable[..., list[Any]] = socket.getaddrinfo
@@ -65,11 +66,13 @@ class _Watch:
     def check(self, host: str) -> None:
         """Refuse a host that nobody who runs may reach; it is remembered, for a client may hide it."""
         if not (host in self.hosts or host in self.addresses or is_loopback(host)):
-            self.refused.append(host)
+            self.refused.append((host, _apply.get()))
             raise refusal(host)
 
 
 _watch = _Watch()
+# Which apply a connection is of. A thread that a library starts does not know: what it does is held against all that run.
+_apply: ContextVar[object] = ContextVar("apply", default=None)
 _installed: list[bool] = []
 
 
@@ -108,10 +111,11 @@ def guarded(egress: Egress) -> Iterator[Callable[[], DeliveryError | None]]:
     if not _installed:
         sys.addaudithook(_audit)
         _installed.append(True)
-    first = _watch.start(hosts)
+    first, own = _watch.start(hosts), object()
+    entered = _apply.set(own)
 
     def refused() -> DeliveryError | None:
-        return refusal(_watch.refused[first]) if len(_watch.refused) > first else None
+        return next((refusal(host) for host, of in _watch.refused[first:] if of in (own, None)), None)
 
     try:
         yield refused
@@ -120,4 +124,5 @@ def guarded(egress: Egress) -> Iterator[Callable[[], DeliveryError | None]]:
     except Exception as error:
         raise refused() or error from None
     finally:
+        _apply.reset(entered)
         _watch.stop(hosts)

@@ -140,3 +140,25 @@ def test_an_error_of_ours_is_not_replaced() -> None:
 
     with pytest.raises(EngineError):
         run()
+
+
+def test_a_refusal_ends_the_apply_that_it_is_of_and_not_the_one_beside() -> None:
+    both, tried = threading.Barrier(2), threading.Barrier(2)
+    found: dict[str, DeliveryError | None] = {}
+
+    def run(name: str, way: Callable[[], None] | None) -> None:
+        with guarded(AGREED) as refused:
+            both.wait(10)
+            if way:
+                with suppress(DeliveryError):
+                    way()
+            tried.wait(10)
+            found[name] = refused()
+
+    threads = [threading.Thread(target=run, args=each) for each in (("bad", by_address), ("good", None))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert ELSEWHERE in str(found["bad"])
+    assert found["good"] is None

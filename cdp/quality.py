@@ -129,16 +129,17 @@ class _Library:
 def _library() -> _Library:
     """Great Expectations, imported with its analytics off and without its changes to this process."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    showwarning = warnings.showwarning
-    import great_expectations.expectations  # noqa: F401 - registers the expectations
-    from great_expectations.execution_engine import SparkDFExecutionEngine
-    from great_expectations.expectations.registry import get_expectation_impl
-    from great_expectations.validator.metric_configuration import MetricConfiguration
-    from great_expectations.validator.metrics_calculator import MetricsCalculator
+    with warnings.catch_warnings(action="ignore"):
+        showwarning = warnings.showwarning
+        import great_expectations.expectations  # noqa: F401 - registers the expectations
+        from great_expectations.execution_engine import SparkDFExecutionEngine
+        from great_expectations.expectations.registry import get_expectation_impl
+        from great_expectations.validator.metric_configuration import MetricConfiguration
+        from great_expectations.validator.metrics_calculator import MetricsCalculator
 
+        if warnings.showwarning is not showwarning:
+            logging.captureWarnings(False)
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL + 1)  # it logs errors of engines, which quote values
-    if warnings.showwarning is not showwarning:
-        logging.captureWarnings(False)
     return _Library(get_expectation_impl, SparkDFExecutionEngine, MetricsCalculator, MetricConfiguration)
 
 

@@ -68,16 +68,19 @@ class Window:
     """How many requests at a time: additive increase, multiplicative decrease (Chiu and Jain, 1989), with TCP's slow start (RFC 5681).
 
     It grows no further than it is used (RFC 7661), is halved once for all requests that were in flight together, and comes back to a
-    size that was too much only after many clean rounds (as CUBIC does, RFC 9438): a refusal costs everybody a pause.
+    size that was too much only after many clean rounds (as CUBIC does, RFC 9438): a refusal costs everybody a pause. A channel that counts
+    requests in a time and says how long to wait is not told fewer at a time: the wait is the remedy, until a refusal follows another
+    before a whole window was taken.
     """
 
     def __init__(self, ceiling: int) -> None:
         self.ceiling = ceiling
-        self.round = 0  # raised by every halving
+        self.round = 0  # raised by every refusal
         self._size = float(min(FIRST, ceiling))
         self._doubling = True  # until the first refusal
         self._too_much = math.inf  # a size that was
         self._peak = self._answers = 0  # the most in flight, and answers, since as many answers as fit in the window
+        self._taken = 0  # requests since the last refusal
 
     @property
     def size(self) -> int:
@@ -97,16 +100,20 @@ class Window:
             self._size = min(self.ceiling, self._size + step)
         if self._size >= self._too_much + 1:
             self._too_much = math.inf
+        self._taken += 1
         self._answers += 1
         if self._answers >= self._size:
             self._answers, self._peak = 0, in_flight
 
-    def overloaded(self, began: int) -> None:
-        """A request that began in that round was too much for the channel."""
-        if began == self.round:
+    def overloaded(self, began: int, *, told: bool) -> None:
+        """A request that began in that round was too much for the channel; `told`: and it said how long to wait."""
+        if began != self.round:  # it was in flight together with one that was too much before
+            return
+        enough, self._taken = self._taken >= self._size, 0
+        self.round += 1
+        if not (told and enough):
             self._too_much, self._size = float(self.size), max(1.0, self._size / 2)
             self._doubling = False
-            self.round += 1
 
 
 @dataclass(eq=False, slots=True)
@@ -250,7 +257,7 @@ class Pace:
         with self._lock:
             self._in_flight -= 1
             if turn.overloaded:
-                self.window.overloaded(turn.began)
+                self.window.overloaded(turn.began, told=turn.advice.wait is not None)
             elif turn.overloaded is False:
                 self.window.clean(self._in_flight)
             now = self._clock()

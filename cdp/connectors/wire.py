@@ -30,7 +30,7 @@ from cdp.connectors.quotas import Advice, advice
 
 CONNECT_SECONDS = 10.0
 BODY_LIMIT = 1_000_000
-FIRST_WAIT_SECONDS = 0.5
+FIRST_WAIT_SECONDS = 0.25
 LONGEST_BACK_OFF_SECONDS = 30.0
 CIRCUIT_LIMIT = 5  # requests in a row, each tried to the end, without any answer
 
@@ -183,11 +183,11 @@ class Wire:
         return answer.unsettled and answer.code != "circuit_open" and not self._stopped.is_set()
 
     def _back_off(self, state: RetryCallState) -> float:
-        """Full jitter (AWS Architecture Blog, 2015) up to twice as long each time; none when the pause gate decides."""
+        """Full jitter (AWS Architecture Blog, 2015) up to three times as long each time; none when the pause gate decides."""
         answer = state.outcome.result() if state.outcome else None
         if answer is not None and answer.wait:
             return 0.0
-        longest = min(FIRST_WAIT_SECONDS * 2 ** (state.attempt_number - 1), LONGEST_BACK_OFF_SECONDS, self._patience.longest_wait)
+        longest = min(FIRST_WAIT_SECONDS * 3 ** (state.attempt_number - 1), LONGEST_BACK_OFF_SECONDS, self._patience.longest_wait)
         return random.uniform(longest / 2, longest)
 
     async def _sleep(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from cdp.spec.access import Agreement
 from cdp.spec.activation import Destination, Environment, Output, ProjectConfig, Sync, UnitSpec
 
 FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 CRON: Final = re.compile(r"(?:[0-9A-Za-z*/,-]+ ){4}[0-9A-Za-z*/,-]+")
 CREDENTIALS: Final = re.compile(r"authorization|cookie|api-?key|token|secret|password", re.IGNORECASE)
 BUILT_IN: Final = ("http", "file")  # the connectors whose options are models of their own, under their own name
@@ -26,6 +28,9 @@ def check(project: Project, index: Index, connectors: frozenset[str] | None) -> 
     for name, destination in project.destinations.items():
         _destination(destination, index.sources["destination", name], index, connectors)
         _account(destination, project.policy.agreements.get(destination.baa or ""), index.sources["destination", name], index)
+        theirs = [sync for sync in project.syncs.values() if sync.destination == name]
+        _idempotency(destination, theirs, index.sources["destination", name], index)
+        _one_list(destination, theirs, index)
     if (document := index.sources.get(("project", "project"))) is not None and project.config.name:
         _config(project.config, document, index)
 
@@ -78,6 +83,44 @@ def _destination(destination: Destination, document: Document, index: Index, con
         index.problems.add(document, (), "the connector http needs a `base_url`")
     for name, value in destination.http.headers.items() if destination.http else ():
         _header(name, value, destination, document, index)
+
+
+def _idempotency(destination: Destination, syncs: Sequence[Sync], document: Document, index: Index) -> None:
+    """The key of a change must have a place, and one that nothing else takes."""
+    declared = destination.http.idempotency if destination.http else None
+    if destination.http is None or declared is None:
+        return
+    if declared.header is None and declared.field is None and destination.http.repeats == "keys":
+        message = "must say how the channel gets the key of a change, by `header` or `field`, where `repeats` is keys"
+        index.problems.add(document, ("http", "idempotency"), message, key=True)
+    if declared.header is not None and not HEADER.fullmatch(declared.header):
+        index.problems.add(document, ("http", "idempotency", "header"), f"{short(declared.header)} is no name of a header")
+    if declared.field is None:
+        return
+    if not FIELD.fullmatch(declared.field):
+        hint = "letters, digits and _, a letter first"
+        index.problems.add(document, ("http", "idempotency", "field"), f"{short(declared.field)} cannot be a field", hint=hint)
+    for sync in syncs:
+        if declared.field.lower() in {name.lower() for name in (*sync.key, *sync.mappings)}:
+            message = f"field {short(declared.field)} is one that sync {sync.name} fills"
+            index.problems.add(document, ("http", "idempotency", "field"), message, hint="name another one")
+
+
+def _one_list(destination: Destination, syncs: Sequence[Sync], index: Index) -> None:
+    """Warn of a mirror that takes off what another sync has put into the same list: the other one would not know."""
+    requests = [request for request in (destination.http.upsert, destination.http.remove) if request] if destination.http else []
+    if destination.connector not in BUILT_IN or (requests and all("{sync" in request.path for request in requests)):
+        return
+    for sync in syncs:
+        others = [other.name for other in syncs if other is not sync and set(other.key) == set(sync.key)]
+        if sync.mode == "mirror" and others:
+            message = f"takes off people whom {', '.join(sorted(others))} put there: all of them share one list of {destination.name}"
+            hint = (
+                "give each sync a list of its own, by {sync} or {sync_id} in its paths"
+                if requests
+                else "give each sync a folder of its own"
+            )
+            index.problems.warn(index.sources["sync", sync.name], ("mode",), message, hint=hint)
 
 
 def _account(destination: Destination, agreement: Agreement | None, document: Document, index: Index) -> None:

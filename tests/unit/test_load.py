@@ -363,3 +363,17 @@ def test_nothing_found_raises_nothing() -> None:
 def test_files_are_read_in_one_order(tmp_path: Path) -> None:
     root = minimal(tmp_path, **{f"models/{name}/x.yml": TRAIT.replace("consents_given", name) for name in ("b", "a", "c")})
     assert list(load(root, CONNECTORS).traits) == ["a", "b", "c"]
+
+
+# -- one list of several syncs ----------------------------------------------------------------------------------------
+
+
+def test_a_mirror_that_takes_off_what_another_sync_put_there_is_warned_of(tmp_path: Path) -> None:
+    other = FILES["syncs/adults_mail.yml"].replace("name: adults_mail", "name: others_mail").replace("mode: mirror", "mode: upsert")
+    shared = load(minimal(tmp_path / "shared", **{"syncs/others_mail.yml": other}))
+    (said,) = [str(each) for each in shared.warnings if "share one list" in str(each)]
+    assert said.startswith("syncs/adults_mail.yml:6:")
+    assert "people whom others_mail put there" in said
+    own = FILES[DESTINATION].replace("/v1/contacts", "/v1/{sync_id}/contacts")
+    apart = load(minimal(tmp_path / "apart", **{"syncs/others_mail.yml": other, "destinations/mail.yml": own}))
+    assert not [each for each in apart.warnings if "share one list" in str(each)]

@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -43,7 +43,7 @@ def run(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]]) -> float:
         return loop.now
 
 
-def most_in(span: float, taken: list[tuple[float, float]]) -> float:
+def most_in(span: float, taken: Sequence[tuple[float, float]]) -> float:
     """The most that was taken in any span that begins with something taken."""
     return max((sum(cost for at, cost in taken if begin <= at < begin + span - 1e-9) for begin, _ in taken), default=0)
 

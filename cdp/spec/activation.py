@@ -49,7 +49,7 @@ def _limit(value: object) -> object:
 
 
 class Limit(Spec):
-    """A bound of a guard: `200` rows, or `20%` of what the destination holds."""
+    """A bound of a guard: `200` rows, or a share such as `20%`."""
 
     rows: int | None = Field(None, ge=0)
     share: float | None = Field(None, ge=0)
@@ -61,10 +61,19 @@ GuardLimit = Annotated[Limit, BeforeValidator(_limit)]
 class Guards(Spec):
     """What a run of the sync may not exceed; `empty` decides on a segment with no people."""
 
-    max_add: GuardLimit | None = None
-    max_change: GuardLimit | None = None
-    max_remove: GuardLimit | None = None
+    max_add: GuardLimit | None = Field(None, description="rows, or a share of what the destination holds")
+    max_change: GuardLimit | None = Field(None, description="the same of rows that are changed")
+    max_remove: GuardLimit | None = Field(None, description="the same of rows that are removed")
     empty: Literal["refuse", "allow"] = "refuse"
+    max_invalid: GuardLimit | None = Field(
+        None, description="people without a key or whose key others have, and those dropped by `quality`; a share is one of who may be told"
+    )
+    unusual_size: GuardLimit | None = Field(
+        None, description="by how many people, or by which share, the segment may differ from the median of the last ten runs; from five on"
+    )
+    max_failed: GuardLimit | None = Field(
+        None, description="while applying: rows that the channel rejects, or a share of those it answered, from a hundred on; then it stops"
+    )
 
 
 class Holdout(Spec):
@@ -171,10 +180,10 @@ class HttpOptions(Spec):
     whoami: Whoami | None = Field(None, description="how to ask whose account the credentials open; needed where the agreement names one")
     remove: Request | None = None
     errors: RowErrors | None = None
-    concurrency: int = Field(4, ge=1, le=64)
+    concurrency: int = Field(4, ge=1, le=64, description="requests at a time at most, of all syncs; fewer where the channel takes fewer")
     timeout_seconds: float = Field(30, gt=0)
     attempts: int = Field(5, ge=1, le=20, description="tries of one request, the first included")
-    max_wait_seconds: float = Field(60, ge=0, description="the longest single wait that a Retry-After may ask for")
+    max_wait_seconds: float = Field(60, ge=0, description="the longest wait that a channel may ask for; a longer one ends the run")
 
     def without_room(self, fields: Sequence[str]) -> list[str]:
         """Why requests cannot carry texts in these fields (dotted paths) beside their rows; none when they can."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cdp.governance.query import GovernedQuery, Removals
     from cdp.profile import Profile
     from cdp.sync.apply import Run
+    from cdp.sync.guards import Violation
     from cdp.sync.plan import Plan
     from cdp.sync.stopping import Stop
     from cdp.sync.unchanged import Basis
@@ -61,6 +62,7 @@ class How:
         wait: seconds to wait for another run of the same sync, or for another process at a destination with limits.
         skip: a sync of which nothing has changed since its last run is not planned.
         profile: where the time went until the syncs began; each goes on from there. None: nobody asks.
+        accept: the guards that are accepted, with what is found, where a plan breaks them.
     """
 
     line: Line = field(default_factory=Line)
@@ -68,6 +70,7 @@ class How:
     wait: float = WAIT
     skip: bool = True
     profile: Profile | None = None
+    accept: tuple[str, ...] = ()
 
     @property
     def stopped(self) -> bool:
@@ -148,6 +151,7 @@ def deliver(session: Session, plan: Plan, how: How) -> Run:
     query = again(session, plan, now)
     session.permit("apply", purpose=query.sync.purpose)
     how.line.say("delivering")
+    accept(session, plan, query, how)
     with phase("apply"):
         return apply_plan(
             plan,
@@ -182,14 +186,36 @@ class Outcome:
     @property
     def undone(self) -> bool:
         """Whether a person or the next run must see to something. Rows that a channel rejects do not make it so."""
-        return self.fault is not None or self.facts["retryable"] > 0 or self.facts["status"] in ("failed", "stopped")
+        left = self.facts["retryable"] + self.facts["unknown"]
+        return self.fault is not None or left > 0 or self.facts["status"] in ("failed", "stopped")
+
+
+def accept(session: Session, plan: Plan, query: GovernedQuery, how: How) -> tuple[Violation, ...]:
+    """Put on record which guards of a plan this command accepts, where it names some and they are open; those that are left.
+
+    Raises:
+        RefusedError: whoever runs it may not accept, or somebody may not any more who has accepted.
+    """
+    from cdp.governance.access import refused
+    from cdp.sync import acceptance
+    from cdp.sync.ledger import Control
+
+    control = Control(session.engine, session.environment.control)
+    if found := acceptance.pending(control, plan, how.accept):
+        session.permit("accept", purpose=query.sync.purpose)
+        acceptance.accept(control, plan, found, session.now.instant)
+    people = acceptance.people(control, plan)
+    if lost := [why for person in people if (why := refused(session.project, person, "accept", query.sync.purpose))]:
+        raise RefusedError(f"the guards of plan {plan.id} as accepted", lost)
+    return acceptance.left(control, plan)
 
 
 def planned(session: Session, name: str, how: How) -> Outcome:
     """A sync's plan, or why there is none."""
     try:
         plan, query = make(session, name, how)
-        return Outcome({**plan.as_json(), "approvers": _approvers(plan, query)}, _refusal(plan))
+        stopped_by = [violation.as_json() for violation in accept(session, plan, query, how)]
+        return Outcome({**plan.as_json(), "stopped_by": stopped_by, "approvers": _approvers(plan, query)}, _refusal(plan))
     except Exception as error:  # one sync must not stop the others
         fault = boundary.fault(error, session.options.verbose)
         refusals = [refusal.as_json() for refusal in fault.refusals]
@@ -227,8 +253,8 @@ def _tried(session: Session, name: str, how: How) -> tuple[Outcome | None, Outco
             return None, skipped
         if _waited(session, name, how):  # for a run that has changed what the sync is compared with
             ready = _ready(session, name)
-        plan, _ = make(session, name, how, ready=ready)
-        if first := _goes_first(plan):
+        plan, query = make(session, name, how, ready=ready)
+        if first := _goes_first(plan, accept(session, plan, query, how)):
             taken = applied(session, make(session, name, how, only=first)[0], how)
             if taken.undone:
                 return None, taken
@@ -263,8 +289,8 @@ def _skipped(session: Session, ready: _Ready) -> Outcome | None:
     return Outcome({**facts, "withheld_rows": list(found.withheld_rows), "put_off": {}})
 
 
-def _goes_first(plan: Plan) -> Removals | None:
-    """Who is taken off before the rest waits.
+def _goes_first(plan: Plan, stopping: Sequence[Violation]) -> Removals | None:
+    """Who is taken off before the rest waits, given the guards that stop the plan.
 
     For an approval, or for rows that do not meet what the sync expects, whoever should no longer be there; where a guard stops the
     plan, which may have been about that, only whom a rule keeps out.
@@ -273,9 +299,9 @@ def _goes_first(plan: Plan) -> Removals | None:
 
     if not plan.counts["remove"] or plan.removals in ("everyone", "kept_out"):
         return None
-    if any(violation.guard != QUALITY for violation in plan.guards):
+    if any(violation.guard != QUALITY for violation in stopping):
         return "kept_out"
-    return "left" if plan.guards or plan.needs_approval else None
+    return "left" if stopping or plan.needs_approval else None
 
 
 def _both(removals: Outcome | None, rest: Outcome) -> Outcome:

@@ -1,7 +1,8 @@
 """Receipts become state: committed in groups, every two seconds or 50,000 rows, beside the delivery.
 
-When the lakehouse is slow, delivery waits; when it cannot be written, delivery stops at once. What a crash can
-repeat is what was answered since the last group: at most two seconds, or two groups of rows.
+When the lakehouse is slow, delivery waits; when it cannot be written, delivery stops at once. What a crash can repeat is what was answered
+since the last group that is on record: two seconds, and as long as a group takes to be written, up to two seconds more; and never more
+than two groups of rows, beside what is in flight.
 """
 
 from __future__ import annotations
@@ -79,17 +80,20 @@ class Recorder:
         self.tally = Tally(plan.rows)
         self._pending: list[tuple[Parcel, Receipts]] = []
         self._rows = 0
-        self._seq = first_seq(lease)  # grows within a run, and from run to run with the token
+        self._seq = lease.first_seq  # grows within a run, and from run to run with the token
         self._room = asyncio.Condition()
         self._wake = asyncio.Event()
         self._closed = False
         self._due = NEVER
+        self._oldest = 0.0  # when the first of those that wait came
+        self._began: float | None = None  # when the group that is being written was begun
         self._renewed = time.monotonic()
 
     @property
     def full(self) -> bool:
-        """Whether answers wait for receipts to be written."""
-        return self._rows >= 2 * GROUP_ROWS
+        """Whether answers wait for receipts to be written: two groups are not, or one has been under way for long."""
+        slow = self._began is not None and time.monotonic() - self._began > GROUP_SECONDS
+        return slow or self._rows >= 2 * GROUP_ROWS
 
     @property
     def last(self) -> int:
@@ -100,6 +104,8 @@ class Recorder:
         """Take the receipts of a batch, which fit it; waits while two groups are not written."""
         async with self._room:
             await self._room.wait_for(lambda: not self.full)
+            if not self._pending:
+                self._oldest = time.monotonic()
             self._pending.append((parcel, receipts))
             self._rows += len(parcel.batch)
         if self._rows >= min(GROUP_ROWS, self._due - self.tally.answered):
@@ -131,8 +137,9 @@ class Recorder:
             BusyError: another run has taken the lease.
         """
         while not self._closed or self._pending:
+            waited = time.monotonic() - self._oldest if self._pending else 0.0
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), GROUP_SECONDS)
+                await asyncio.wait_for(self._wake.wait(), GROUP_SECONDS - waited)
             self._wake.clear()
             if self._pending:
                 await self._commit()
@@ -141,6 +148,7 @@ class Recorder:
 
     async def _commit(self) -> None:
         group, self._pending = self._pending, []
+        self._began = time.monotonic()
         await self.flush()
         if time.monotonic() - self._renewed > self.lease.seconds / 4:
             await self._renew()
@@ -152,7 +160,7 @@ class Recorder:
             self.tally.retryable += receipts.statuses.count("retryable")
             self.tally.unknown += receipts.statuses.count("unknown")
         async with self._room:
-            self._rows -= rows.num_rows
+            self._rows, self._began = self._rows - rows.num_rows, None
             self._room.notify_all()
         if self.progress:
             self.progress(self.tally)
@@ -184,11 +192,6 @@ class Recorder:
             "seq": pa.array(range(first, first + count), pa.int64()),
         }
         return pa.table(columns)
-
-
-def first_seq(lease: Lease) -> int:
-    """What the receipts of a lease are numbered from: above those of every lease before."""
-    return lease.token << 32
 
 
 def fit(batch: Batch, receipts: Receipts) -> bool:

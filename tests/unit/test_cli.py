@@ -334,12 +334,13 @@ def test_several_plans_are_a_list_one_is_an_object(cdp, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("facts", "undone"),
     [
-        ({"retryable": 0, "status": "succeeded"}, False),
-        ({"retryable": 0, "status": "nothing"}, False),
-        ({"retryable": 0, "status": "partial"}, False),  # the rest was rejected by the channel
-        ({"retryable": 3, "status": "partial"}, True),
-        ({"retryable": 0, "status": "failed"}, True),
-        ({"retryable": 0, "status": "stopped"}, True),
+        ({"retryable": 0, "unknown": 0, "status": "succeeded"}, False),
+        ({"retryable": 0, "unknown": 0, "status": "nothing"}, False),
+        ({"retryable": 0, "unknown": 0, "status": "partial"}, False),  # the rest was rejected by the channel
+        ({"retryable": 3, "unknown": 0, "status": "partial"}, True),
+        ({"retryable": 0, "unknown": 0, "status": "failed"}, True),
+        ({"retryable": 0, "unknown": 0, "status": "stopped"}, True),
+        ({"retryable": 0, "unknown": 1, "status": "partial"}, True),
     ],
 )
 def test_a_run_fails_when_it_leaves_something_to_do(facts: dict[str, Any], undone: bool) -> None:

@@ -374,6 +374,6 @@ def test_a_mirror_that_takes_off_what_another_sync_put_there_is_warned_of(tmp_pa
     (said,) = [str(each) for each in shared.warnings if "share one list" in str(each)]
     assert said.startswith("syncs/adults_mail.yml:6:")
     assert "people whom others_mail put there" in said
-    own = FILES[DESTINATION].replace("/v1/contacts", "/v1/{sync_id}/contacts")
+    own = FILES[DESTINATION].replace("/v1/contacts", '"/v1/{sync_id}/contacts"')
     apart = load(minimal(tmp_path / "apart", **{"syncs/others_mail.yml": other, "destinations/mail.yml": own}))
     assert not [each for each in apart.warnings if "share one list" in str(each)]

@@ -14,8 +14,9 @@ from contextlib import nullcontext
 from typing import Any
 
 from cdp.connectors.base import NOT_SENT, Connector, Paced, Receipts, repeats_of
-from cdp.errors import CdpError, DeliveryError
+from cdp.errors import CdpError, DataError, DeliveryError, EngineError, GuardError, StaleError
 from cdp.profile import step
+from cdp.sync.guards import Failing
 from cdp.sync.outgoing import Parcel
 from cdp.sync.recorder import Recorder, fit
 from cdp.sync.stopping import Stop
@@ -25,20 +26,24 @@ SILENT_BATCHES = 10  # in a row, after the connector's own retries: the destinat
 
 
 class Delivery:
-    """One run over an open connector; `refused` says whether that has tried to reach where it may not.
+    """One run over an open connector; `refused` says whether that has tried to reach where it may not, `failing` counts what is rejected.
 
     Attributes:
         stopped: a signal asked to stop.
-        error: why the destination cannot be used, if it turned out so.
+        error: why the destination cannot be used, or too much is rejected, if it turned out so.
     """
 
-    def __init__(self, connector: Connector, recorder: Recorder, destination: str, refused: Refused = lambda: None) -> None:
+    def __init__(
+        self, connector: Connector, recorder: Recorder, destination: str, refused: Refused = lambda: None, failing: Failing | None = None
+    ) -> None:
         self.connector, self.recorder, self.destination, self.refused = connector, recorder, destination, refused
+        self.failing = failing or Failing(None, "")
         self.stopped = False
-        self.error: DeliveryError | None = None
+        self.error: DeliveryError | GuardError | None = None
         self.careful = repeats_of(connector) == "effect"
         self._silent = 0
         self._handed = 0
+        self._unread: CdpError | None = None
         self._paced = connector if isinstance(connector, Paced) else None
         self._queue: asyncio.Queue[Parcel | None] = asyncio.Queue(2 * connector.concurrency)
 
@@ -52,7 +57,8 @@ class Delivery:
         """Send everything, or as much as can be.
 
         Raises:
-            EngineError: a chunk could not be read, or a group of receipts not be written.
+            StaleError, DataError, EngineError: a chunk is not what was planned, or could not be read or disclosed: what was handed out
+                before it is sent and recorded. Or a group of receipts could not be written.
             BusyError: the lease was lost.
         """
         try:
@@ -64,6 +70,8 @@ class Delivery:
                 self.recorder.close()
         except BaseExceptionGroup as failed:
             raise _first(failed) from None
+        if self._unread is not None:
+            raise self._unread
 
     @property
     def _ending(self) -> bool:
@@ -74,6 +82,15 @@ class Delivery:
         return self.refused() or (self._paced.halted() if self._paced else None)
 
     async def _produce(self, parcels: Iterator[list[Parcel]]) -> None:
+        """Queue all batches, or those that could be read, and let the workers go home."""
+        try:
+            await self._hand_out(parcels)
+        except (StaleError, DataError, EngineError) as error:
+            self._unread = error
+        for _ in range(self.connector.concurrency):
+            await self._queue.put(None)
+
+    async def _hand_out(self, parcels: Iterator[list[Parcel]]) -> None:
         """Queue the batches of one chunk while the next one is read; of those that must not be sent twice one group after the other."""
         reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
         while (chunk := await reading) is not None and not self._ending:
@@ -86,8 +103,6 @@ class Delivery:
             if once:
                 await self.recorder.settled(self._handed)
                 reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
-        for _ in range(self.connector.concurrency):
-            await self._queue.put(None)
 
     async def _work(self) -> None:
         while (parcel := await self._queue.get()) is not None:
@@ -101,6 +116,8 @@ class Delivery:
                 said = f"the connector of {self.destination} gave receipts that do not fit its batch"
                 self.error = self.error or DeliveryError(said, fix="mend the connector")
                 receipts = _in_doubt(parcel)
+            too_many = self.failing.after(parcel.batch.op, receipts.statuses)
+            self.error = self.error or too_many
             await self.recorder.add(parcel, receipts)
 
     async def _send(self, parcel: Parcel) -> Receipts:

@@ -452,6 +452,24 @@ def test_a_plan_whose_stored_rows_were_touched_is_not_applied(world: World, chan
     assert world.channel.batches == []
 
 
+def test_chunks_before_one_that_was_touched_leave_and_are_on_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diff, "CHUNK_ROWS", 4)
+    world.load(people(30))
+    world.channel.size = 2
+    plan = world.plan()
+    last = plan.chunks[-1]
+    table = f"{world.control}.plan_{plan.id}"
+    touched = set(world.engine.query(f"SELECT _key FROM {table} WHERE _chunk = {last.number}").column("_key").to_pylist())
+    world.engine.execute(f"UPDATE {table} SET _subject = 'someone' WHERE _chunk = {last.number}")
+    with pytest.raises(StaleError, match="not those that were planned"):
+        world.apply(plan)
+    assert touched and not touched & {row["patient_id"] for batch in world.channel.batches for row in batch.rows.to_pylist()}
+    before = sum(len(batch) for batch in world.channel.batches)
+    assert 30 - last.rows - 1 <= before <= 30 - last.rows  # of the chunk before, what would not fill a batch waits for the next one
+    assert world.sync()[1].delivered == 30 - before
+    assert sum(len(batch) for batch in world.channel.batches) == 30
+
+
 def test_a_row_taken_from_a_plan_or_put_into_it_is_noticed(world: World) -> None:
     for change in ("DELETE FROM {} WHERE _key = 'p003'", "INSERT INTO {0} SELECT * FROM {0} WHERE _key = 'p004'"):
         plan = world.plan()

@@ -47,7 +47,7 @@ class Lake:
 
 
 class Leased:
-    token, seconds = 1, 120.0
+    first_seq, seconds = 1 << 32, 120.0
 
     def check(self) -> None: ...
 

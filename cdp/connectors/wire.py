@@ -89,7 +89,7 @@ class Wire:
         self._pace, self._patience = pace, patience
         self._silent = 0  # requests in a row that ended without an answer
         self._stopped = asyncio.Event()
-        self._backing_off = 0  # requests that failed and wait before their next try
+        self._asked = self._backing_off = 0  # requests under way; those of them that failed and wait before their next try
         limits = httpx.Limits(max_connections=pace.ceiling, max_keepalive_connections=pace.ceiling)
         self._client = httpx.AsyncClient(
             transport=GuardedTransport(httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, limits=limits), egress, who),
@@ -121,13 +121,19 @@ class Wire:
             sleep=self._sleep,
             retry_error_callback=_last_answer,
         )
-        answer: Answer = await retrying(self._attempt, method, url, headers, content, rows, once)
+        self._asked += 1
+        try:
+            answer: Answer = await retrying(self._attempt, method, url, headers, content, rows, once)
+        finally:
+            self._asked -= 1
         self._silent = self._silent + 1 if answer.status == 0 else 0
         return answer
 
     def waits(self) -> str | None:
         """Why nothing leaves at the moment, in a few words; None while requests do."""
-        return self._pace.waiting() or ("requests failed and are tried again soon" if self._backing_off >= self._pace.window.size else None)
+        if reason := self._pace.waiting():
+            return reason
+        return "requests failed and are tried again soon" if 0 < self._asked == self._backing_off else None
 
     def halted(self) -> float | None:
         """Seconds for which the channel asked to be left alone, if that is longer than we wait."""

@@ -74,7 +74,7 @@ def _from(output: Output) -> Html:
 def _guards(own: Guards, defaults: Guards) -> str:
     """The limits that hold: the sync's, or the project's."""
     said = []
-    for name in ("max_add", "max_change", "max_remove"):
+    for name in (field for field in Guards.model_fields if field != "empty"):
         limit = getattr(own, name) or getattr(defaults, name)
         if isinstance(limit, Limit):
             said.append(f"{name} {limit.rows if limit.rows is not None else f'{limit.share or 0:.0%}'}")

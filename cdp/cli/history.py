@@ -133,6 +133,8 @@ def _listed(out: Output, found: Sequence[Mapping[str, Any]], empty: str) -> None
 
 
 def _detail(out: Output, detail: Mapping[str, Any]) -> None:
+    from cdp.sync.guards import Violation
+
     ended = detail["at"] if detail["status"] != "running" else None
     times = {"started (UTC)": detail["started"], "ended (UTC)": ended, "as of": detail["as_of"]}
     said = {what: moment(text) for what, text in times.items() if text} | {"took": took(detail)}
@@ -141,6 +143,9 @@ def _detail(out: Output, detail: Mapping[str, Any]) -> None:
     out.facts({name: detail[name] for name in ("run", "sync", "destination", "plan", "status")} | said | people)
     if since := detail["unchanged_since"]:
         out.text(f"\nnothing has changed since run {since}, so nothing was planned")
+    for each in detail["accepted"]:
+        found = "; ".join(str(Violation(**guard)) for guard in each["guards"])
+        out.text(f"\naccepted by {each['by']} at {moment(each['at'])} (UTC): {found}")
     if error := detail["error"]:
         out.text(f"\nerror: {error['message']}")
     if steps := detail["waterfall"]:

@@ -13,6 +13,7 @@ from cdp.cli.bars import lines
 from cdp.cli.channel import accounts, sandboxes
 from cdp.cli.command import command
 from cdp.cli.deliver import WAIT, How, Outcome, applied, chosen, noted, planned
+from cdp.cli.names import known
 from cdp.cli.report import ReportFile, prepare
 from cdp.cli.report import report as write_report
 from cdp.cli.results import show_plan, show_runs
@@ -30,22 +31,26 @@ Wait = Annotated[
     float,
     typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for another run of the same sync; 0 refuses at once."),
 ]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option("--accept-guard", metavar="NAME", help="Accept what this guard finds, on record; by a role that may. May be repeated."),
+]
 NoSkip = Annotated[bool, typer.Option("--no-skip", help="Plan also what nothing has changed of since its last run.")]
 
 
 @command("cdp plan a1c_reminder_email", "cdp plan --all --json", "cdp plan a1c_reminder_email --as-of 2026-07-01", needs="plan")
-def plan(session: Session, syncs: Syncs = None, every: Every = False) -> None:
+def plan(session: Session, syncs: Syncs = None, every: Every = False, accept_guard: Accept = None) -> None:
     """Compute, store and show what a sync would send.
 
     Nothing leaves. Where the agreement names an account, the channel is asked whose account it is. A plan can be applied for
     24 hours, unless something moves. With --json one sync gives an object
     and several a list. The exit code is 1 when a sync is refused, fails, or has a plan that a guard or an expectation stops.
     """
-    names, outcomes = chosen(session, syncs, every), []
+    names, accept, outcomes = chosen(session, syncs, every), _accepted(session, accept_guard), []
     with _channels(session, [destination for destination in _destinations(session, names) if _asked(session, destination)]):
         for name in names:
             with lines(session.out, [name]) as line_of:
-                outcomes.append(planned(session, name, How(line_of(name))))
+                outcomes.append(planned(session, name, How(line_of(name), accept=accept)))
             if not session.out.as_json:
                 if len(outcomes) > 1:
                     session.out.text()
@@ -54,7 +59,7 @@ def plan(session: Session, syncs: Syncs = None, every: Every = False) -> None:
     if session.out.as_json:
         found = [outcome.as_json() for outcome in outcomes]
         session.out.json(found[0] if len(found) == 1 and not every else found)
-    if any(outcome.fault or outcome.facts.get("guards") for outcome in outcomes):
+    if any(outcome.fault or outcome.facts.get("stopped_by") for outcome in outcomes):
         raise typer.Exit(1)
 
 
@@ -62,21 +67,23 @@ def plan(session: Session, syncs: Syncs = None, every: Every = False) -> None:
 def apply(
     session: Session,
     plan: Annotated[str, typer.Argument(metavar="PLAN", help="As `cdp plan` names it.")],
+    accept_guard: Accept = None,
     report: ReportFile = None,
 ) -> None:
     """Deliver a stored plan.
 
-    Who may be told is asked again, now. A plan that no longer holds, or that breaks a guard, is refused. The exit code
-    is 1 when rows are left to send; rows that the channel rejects are reported, and do not make it 1.
+    Who may be told is asked again, now. A plan that no longer holds, or that breaks a guard that nobody has accepted, is
+    refused. The exit code is 1 when rows are left to send; rows that the channel rejects are reported, and do not make it 1.
     """
     from cdp.sync.plan import load_plan
 
+    accept = _accepted(session, accept_guard)
     prepare(session, report)
     stored = load_plan(session.engine, session.environment.control, plan)
     destination = session.project.destinations.get(stored.destination)
     with _channels(session, [destination] if destination else []):
         with lines(session.out, [stored.sync]) as line_of:
-            outcome = applied(session, stored, How(line_of(stored.sync)))
+            outcome = applied(session, stored, How(line_of(stored.sync), accept=accept))
         _told(session, [outcome], report)
 
 
@@ -89,6 +96,7 @@ def sync(
     wait: Wait = WAIT,
     no_skip: NoSkip = False,
     profile: WhereTo = False,
+    accept_guard: Accept = None,
     report: ReportFile = None,
 ) -> None:
     """Plan, check the guards, apply: what a schedule runs.
@@ -100,11 +108,28 @@ def sync(
     In a sandbox environment whose channel does not listen, one is started for the run. The exit code is 1 when a sync
     is refused, fails, awaits an approval, or leaves rows to send; rows that the channel rejects are reported, and do not make it 1.
     """
-    names = chosen(session, syncs, every)
+    names, accept = chosen(session, syncs, every), _accepted(session, accept_guard)
     prepare(session, report)
+    how = How(wait=wait, skip=not no_skip, profile=session.profile if profile else None, accept=accept)
     with _channels(session, _destinations(session, names)):
-        outcomes = run(session, names, How(wait=wait, skip=not no_skip, profile=session.profile if profile else None), jobs)
+        outcomes = run(session, names, how, jobs)
     _told(session, outcomes, report)
+
+
+def _accepted(session: Session, names: Sequence[str] | None) -> tuple[str, ...]:
+    """The guards that are accepted, by somebody who may.
+
+    Raises:
+        UsageError: there is no such guard.
+        RefusedError: they may not accept any.
+    """
+    if not names:
+        return ()
+    from cdp.sync.guards import NAMES
+
+    known("guard", names, NAMES)
+    session.permit("accept")
+    return tuple(dict.fromkeys(names))
 
 
 def _told(session: Session, outcomes: Sequence[Outcome], report: Path | None) -> None:

@@ -47,10 +47,11 @@ def show_plan(out: Output, outcome: Outcome) -> None:
         out.text(f"{outdated:,} rows went out under an older decision: {OUTDATED[facts['when_changed']]}")
     show_quality(out, facts["quality"])
     for guard in facts["guards"]:
-        out.text(f"breaks the guard {Violation(**guard)}")
+        said = "" if guard in facts["stopped_by"] else " (accepted)"
+        out.text(f"breaks the guard {Violation(**guard)}{said}")
     changes = sum(facts["counts"][op] for op in ("add", "change", "remove"))
-    if facts["guards"]:
-        return out.text(f"so it cannot be applied: {advice([Violation(**guard) for guard in facts['guards']])}, and plan again")
+    if stopping := [Violation(**guard) for guard in facts["stopped_by"]]:
+        return out.text(f"so it cannot be applied: {advice(stopping)}")
     if changes and facts["needs_approval"]:
         out.text(f"it needs an approval ({', '.join(facts['needs_approval'])}) of {facts['approvers']}")
         out.text(f"approve it: cdp approve {facts['plan']}")
@@ -136,8 +137,11 @@ def _show_rest(out: Output, facts: Mapping[str, Any]) -> None:
     """What went of a sync that is refused, what a channel did not take, and where its answers stand."""
     if facts["status"] == "refused" and facts["delivered"]:
         out.note(f"{facts['sync']}: is refused; {facts['delivered']:,} removals went all the same: cdp runs {facts['run']}")
+    hidden: Counter[str] = Counter()
     for each in facts["withheld_rows"]:
-        out.note(f"{facts['sync']}: {each['rows']:,} rows of {each['table']} were not read: {each['class']}")
+        hidden[each["class"]] += each["rows"]
+    if said := ", ".join(f"{rows:,} of {cls}" for cls, rows in hidden.items() if rows):
+        out.note(f"{facts['sync']}: rows that the receiver may not know of were not read: {said}")
     if since := facts.get("unchanged_since"):
         out.note(f"{facts['sync']}: nothing changed since run {since}; plan all the same: --no-skip")
     if put_off := facts["put_off"]:

@@ -66,7 +66,7 @@ class Agreement(Kind):
     document_sha256: str | None = None
 
 
-VERBS = ("preview", "explain", "plan", "approve", "apply", "runs", "disclosures", "revocations", "report", "export")
+VERBS = ("preview", "explain", "plan", "approve", "accept", "apply", "runs", "disclosures", "revocations", "report", "export")
 
 
 class RoleRows(Spec):

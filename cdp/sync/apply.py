@@ -17,7 +17,7 @@ from cdp.connectors.sockets import guarded
 from cdp.engine.base import Engine
 from cdp.errors import CdpError, DeliveryError, EngineError, GuardError, RefusedError, StaleError
 from cdp.governance.query import SUBJECT, GovernedQuery
-from cdp.sync import digest, guards, intents, lease, opening, secrets, sources, state
+from cdp.sync import acceptance, digest, guards, intents, lease, opening, secrets, sources, state
 from cdp.sync.allowance import Allowance
 from cdp.sync.approval import Approved, approval_of
 from cdp.sync.delivery import Delivery, Refused, run_loop, stoppable
@@ -146,11 +146,8 @@ def check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.dateti
         StaleError: it is too old, was applied, or what it was decided on has changed.
     """
     again = f"run `cdp plan {plan.sync}` again"
-    if plan.guards:
-        raise GuardError(
-            f"plan {plan.id} of {plan.sync} breaks {'; '.join(str(v) for v in plan.guards)}",
-            fix=f"{guards.advice(plan.guards)}, and {again}",
-        )
+    if stopping := acceptance.left(ledger, plan):
+        raise GuardError(f"plan {plan.id} of {plan.sync} breaks {'; '.join(map(str, stopping))}", fix=guards.advice(stopping))
     if (plan.sync, plan.destination) != (query.sync.name, query.destination.name):
         raise StaleError(
             f"plan {plan.id} is one of {plan.sync} to {plan.destination}, not of {query.sync.name} to {query.destination.name}", fix=again
@@ -247,7 +244,9 @@ class _Application:
         )
         self.outgoing = outgoing
         recorder = Recorder(self.ledger, held, self.plan, self.run, flush=connector.flush, wall=self.wall, progress=self.progress)
-        delivery = Delivery(connector, recorder, self.plan.destination, refused)
+        accepted = acceptance.during(self.plan) in acceptance.accepted(self.ledger, self.plan)
+        failing = guards.Failing(None if accepted else self.plan.max_failed, self.plan.sync)
+        delivery = Delivery(connector, recorder, self.plan.destination, refused, failing)
         self._show(connector, recorder)
 
         async def work() -> None:

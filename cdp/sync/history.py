@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from cdp.engine.base import Engine
 from cdp.errors import UsageError
+from cdp.sync import acceptance
 from cdp.sync.ledger import Control
 
 _COUNTS = ("planned", "delivered", "rejected", "retryable", "unknown", "withheld", "carried_over")
@@ -81,7 +83,14 @@ def _plan(ledger: Control, plan: str) -> dict[str, Any]:
     statement = f"SELECT body, digest FROM {ledger.table('plans')} WHERE plan = :plan AND event = 'created'"
     found = ledger.engine.query(statement, {"plan": plan}, what="the plans").to_pylist()
     body = {**json.loads(found[0]["body"]), "digest": found[0]["digest"]} if found else {}
-    return {**{name: body.get(name) for name in _PLAN}, "approved": _approved(ledger, plan)}
+    said = {"approved": _approved(ledger, plan), "accepted": _accepted(ledger, plan, body)}
+    return {**{name: body.get(name) for name in _PLAN}, **said}
+
+
+def _accepted(ledger: Control, plan: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The guards of a plan that somebody accepted: who, when, what was found."""
+    guarded = body.get("guards") or body.get("max_failed")
+    return [each.as_json() for each in acceptance.of_plan(ledger, plan, body["digest"])] if guarded else []
 
 
 def _approved(ledger: Control, plan: str) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from cdp.engine.base import Engine
 from cdp.errors import Refusal, UsageError
 from cdp.governance.query import GovernedQuery, Removals
 from cdp.quality import Result
+from cdp.spec.activation import Limit
 from cdp.sync import diff
 from cdp.sync.digest import Chunk
 from cdp.sync.guards import Violation
@@ -46,6 +47,7 @@ class Plan:
         base_seq: the last acknowledged receipt when the plan was made.
         shape: the stored columns; `masks`: column, version and context of each wire mask.
         guards: the guards that the plan breaks, `quality` for an expectation that refuses; `quality`: what came of each expectation.
+        max_failed: the guard that is asked while it is applied.
         told: what the rows tell, as a hash; `outdated`: how many rows the destination holds under another one, and `when_changed`
             what becomes of them: keep, resend, remove.
         removals: None, or who is taken off by a plan that only removes.
@@ -79,6 +81,7 @@ class Plan:
     needs_approval: tuple[str, ...] = ()
     withheld_rows: tuple[tuple[str, str, int], ...] = ()
     quality: tuple[Result, ...] = ()
+    max_failed: Limit | None = None
     digest: str = ""
     _seal: object = field(repr=False, compare=False, default=None)
 
@@ -115,6 +118,7 @@ class Plan:
             "refusals": [refusal.as_json() for refusal in self.refusals],
             "guards": [violation.as_json() for violation in self.guards],
             "quality": [result.as_json() for result in self.quality],
+            "max_failed": self.max_failed.model_dump(exclude_none=True) if self.max_failed else None,
             "planned_by": self.planned_by,
             "needs_approval": list(self.needs_approval),
             "withheld_rows": [{"class": cls, "table": table, "rows": rows} for cls, table, rows in self.withheld_rows],
@@ -211,6 +215,7 @@ def _restored(body: Mapping[str, Any], stored_digest: str) -> Plan:
         planned_by=body["planned_by"],
         needs_approval=tuple(body["needs_approval"]),
         quality=tuple(Result.of_json(result) for result in body["quality"]),
+        max_failed=Limit(**body["max_failed"]) if body["max_failed"] else None,
         withheld_rows=tuple((each["class"], each["table"], each["rows"]) for each in body["withheld_rows"]),
         digest=stored_digest,
         _seal=_SEAL,

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cdp.engine.base import Engine
+from cdp.engine.base import Engine, literal
 from cdp.errors import StaleError
 from cdp.governance.query import GovernedQuery, Removals
 from cdp.quality import Result
 from cdp.spec.activation import Guards
-from cdp.sync import continuity, diff, digest, encoding, gates, guards, pending, resync, revocations, sources, state
+from cdp.sync import continuity, diff, digest, encoding, gates, guards, pending, resync, revocations, sources, state, usual
 from cdp.sync.allowance import Allowance
 from cdp.sync.digest import Chunk
 from cdp.sync.ledger import Control
@@ -87,6 +87,7 @@ class _Found:
         held: of all of these, the keys that the destination holds or may hold.
         again: people who are removed and, in the next plan, added as they should be told now.
         kept: keys that are not sent now, by why and what they would be: see pending.py.
+        pairs: of a member and a row that is held, and rows that are held alone: see `diff.joined`.
     """
 
     keys: Counter[str]
@@ -95,6 +96,7 @@ class _Found:
     held: int
     again: int
     kept: Counter[tuple[str, str]]
+    pairs: int
 
     def due(self, op: str) -> int:
         """How many keys of an op are to be sent now."""
@@ -133,9 +135,9 @@ class _Maker:
             resync.check(self.ledger, self.query.sync.name, at)
             acknowledged = state.held(self.ledger, self.query.sync.name, at)
             if at.any:
-                continuity.check(self.ledger, self.query, self.types, acknowledged)
-            self.engine.create_as(changes, self._changes(acknowledged))
-            found = self._found(changes)
+                continuity.check(self.ledger, self.query, self.types, acknowledged, at.last)
+            holds = self._held(acknowledged, at)
+            found = self._compare(changes, acknowledged, at, holds[0])
             due, found = self._judge(changes, judged, found)
             parts = self._parts(found)
             chunks, passed = self._store(table, due, acknowledged, parts)
@@ -148,19 +150,34 @@ class _Maker:
         finally:
             self.engine.drop(changes)
             self.engine.drop(judged)
-        return self._plan(plan_id, at, found, parts, self._held(acknowledged, at), chunks, passed.results)
+        return self._plan(plan_id, at, found, parts, holds, chunks, passed.results)
 
     def _held(self, acknowledged: str, at: state.Known) -> tuple[int, int]:
         """How many rows the destination holds, and how many of them went out under another decision."""
         if not at.any:
             return 0, 0
-        counts = f"SELECT COUNT(content) AS held, COUNT_IF(acked AND {self._outdated}) AS outdated FROM ({acknowledged}) AS a"
+        # Apart: what a row was told under is read only where the files' statistics say that it may be another.
+        other = f"a.acked AND a.content IS NOT NULL AND (a.told IS NULL OR a.told <> {literal(self.query.told)})"
+        outdated = f"(SELECT COUNT(*) FROM ({acknowledged}) AS a WHERE {other})"
+        counts = f"SELECT (SELECT COUNT(a.content) FROM ({acknowledged}) AS a) AS held, {outdated} AS outdated"
         (row,) = self.engine.query(counts, what="the acknowledged state").to_pylist()
         return row["held"], row["outdated"]
 
     @property
     def _outdated(self) -> str:
         return state.outdated(self.query.told)
+
+    def _compare(self, changes: str, acknowledged: str, at: state.Known, held: int) -> _Found:
+        """Write what differs, and count it."""
+        if diff.asks_segment(self.removals) and not at.doubtful:
+            sure = state.acknowledged(self.ledger, self.query.sync.name, at)
+            self.engine.create_as(changes, diff.joined(self.query, self.types, sure, self._outdated, self._changed))
+            found = self._found(changes)
+            if found.pairs == held:
+                return found
+            self.engine.drop(changes)  # several people have one acknowledged key
+        self.engine.create_as(changes, self._changes(acknowledged))
+        return self._found(changes)
 
     def _changes(self, acknowledged: str) -> str:
         if self.removals is None or diff.asks_segment(self.removals):
@@ -176,8 +193,11 @@ class _Maker:
 
     def _found(self, changes: str) -> _Found:
         """Counts the changes."""
-        statement = f"SELECT op, left_out, COUNT(*) AS keys, SUM(n) AS people, COUNT_IF(held) AS held FROM {changes} GROUP BY op, left_out"
+        sums = "COUNT(*) AS keys, SUM(n) AS people, COUNT_IF(held) AS held, SUM(CASE WHEN held THEN GREATEST(n, 1) ELSE 0 END) AS pairs"
+        statement = f"SELECT op, left_out, {sums} FROM {changes} GROUP BY op, left_out"
         counted = self.engine.query(statement, what=changes).to_pylist()
+        pairs = sum(int(row["pairs"]) for row in counted)
+        counted = [row for row in counted if row["op"] != "same"]
         left_out = {row["left_out"]: int(row["people"]) for row in counted if row["op"] == "left_out"}
         ops = [row for row in counted if row["op"] != "left_out"]
         invalid = [row for row in ops if row["op"] == "invalid"]
@@ -188,6 +208,7 @@ class _Maker:
             held=sum(row["held"] for row in ops),
             again=sum(int(row["people"]) for row in ops if row["op"] == "remove"),
             kept=Counter(),
+            pairs=pairs,
         )
 
     def _judge(self, changes: str, judged: str, found: _Found) -> tuple[str, _Found]:
@@ -248,7 +269,7 @@ class _Maker:
         size = sum(n for _, n in excluded) + sum(n for name, n in counts.items() if name not in TAKEN_OFF) if asked else 0
         rules = guards.holding(guards.effective(self.query.sync.guards, self.defaults), self.removals)
         whole = {op: counts[op] + found.kept["carried_over", op] for op in ("add", "change", "remove")}  # a cap spreads it, and hides none
-        broken = guards.check(rules, whole, known=held, segment=size, source=sources.rows(self.engine, self.query.entity.table))
+        broken = guards.check(rules, self._looked_at(rules, whole, counts, held, size, size - sum(n for _, n in excluded)))
         facts: dict[str, Any] = {
             "id": plan_id,
             "sync": self.query.sync.name,
@@ -258,6 +279,7 @@ class _Maker:
             "counts": counts,
             "excluded": excluded,
             "size": size,
+            "max_failed": rules.max_failed,
             "guards": (*broken, *gates.violations(results)),
             "quality": results,
             "base_seq": at.last,
@@ -277,6 +299,21 @@ class _Maker:
         }
         unsigned = Plan(**facts, _seal=_SEAL)
         return Plan(**facts, digest=digest.total(chunks, unsigned.facts()), _seal=_SEAL)
+
+    def _looked_at(
+        self, rules: Guards, whole: Mapping[str, int], counts: Mapping[str, int], held: int, size: int, eligible: int
+    ) -> guards.Found:
+        """What the guards look at; how large the segment usually is only where one asks."""
+        asked = rules.unusual_size is not None and diff.asks_segment(self.removals)
+        return guards.Found(
+            whole,
+            known=held,
+            segment=size,
+            source=sources.rows(self.engine, self.query.entity.table),
+            invalid=counts["invalid"] + counts["dropped"],
+            eligible=eligible,
+            past=usual.sizes(self.ledger, self.query.sync.name) if asked else (),
+        )
 
 
 def chunk_count(parts: Mapping[str, int]) -> int:

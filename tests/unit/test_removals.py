@@ -115,7 +115,7 @@ def test_guards_hold_for_removals_but_not_for_those_that_a_rule_or_the_end_asks_
 
     def broken(which: str | None) -> list[str]:
         held = guards.holding(limits, which)  # type: ignore[arg-type]
-        return [v.guard for v in guards.check(held, {"add": 0, "change": 0, "remove": 9}, known=9, segment=0, source=0)]
+        return [v.guard for v in guards.check(held, guards.Found({"add": 0, "change": 0, "remove": 9}, known=9, segment=0, source=0))]
 
     assert (broken(None), broken("left")) == (["max_remove", "empty"], ["max_remove", "empty"])
     assert (broken("kept_out"), broken("everyone")) == ([], [])  # what was revoked does not wait for a look

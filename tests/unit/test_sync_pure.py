@@ -45,7 +45,7 @@ def test_exact_keys_and_any_scalar_value_are_fine() -> None:
 
 def _broken(limits: Guards, known: int = 100, segment: int = 50, source: int = 1, **counts: int) -> list[str]:
     full = {"add": 0, "change": 0, "remove": 0} | counts
-    return [v.guard for v in guards.check(limits, full, known=known, segment=segment, source=source)]
+    return [v.guard for v in guards.check(limits, guards.Found(full, known=known, segment=segment, source=source))]
 
 
 @pytest.mark.parametrize(

@@ -336,6 +336,9 @@ FIELDS: Final[Mapping[type[Spec], Mapping[str, Rule | Part | Parts]]] = {
     access.ApprovalLife: {"hours": Rule("holds longer", rises)},
     activation.Guards: {
         **{name: Rule("lets a run change more", bound) for name in ("max_add", "max_change", "max_remove")},
+        "max_invalid": Rule("lets a run go on with more invalid rows", bound),
+        "unusual_size": Rule("lets a run go on with a segment of another size", bound),
+        "max_failed": Rule("lets a run go on when more rows are rejected", bound),
         "empty": Rule("lets an empty segment empty the destination", becomes("allow")),
     },
 }

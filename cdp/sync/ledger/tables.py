@@ -166,7 +166,7 @@ TABLES: Final[Mapping[str, ControlTable]] = {
         },
     ),
     "leases": ControlTable(
-        "who may write the receipts of a sync, or deliver to a destination with limits; changed in place",
+        "who may write the receipts of a sync, deliver to a destination with limits a second (`pace:NAME`), or use its cap (`cap:NAME`)",
         {
             "sync": Column("string", "the sync, or what else is held"),
             "owner": Column("string", "an id of the holder; null when it is free"),
@@ -174,7 +174,7 @@ TABLES: Final[Mapping[str, ControlTable]] = {
             "since": Column("bigint", "since when, in microseconds"),
             "expires": Column("bigint", "until when, in microseconds"),
             "holder": Column("string", "which process on which machine"),
-            "process": Column("string", "tells this process from a later one of the same number"),
+            "process": Column("string", "the process, told from a later one of the same number on the same machine"),
         },
     ),
 }

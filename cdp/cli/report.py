@@ -134,12 +134,19 @@ def _said(session: Session, detail: Mapping[str, Any], small: int) -> Said:
         rests_on=_rests_on(session, detail),
         steps=tuple(_step(step, numbers) for step in steps),
         errors=_errors(steps, numbers),
-        guards=tuple(f"{each['guard']}: {each['limit']}" for each in detail["guards"] or ()),
+        guards=_guards(detail),
         quality=tuple(_quality(each, small) for each in detail["quality"] or ()),
         withheld=tuple((each["class"], each["table"]) for each in detail["withheld_rows"] or ()),
         stretches=_pace(session, detail, small) if isinstance(numbers.get(("delivered",)), int) else (),
         failed=error.get("message", ""),
     )
+
+
+def _guards(detail: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which guards stopped the plan, and who let it pass; what they found is a number of people, and is not said."""
+    by = {guard["guard"]: each for each in detail["accepted"] for guard in each["guards"]}
+    said = {name: f"accepted by {each['by']} at {moment(each['at'])} UTC" for name, each in by.items()}
+    return tuple(f"{each['guard']}: {said.get(each['guard'], 'stops it')}" for each in detail["guards"] or ())
 
 
 def _step(step: Mapping[str, Any], numbers: Mapping[tuple[str, ...], Number]) -> Step:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,44 @@ def test_without_great_expectations_a_sync_that_expects_something_is_refused(
     assert (plan.code, channel.rows(CHANNEL)) == (1, [])
     assert "`quality:` needs great-expectations" in plan.err
     assert "pip install 'composable-cdp[quality]'" in plan.err
+
+
+def test_a_guard_is_accepted_by_a_role_that_may_and_that_stands_on_record(cdp: Cdp, channel: Sandbox, project: Path) -> None:
+    edit(project, "max_add: 100%", "max_add: 3")
+    acting(project, "accept")
+    wrong = cdp("plan", SYNC, "--accept-guard", "max_ad")
+    assert (wrong.code, "did you mean max_add?" in wrong.err) == (2, True), wrong.err
+    plan = cdp("plan", SYNC, "--json")
+    assert (plan.code, plan.json["stopped_by"]) == (1, plan.json["guards"])
+    refused = cdp("apply", plan.json["plan"])
+    assert (refused.code, "--accept-guard max_add" in refused.err) == (1, True)
+
+    acting(project)
+    refused = cdp("apply", plan.json["plan"], "--accept-guard", "max_add")
+    assert (refused.code, channel.rows(CHANNEL)) == (1, [])
+    assert "`accept` is for" in refused.err
+
+    acting(project, "accept")
+    accepted = cdp("plan", SYNC, "--accept-guard", "max_add")
+    assert accepted.code == 0
+    assert re.search(r"breaks the guard max_add: at most 3 rows, found \d+ \(accepted\)", accepted.out)
+    name = accepted.out.split()[1].rstrip(":")
+    acting(project)  # who accepted may not any more
+    refused = cdp("apply", name)
+    assert (refused.code, "as accepted" in refused.err, channel.rows(CHANNEL)) == (1, True, [])
+    acting(project, "accept")
+    run = cdp("apply", name, "--json")
+    assert (run.code, run.json[0]["delivered"]) == (0, plan.json["counts"]["add"])
+    (entry,) = cdp("runs", run.json[0]["run"], "--json").json["accepted"]
+    assert (entry["by"], [guard["guard"] for guard in entry["guards"]]) == (f"uid:{os.getuid()}", ["max_add"])
+    assert f"accepted by uid:{os.getuid()}" in cdp("runs", run.json[0]["run"]).out
+
+
+def acting(project: Path, *may: str) -> None:
+    """Whoever runs this may plan and apply, and what else is said; somebody else may accept."""
+    roles = project / "governance" / "roles.yml"
+    plain = roles.read_text().partition("\npeople:")[0]
+    plain = re.sub(r"\nroles:\n(  (mine|guardian): .*\n)*", "\nroles:\n", plain, count=1)
+    mine = f"\nroles:\n  mine: {{may: [{', '.join(('plan', 'apply', 'runs', *may))}]}}\n  guardian: {{may: [accept, approve]}}\n"
+    people = f'\npeople:\n  - {{id: "uid:{os.getuid()}", roles: [mine]}}\n  - {{id: "uid:4711", roles: [guardian]}}\n'
+    roles.write_text(plain.replace("\nroles:\n", mine, 1) + people)

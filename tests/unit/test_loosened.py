@@ -61,7 +61,7 @@ def samples(model: type[Spec], name: str) -> Iterator[tuple[Any, Any]]:
     annotation = model.model_fields[name].annotation
     if (model, name) == (people.Consent, "max_age"):
         yield people.MaxAge(hours=1), people.MaxAge(days=1)
-    elif annotation in (Limit | None,) or name.startswith("max_"):
+    elif model is Guards and name != "empty":
         yield Limit(rows=1), Limit(rows=2)
         yield Limit(share=0.5), None
     elif get_origin(annotation) is Literal and len(get_args(annotation)) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import sqlglot
 from sqlglot import exp
@@ -36,6 +37,7 @@ class Clinic:
     project: Project
     engine: Engine
     root: Path
+    sent: ClassVar[tuple[str, ...]] = ("patient_id", "email", "given_name", "birth_date", "death_date", "state")
 
     @property
     def lake(self) -> Path:
@@ -56,7 +58,7 @@ class Clinic:
         query = self.governed(now)
         columns = ", ".join(
             f"{name} AS {field}"
-            for field, name in zip(query.columns, ("patient_id", "email", "given_name", "birth_date", "death_date", "state"), strict=True)
+            for field, name in zip(query.columns, self.sent, strict=True)
         )
         select = f"SELECT patient_id AS _subject, CAST(NULL AS STRING) AS _rule, {columns} FROM clinical.patients"
         parsed = sqlglot.parse_one(select, dialect="spark")

@@ -52,7 +52,7 @@ def lines(out: Output, syncs: Sequence[str]) -> Iterator[Callable[[str], Line]]:
 
 @contextmanager
 def _bars(console: Console, syncs: Sequence[str]) -> Iterator[Callable[[str], Line]]:
-    board = _board(console)
+    board = _board(console, syncs)
     whole = board.add_task(f"{len(syncs)} syncs", total=len(syncs), kind="whole") if len(syncs) > 1 else None
     timer = threading.Timer(PATIENCE, board.start)
     timer.daemon = True
@@ -65,7 +65,7 @@ def _bars(console: Console, syncs: Sequence[str]) -> Iterator[Callable[[str], Li
         board.stop()
 
 
-def _board(console: Console) -> Progress:
+def _board(console: Console, syncs: Sequence[str]) -> Progress:
     """Rows that are aligned with each other; what a sync waits for and what went wrong stands below its own."""
     from rich.progress import BarColumn, Progress
     from rich.table import Table
@@ -74,7 +74,8 @@ def _board(console: Console) -> Progress:
     class Board(Progress):
         def get_renderables(self) -> Iterator[Table | Text]:
             said = [(task, _cells(task)) for task in sorted(self.tasks, key=lambda task: task.fields["kind"] == "whole")]
-            widths = [max(len(cells[place]) for _, cells in said) for place in range(len(_STYLES))] if said else []
+            widths = [max([len(cells[place]) for _, cells in said], default=0) for place in range(len(_STYLES))]
+            widths[0] = widest  # of all syncs, so that bars stay where they are while syncs come and go
             for task, cells in said:
                 row = Table.grid(padding=(0, 2, 0, 0), expand=True)
                 texts = [Text(cell, style) for cell, style in zip(cells, _STYLES, strict=True)]
@@ -88,6 +89,7 @@ def _board(console: Console) -> Progress:
                     yield Text(f"  {note}", "yellow", no_wrap=True, overflow="ellipsis")
 
     bar = BarColumn(bar_width=None)
+    widest = max(len(shortened(name, NAME)) for name in (*syncs, f"{len(syncs)} syncs"))
     return Board(console=console, transient=True, expand=True, refresh_per_second=8)
 
 

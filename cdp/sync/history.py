@@ -105,7 +105,8 @@ def _receipts(ledger: Control, sync: str, run: str) -> list[dict[str, Any]]:
     """What the channel said; not what a folding says once more of it, nor what a person decided later."""
     statement = (
         f"SELECT op, status, code, COUNT(*) AS count FROM {ledger.table('receipts')} "
-        f"WHERE sync = :sync AND run = :run AND COALESCE(code, '') NOT IN ('{CARRIED}', '{AGAIN}') GROUP BY op, status, code ORDER BY op, status, code"
+        f"WHERE sync = :sync AND run = :run AND COALESCE(code, '') NOT IN ('{CARRIED}', '{AGAIN}') "
+        "GROUP BY op, status, code ORDER BY op, status, code"
     )
     return [dict(row) for row in ledger.engine.query(statement, {"sync": sync, "run": run}, what="the receipts").to_pylist()]
 

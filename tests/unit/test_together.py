@@ -150,7 +150,7 @@ def terminal(width: int) -> Console:
 @pytest.mark.parametrize("width", [80, 100])
 def test_bars_are_aligned_and_no_line_is_wider_than_the_terminal(width: int) -> None:
     names = ["a1c_reminder_email", "a_name_that_is_longer_than_any_terminal_should_have_to_show"]
-    board = bars._board(terminal(width))
+    board = bars._board(terminal(width), names)
     whole = board.add_task("3 syncs", total=3, kind="whole")
     first, second, third = (bars._Bar(board, name, whole) for name in (*names, "done_already"))
     tally = Tally(1_000_000, delivered=250_000, rejected=12, waits=lambda: "asked to wait 12 s")

@@ -108,7 +108,7 @@ def _one(session: Session, facts: Mapping[str, Any], fault: Fault | None, small:
     from cdp.catalog.run_report import Said
     from cdp.sync.history import run_detail
 
-    failed, refusals = (fault.message, fault.refusals) if fault else ("", ())
+    failed, refusals = (_why(fault.kind, fault.message), fault.refusals) if fault else ("", ())
     if facts["run"] is None:
         return Said(facts["sync"], facts["status"], {"plan": facts["plan"]}, failed=failed, refusals=refusals)
     detail = explained(session, run_detail(session.engine, session.environment.control, facts["run"]))
@@ -138,8 +138,13 @@ def _said(session: Session, detail: Mapping[str, Any], small: int) -> Said:
         quality=tuple(_quality(each, small) for each in detail["quality"] or ()),
         withheld=tuple((each["class"], each["table"]) for each in detail["withheld_rows"] or ()),
         stretches=_pace(session, detail, small) if isinstance(numbers.get(("delivered",)), int) else (),
-        failed=error.get("message", ""),
+        failed=_why(error["error"], error["message"]) if error else "",
     )
+
+
+def _why(kind: str, message: str) -> str:
+    """Why something failed. What a guard says holds numbers of people, which stand in the plan and not here."""
+    return "a guard stops it" if kind == "GuardError" else message
 
 
 def _guards(detail: Mapping[str, Any]) -> tuple[str, ...]:

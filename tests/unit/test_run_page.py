@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from pathlib import Path
 
 import pytest
 
 from cdp.catalog.run_page import page
 from cdp.catalog.run_report import RunReport, Said, Step, Stretch, stretches
+from cdp.cli.app import main
+from cdp.cli.report import _why
 from cdp.errors import Refusal
+from tests.projects import minimal
 from tests.unit.test_catalog import parsed, well_formed
 
 MADE = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
@@ -32,7 +36,9 @@ def said(**more: object) -> Said:
 
 
 def test_it_is_well_formed_and_what_is_text_is_text() -> None:
-    refused = Said("ads", "refused", {}, failed="sync ads is <refused>", refusals=(Refusal("agreement", "ads & co", "", (), "none", "sign"),))
+    refused = Said(
+        "ads", "refused", {}, failed="sync ads is <refused>", refusals=(Refusal("agreement", "ads & co", "", (), "none", "sign"),)
+    )
     text = made(said(steps=STEPS, errors=(("rejected", "<b>", 40),)), refused)
     well_formed(text)
     assert "clinic &lt;1&gt;" in text
@@ -68,3 +74,27 @@ def test_stretches_hold_every_row_and_none_is_of_few_people() -> None:
     assert [each.start for each in found[1:]] == [each.end for each in found[:-1]]
     assert (found[0].start, found[-1].end) == (0.0, 810.0)
     assert stretches([(1.0, 4)], 11) == stretches([], 11) == ()
+
+
+ROLES = """\
+kind: roles
+roles: {operator: {may: [plan, apply]}}
+people: [{id: "uid:%d", roles: [operator]}]
+"""
+
+
+@pytest.mark.parametrize("words", [("sync", "adults_mail"), ("apply", "20260701120000_abcdef")])
+def test_who_may_not_see_runs_gets_no_page_and_nothing_is_done(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = minimal(tmp_path, **{"governance/roles.yml": ROLES % 1234})
+    monkeypatch.setattr("cdp.engine.base.os.getuid", lambda: 1234)
+    monkeypatch.setattr("cdp.engine.connect", lambda *_, **__: pytest.fail("the engine was started"))
+    assert main([*words, "--project", str(root), "--report", str(tmp_path / "page.html")]) == 1
+    assert "`runs`" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_what_a_guard_found_is_no_reason_to_show_few_people() -> None:
+    assert _why("GuardError", "plan P breaks max_add: at most 5 rows, found 7") == "a guard stops it"
+    assert _why("BusyError", "sync letters is being applied") == "sync letters is being applied"

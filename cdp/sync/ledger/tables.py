@@ -44,11 +44,11 @@ TABLES: Final[Mapping[str, ControlTable]] = {
         {
             "sync": _SYNC,
             "plan": _PLAN,
-            "event": Column("string", "`created`, `approved` or `applied`"),
+            "event": Column("string", "`created`, `approved`, `accepted` (guards) or `applied`"),
             "at": Column("timestamp", "when"),
             "actor": Column("string", "who: `uid:1001`"),
             "digest": Column("string", "SHA-256 over the plan's rows and facts"),
-            "body": Column("string", "JSON: of `created` what `cdp plan --json` shows and more, of `applied` its run and approval"),
+            "body": Column("string", "JSON: of `created` what `cdp plan --json` shows and more, of `accepted` the guards and what was found, of `applied` its run and approval"),
         },
     ),
     "runs": ControlTable(

@@ -180,6 +180,23 @@ def test_the_request_is_what_was_declared() -> None:
     assert json.loads(body) == [{"external_id": "p1", "first_name": "Ann", "score": None, "seen": "2026-01-01"}]
 
 
+@pytest.mark.parametrize("body", ["array", "ndjson", {"list": "contacts"}], ids=["array", "ndjson", "list"])
+@pytest.mark.parametrize("field", [None, "change"])
+def test_rows_that_were_encoded_together_make_the_bodies_of_rows_alone(body: Any, field: str | None) -> None:
+    whole = batch([f"p{n}" for n in range(5)], ["Ann", None, 'B"o', "\u00e9", ""])
+    with raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}") as (url, seen):
+        idempotency = {"header": "Idempotency-Key", **({"field": field} if field else {})}
+        target = make_target(url, upsert={"path": "/email/contacts", "body": body}, idempotency=idempotency)
+        encoded = replace(whole, texts=HttpConnector(target).encoded(whole))
+        assert encoded.texts is not None
+        for each in (whole, encoded):
+            send(target, each.slice(0, 2), each.slice(2, 3), each.take([4, 1]))
+    bodies = [request.partition(b"\r\n\r\n")[2] for request in seen]
+    assert len(bodies) == 6
+    assert bodies[:3] == bodies[3:]
+    assert all(b'"p4"' in request for request in bodies[2::3])
+
+
 def test_the_idempotency_key_is_the_same_in_another_run(sandbox: Sandbox) -> None:
     for _ in range(2):
         send(make_target(sandbox.url), batch(["p1", "p2"]))

@@ -19,6 +19,7 @@ from cdp.spec.model import Names
 
 Family = Literal["text", "number", "day", "moment", "boolean"]
 Otherwise = Literal["refuse", "warn", "drop"]
+STRICTNESS: Final[tuple[Otherwise, ...]] = ("refuse", "drop", "warn")  # what a failure lets leave: nothing, what does not fail, everything
 
 ANY: Final[tuple[Family, ...]] = ("text", "number", "day", "moment", "boolean")
 _FAMILIES: Final[dict[str, Family]] = {

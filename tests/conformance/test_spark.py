@@ -17,6 +17,7 @@ from tests.conformance.functions import FunctionStory
 from tests.conformance.leases import LeaseStory
 from tests.conformance.masks import MaskStory
 from tests.conformance.people import PeopleStory
+from tests.conformance.quality import QualityStory
 from tests.conformance.story import SyncStory
 
 pytestmark = pytest.mark.spark
@@ -66,6 +67,10 @@ class TestSparkPeople(PeopleStory):
 
 
 class TestSparkExplore(ExploreStory):
+    pass
+
+
+class TestSparkQuality(QualityStory):
     pass
 
 

@@ -98,3 +98,27 @@ def test_loosening_a_guard_is_told(tmp_path: Any, was: str, becomes: str, says: 
     )
     found = [each.what for each in loosened(old, new)]
     assert found == ([] if says is None else [f"sync adults_mail {says}"])
+
+
+NAMED = "expect_column_values_to_not_be_null: {column: email}"
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        (f"{{{NAMED}}}", "", ("refuse", "not expected")),
+        (f"{{{NAMED}}}", f"{{{NAMED}, otherwise: drop}}", ("refuse", "drop")),
+        (f"{{{NAMED}}}", "{expect_column_values_to_not_be_null: {column: email, mostly: 0.5}}", ("refuse", "not expected")),
+        (f"{{{NAMED}, otherwise: drop}}", f"{{{NAMED}, otherwise: warn}}", ("drop", "warn")),
+        (f"{{{NAMED}, otherwise: drop}}", f"{{{NAMED}}}", None),
+        (f"{{{NAMED}, otherwise: warn}}", "", None),
+        ("", f"{{{NAMED}}}", None),
+    ],
+)
+def test_expecting_less_is_told(tmp_path: Any, was: str, becomes: str, said: tuple[str, str] | None) -> None:
+    file = "syncs/adults_mail.yml"
+    old, new = (load(minimal(tmp_path / n, **{file: FILES[file] + f"quality: [{text}]\n"})) for n, text in (("old", was), ("new", becomes)))
+    found = loosened(old, new)
+    what = "sync adults_mail lets rows leave that fail expect_column_values_to_not_be_null of email"
+    assert [each.what for each in found] == ([what] if said else [])
+    assert not said or (found[0].before, found[0].after) == said

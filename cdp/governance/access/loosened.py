@@ -5,7 +5,7 @@ Pure: two projects are compared, model by model; `looser.py` says of each field 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from cdp.governance.classes import PUBLIC, ClassTree
 from cdp.project.project import Project
 from cdp.spec.base import Spec
 from cdp.spec.model import Column, Entity
+from cdp.spec.quality import STRICTNESS, Expectation
 
 Path = tuple[str | int, ...]
 
@@ -203,6 +204,16 @@ class _Comparison:
         for name, sync in self.new.syncs.items():
             if name in self.old.syncs:
                 yield from self._model(self.old.syncs[name].guards, sync.guards, f"sync {name}", "sync", name, ("guards",))
+                yield from self._quality(name, self.old.syncs[name].quality, sync.quality)
+
+    def _quality(self, name: str, old: Sequence[Expectation], new: Sequence[Expectation]) -> Iterator[Loosening]:
+        """What a sync expected and does not any more, or lets pass; of other arguments it cannot be told which are stricter."""
+        for was in old:
+            strict = STRICTNESS.index(was.otherwise)
+            same = [each for each in new if (each.name, each.arguments) == (was.name, was.arguments)]
+            if strict < len(STRICTNESS) - 1 and not any(STRICTNESS.index(each.otherwise) <= strict for each in same):
+                what = f"sync {name} lets rows leave that fail {was.name} of {', '.join(was.arguments.columns) or 'all'}"
+                yield self._item("sync", name, ("quality",), what, was.otherwise, same[0].otherwise if same else "not expected")
 
     # -- places ---------------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,11 @@ TABLES: Final[Mapping[str, ControlTable]] = {
             "at": Column("timestamp", "when"),
             "actor": Column("string", "who: `uid:1001`"),
             "digest": Column("string", "SHA-256 over the plan's rows and facts"),
-            "body": Column("string", "JSON: of `created` what `cdp plan --json` shows and more, of `accepted` the guards and what was found, of `applied` its run and approval"),
+            "body": Column(
+                "string",
+                "JSON: of `created` what `cdp plan --json` shows and more, of `accepted` guards and what they found, of `applied` its run "
+                "and approval",
+            ),
         },
     ),
     "runs": ControlTable(

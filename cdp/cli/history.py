@@ -10,15 +10,15 @@ from zoneinfo import ZoneInfo
 import typer
 
 from cdp.cli.command import command
-from cdp.cli.deliver import COUNTS
 from cdp.cli.names import known
+from cdp.cli.outcome import COUNTS
 from cdp.cli.output import Output, moment
 from cdp.cli.report import ReportFile, explained, report_of
 from cdp.cli.results import show_quality, show_withheld, took
 from cdp.cli.session import Session
 from cdp.errors import UsageError
 
-Status = Literal["running", "nothing", "succeeded", "partial", "failed", "stopped", "killed", "resynced"]
+Status = Literal["running", "nothing", "succeeded", "partial", "failed", "stopped", "killed", "resynced", "settled"]
 _MOMENTS = {"formats": ["%Y-%m-%d", "%Y-%m-%dT%H:%M"], "metavar": "DAY[THH:MM]"}
 Since = Annotated[dt.datetime | None, typer.Option(help="Only what started then or later.", **_MOMENTS)]
 Until = Annotated[dt.datetime | None, typer.Option(help="Only what started before, or on that day.", **_MOMENTS)]

@@ -25,6 +25,7 @@ from cdp.sync.ledger.chain import LINE
 NO_RECEIPT = "no_receipt"  # the code of a row whose run died before its answer was recorded
 ASKED = "asked"  # the code of a row of which the channel said, when it was asked, that it had applied it
 ABSENT = "absent"  # or that it had not
+RESYNCED = "resynced"  # the status of a row in `runs` that says who rebuilt the state
 KILLED = "killed"  # the status of a run that never said how it ended
 ASK_ROWS = 1000  # changes a question
 
@@ -57,9 +58,11 @@ def open_runs(control: Control, sync: str) -> tuple[Open, ...]:
 
 
 def counted(control: Control, sync: str) -> int:
-    """The highest seq of a receipt that a run of the sync says it wrote."""
+    """The highest seq of a receipt that a run of the sync says it wrote, since the state was last rebuilt."""
     table = control.table("runs")
-    return int(control.engine.value(f"SELECT MAX(seq) FROM {table} WHERE sync = :sync", {"sync": sync}, what=table) or 0)
+    rebuilt = f"SELECT MAX(x.run) FROM {table} AS x WHERE x.sync = {literal(sync)} AND x.status = '{RESYNCED}'"
+    statement = f"SELECT MAX(r.seq) FROM {table} AS r WHERE r.sync = {literal(sync)} AND r.run > COALESCE(({rebuilt}), '')"
+    return int(control.engine.value(statement, what=table) or 0)
 
 
 def last_repeats(control: Control, sync: str) -> Repeats | None:
@@ -131,7 +134,7 @@ class Settling:
             DeliveryError: the channel can be asked and gives no answer.
             BusyError: the lease was lost.
         """
-        seq = self.lease.token << 32
+        seq = self.lease.first_seq
         for left in open_runs(self.control, self.sync):
             if left.run == self.run_id:
                 continue

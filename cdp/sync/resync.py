@@ -20,8 +20,7 @@ from cdp.errors import DataError, UsageError
 from cdp.sync import intents, lease, state
 from cdp.sync.ledger import Control
 
-RESYNCED = "resynced"  # the status of the row in `runs` that says who did it
-SETTLED = "settled"  # the code of a row of which somebody said that it was delivered
+SETTLED = "settled"  # the status of the row in `runs` that says who settled unknown rows; the code of those that were delivered
 Verdict = Literal["delivered", "again"]
 
 
@@ -63,7 +62,8 @@ def check(control: Control, sync: str, at: state.Known) -> None:
     Raises:
         DataError: says what does not fit.
     """
-    if wrong := _wrong(control, sync, at):
+    # Read a second time: another process may have folded between the two tables that are compared.
+    if (wrong := _wrong(control, sync, at)) and (wrong := _wrong(control, sync, state.known(control, sync))):
         raise DataError(
             f"sync {sync}: what its destination holds cannot be told: {'; '.join(wrong)}",
             fix=f"see `cdp resync {sync}`; it rebuilds the state from the receipts",
@@ -102,7 +102,7 @@ def rebuild(control: Control, sync: str, wall: Callable[[], dt.datetime]) -> Fou
         found = rebuilding.found()
         held.check()
         rebuilding.write(held, wall)
-        _record(control, sync, wall, {"rebuilt": found.as_json()})
+        _record(control, sync, wall, intents.RESYNCED, {"rebuilt": found.as_json()})
         return found
     finally:
         held.release()
@@ -182,7 +182,7 @@ class _Rebuilding:
 
     def write(self, held: lease.Lease, wall: Callable[[], dt.datetime]) -> None:
         """Receipts for what is in doubt, then the state: a crash between leaves doubts, and the state to be rebuilt again."""
-        seq = held.token << 32
+        seq = held.first_seq
         for left, _ in self._lost_runs():
             settling = intents.Settling(self.control, self.sync, "", held, wall, None, {})
             seq += settling.write(left, self._doubtful([left]), seq)
@@ -235,7 +235,7 @@ def settle(control: Control, sync: str, verdict: Verdict, keys: Sequence[str], w
                 "status": said[0],
                 "code": said[1],
                 "plan": plans.get(row["run"]),
-                "seq": (held.token << 32) + n,
+                "seq": held.first_seq + n,
                 "at": wall(),
             }
             for n, row in enumerate(picked, 1)
@@ -243,7 +243,7 @@ def settle(control: Control, sync: str, verdict: Verdict, keys: Sequence[str], w
         if rows:
             held.check()
             control.append("receipts", rows)
-            _record(control, sync, wall, {"unknown": verdict, "rows": len(rows)})
+            _record(control, sync, wall, SETTLED, {"unknown": verdict, "rows": len(rows)})
         return len(rows)
     finally:
         held.release()
@@ -272,10 +272,10 @@ def _plans(control: Control, sync: str) -> dict[str, str]:
     return {row["run"]: row["plan"] for row in found.to_pylist()}
 
 
-def _record(control: Control, sync: str, wall: Callable[[], dt.datetime], what: dict[str, Any]) -> None:
+def _record(control: Control, sync: str, wall: Callable[[], dt.datetime], status: str, what: dict[str, Any]) -> None:
     """Who did it, when, and what came of it, as a row in `runs`."""
     now = wall()
     run = f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
     counts = dict.fromkeys(("planned", "delivered", "rejected", "retryable", "unknown", "withheld", "carried_over", "open"), 0)
-    row = {"sync": sync, "run": run, "n": 1, "status": RESYNCED, "at": now, "actor": control.engine.whoami(), **counts}
+    row = {"sync": sync, "run": run, "n": 1, "status": status, "at": now, "actor": control.engine.whoami(), **counts}
     control.append("runs", [{**row, "body": json.dumps({"resync": what})}])

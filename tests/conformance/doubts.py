@@ -222,6 +222,6 @@ class DoubtStory:
         plan, run = world.sync()
         assert (nonzero(plan.counts), run.delivered) == ({"add": 2, "unchanged": 2}, 2)
         assert sent(world) == {"p003": 1, "p004": 1}
-        said = world.engine.query(f"SELECT actor, body FROM {world.control}.runs WHERE status = 'resynced'").to_pylist()
+        said = world.engine.query(f"SELECT actor, body FROM {world.control}.runs WHERE status = 'settled'").to_pylist()
         assert {row["actor"] for row in said} == {world.engine.whoami()}
         assert {json.loads(row["body"])["resync"]["unknown"] for row in said} == {"delivered", "again"}

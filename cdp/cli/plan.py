@@ -12,12 +12,14 @@ import typer
 from cdp.cli.bars import lines
 from cdp.cli.channel import accounts, sandboxes
 from cdp.cli.command import command
-from cdp.cli.deliver import WAIT, How, Outcome, applied, chosen, noted, planned
+from cdp.cli.deliver import WAIT, How, chosen
 from cdp.cli.names import known
+from cdp.cli.outcome import Outcome, noted
 from cdp.cli.report import ReportFile, prepare
 from cdp.cli.report import report as write_report
 from cdp.cli.results import show_plan, show_runs
 from cdp.cli.session import Session
+from cdp.cli.synced import applied, planned
 from cdp.cli.together import JOBS, run
 
 if TYPE_CHECKING:

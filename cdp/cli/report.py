@@ -17,7 +17,7 @@ from cdp.cli.session import Session
 
 if TYPE_CHECKING:
     from cdp.catalog.run_report import Number, Said, Step, Stretch
-    from cdp.cli.deliver import Outcome
+    from cdp.cli.outcome import Outcome
 
 ReportFile = Annotated[
     Path | None, typer.Option("--report", metavar="FILE", help="Write a page of HTML about it: needs `runs`; small numbers are not shown.")

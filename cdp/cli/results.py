@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from cdp.cli.boundary import Fault
-from cdp.cli.deliver import COUNTS, PUT_OFF, Outcome
+from cdp.cli.outcome import COUNTS, PUT_OFF, Outcome
 from cdp.cli.output import Output, moment
 
 _SELDOM = ("skipped", "held_back", *PUT_OFF)  # counts that are shown where there are some
@@ -140,8 +140,8 @@ def _show_rest(out: Output, facts: Mapping[str, Any]) -> None:
     hidden: Counter[str] = Counter()
     for each in facts["withheld_rows"]:
         hidden[each["class"]] += each["rows"]
-    if said := ", ".join(f"{rows:,} of {cls}" for cls, rows in hidden.items() if rows):
-        out.note(f"{facts['sync']}: rows that the receiver may not know of were not read: {said}")
+    if unread := [f"{rows:,} of {cls}" for cls, rows in hidden.items() if rows]:
+        out.note(f"{facts['sync']}: rows that the receiver may not know of were not read: {', '.join(unread)}")
     if since := facts.get("unchanged_since"):
         out.note(f"{facts['sync']}: nothing changed since run {since}; plan all the same: --no-skip")
     if put_off := facts["put_off"]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from cdp.cli import boundary
 from cdp.cli.bars import Line, lines
-from cdp.cli.deliver import How, Outcome, failed, not_begun, synced
+from cdp.cli.deliver import How
+from cdp.cli.outcome import Outcome, failed, not_begun
 from cdp.cli.session import Session
+from cdp.cli.synced import synced
 from cdp.errors import CdpError
 
 if TYPE_CHECKING:

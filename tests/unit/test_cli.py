@@ -18,8 +18,8 @@ import typer
 from cdp.cli import boundary
 from cdp.cli.app import COMMANDS, main
 from cdp.cli.channel import placed, sandboxes, target
-from cdp.cli.deliver import COUNTS, Outcome
 from cdp.cli.example import FOLDERS, example_root
+from cdp.cli.outcome import COUNTS, Outcome
 from cdp.cli.output import WIDTH, Output
 from cdp.cli.results import show_runs
 from cdp.compile.clock import Clock

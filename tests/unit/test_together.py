@@ -17,7 +17,8 @@ from rich.console import Console
 
 from cdp.cli import bars, together
 from cdp.cli.bars import Line, lines, shortened
-from cdp.cli.deliver import How, Outcome
+from cdp.cli.deliver import How
+from cdp.cli.outcome import Outcome
 from cdp.cli.output import Output
 from cdp.sync import delivery
 from cdp.sync.recorder import Tally

@@ -280,6 +280,18 @@ def test_a_removal_is_never_given_up_and_waits_a_day_at_most(world: World) -> No
     assert [each["state"] for each in revocations(Control(world.engine, world.control))] == ["done"]
 
 
+def test_who_is_removed_to_be_told_anew_stays_a_member_while_the_removal_waits(world: World) -> None:
+    world.retries, world.when_changed = Retries(), "remove"
+    world.sync()
+    world.told = "t2"
+    rejects(world, "p002", removals=True)
+    assert later(world) == {"remove": 8, "held_back": 8}
+    assert later(world) == {"add": 7, "removals_waiting": 1, "held_back": 1}
+    world.channel.answers = []
+    assert later(world, hours=1) == {"remove": 1, "unchanged": 7, "held_back": 1}
+    assert later(world) == {"add": 1, "unchanged": 7}
+
+
 def test_a_plan_with_nothing_to_send_does_not_ask_what_is_pending(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.limits = Limits(rows_per_day=100)
     world.sync()

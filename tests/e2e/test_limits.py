@@ -78,7 +78,7 @@ def check(sandbox: Sandbox, requests: int) -> None:
 def test_syncs_side_by_side_share_one_limit(cdp: Cdp, root: Path, sandbox: Sandbox) -> None:
     sandbox.options("mail", key=["external_id"])
     said = cdp("sync", "one", "two", "--jobs", "2", "--json")
-    assert (said.code, [run["delivered"] for run in said.json]) == (0, [len(EVERYBODY)] * 2)
+    assert (said.code, [run["delivered"] for run in said.json]) == (0, [len(EVERYBODY)] * 2), (said.out, said.err)
     check(sandbox, 2 * len(EVERYBODY) // BATCH)
 
 

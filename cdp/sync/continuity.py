@@ -20,13 +20,16 @@ _INTEGERS = ("tinyint", "smallint", "int", "bigint")
 
 @dataclass(frozen=True, slots=True)
 class _Went:
-    """To whom rows went, and what names them: of each key column its kind, and whether it left as a pseudonym."""
+    """To whom rows went, and what names them: each key column's name and kind, and whether it left as a pseudonym.
+
+    The name is the channel's: a removal under another one may be answered with success, and take off nobody.
+    """
 
     destination: str
-    keys: tuple[tuple[str, bool], ...]
+    keys: tuple[tuple[str, str, bool], ...]
 
 
-def check(control: Control, query: GovernedQuery, types: Mapping[str, str], acknowledged: str) -> None:
+def check(control: Control, query: GovernedQuery, types: Mapping[str, str], acknowledged: str, last: int) -> None:
     """Refuse a sync whose destination holds nothing of what was acknowledged, or under other keys.
 
     All rows that are held went out alike, since no plan is made that would send others: the newest tells of all.
@@ -36,17 +39,20 @@ def check(control: Control, query: GovernedQuery, types: Mapping[str, str], ackn
         query: from governance.
         types: of its output.
         acknowledged: SQL of the acknowledged state.
+        last: the newest receipt that was delivered.
 
     Raises:
         DataError: the receiver or the form of the key is another than that of the rows that were delivered.
     """
-    newest = f"SELECT MAX_BY(a.run, a.seq) FROM ({acknowledged}) AS a WHERE a.content IS NOT NULL"
-    run = control.engine.value(newest, what="the acknowledged state")
+    held = f"FROM ({acknowledged}) AS a WHERE a.content IS NOT NULL"
+    # Most often the newest receipt is of a row that is held, and found by the files' statistics.
+    run = control.engine.value(f"SELECT a.run {held} AND a.seq = {last} LIMIT 1", what="the acknowledged state")
+    run = run or control.engine.value(f"SELECT MAX_BY(a.run, a.seq) {held}", what="the acknowledged state")
     if run is None:
         return
     masked = {mask.column for mask in query.wire_masks}
     before, companies = _before(control, query.sync.name, run), _companies(control, query.sync.name, run)
-    now = _Went(query.destination.name, tuple((_family(types[name]), name in masked) for name in query.keys))
+    now = _Went(query.destination.name, tuple((name, _family(types[name]), name in masked) for name in query.keys))
     said = f"sync {query.sync.name}: what it delivered and did not take off"
     fix = "put that back and take everybody off first, by an empty segment; or leave this sync as it was and give the new one another name"
     if before is None or before.destination != now.destination:
@@ -73,7 +79,8 @@ def _before(control: Control, sync: str, run: str) -> _Went | None:
 
 def _went(body: Mapping[str, Any]) -> _Went:
     masked = {column for column, *_ in body["masks"]}
-    keys = tuple((_family(body["kinds"][stored]), body["names"][stored] in masked) for stored in body["keys"])
+    columns = ((body["names"][stored], _family(body["kinds"][stored])) for stored in body["keys"])
+    keys = tuple((name, kind, name in masked) for name, kind in columns)
     return _Went(body["destination"], keys)
 
 
@@ -94,4 +101,4 @@ def _family(kind: str) -> str:
 
 
 def _said(went: _Went) -> str:
-    return ", ".join(f"{kind} as a pseudonym" if masked else kind for kind, masked in went.keys)
+    return "; ".join(f"{name}, {kind}{' as a pseudonym' if masked else ''}" for name, kind, masked in went.keys)

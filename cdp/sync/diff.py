@@ -61,12 +61,12 @@ class Shape:
 
 def members(query: GovernedQuery, types: Mapping[str, str]) -> str:
     """One row a member of the segment: key, content hash, the rule that keeps the person out, and whether nobody is named."""
+    return _members(query, types, encoding.key(query, types))
+
+
+def _members(query: GovernedQuery, types: Mapping[str, str], key: str) -> str:
     named = f"g.{quoted(RULE)} AS rule, g.{quoted(SUBJECT)} IS NULL AS nobody"
-    return f"SELECT {_compared(query, types)}, {named} FROM ({query.select.sql('spark')}) AS g"
-
-
-def _compared(query: GovernedQuery, types: Mapping[str, str]) -> str:
-    return f"{encoding.key(query, types)} AS key, {encoding.content(query, types)} AS content"
+    return f"SELECT {key} AS key, {encoding.content(query, types)} AS content, {named} FROM ({query.select.sql('spark')}) AS g"
 
 
 Changed = Literal["keep", "resend", "remove"]
@@ -100,7 +100,7 @@ WITH both AS (
   FROM ({members}) AS m
   UNION ALL
   SELECT a.key, CAST(NULL AS STRING), CAST(NULL AS BIGINT), 0, FALSE, a.content, a.seq, {outdated},
-    {', '.join(f'a.{name}' for name in state.ATTEMPT)}
+    {", ".join(f"a.{name}" for name in state.ATTEMPT)}
   FROM ({acknowledged}) AS a
 ), keys AS (
   SELECT key, left_out, MAX(want) AS want, SUM(n) AS n, BOOL_OR(nobody) AS nobody, MAX(have) AS have, MAX(base) AS base,
@@ -118,6 +118,55 @@ WITH both AS (
   FROM keys
 )
 SELECT op, key, left_out, content, base, link, n, held FROM named WHERE op IS NOT NULL"""
+
+
+def joined(query: GovernedQuery, types: Mapping[str, str], acknowledged: str, outdated: str, changed: Changed) -> str:
+    """What `changes` gives where nothing is in doubt, by one join: several times as fast where most keys are as they should be.
+
+    Those are in one row more, of op `same`: `n` says how many pairs of a member and an acknowledged row there are. Each acknowledged key is
+    in one pair at least; so the pairs of all rows are as many as the acknowledged rows, unless several people have one of their
+    keys. Then what this gives does not count, for one of them may be as acknowledged and another not.
+
+    Args:
+        query: from governance.
+        types: of its output.
+        acknowledged: SQL of the acknowledged state.
+        outdated: as in `changes`.
+        changed: as in `changes`.
+    """
+    number = encoding.integer_key(query, types)
+    kept = "FALSE" if changed == "keep" else outdated
+    again = {"keep": "", "resend": "WHEN n = 1 AND outdated THEN 'change'", "remove": "WHEN n = 1 AND outdated THEN 'remove'"}[changed]
+    member = f"CAST({quoted(query.keys[0])} AS BIGINT)" if number else encoding.key(query, types)
+    return f"""
+WITH wanted AS (
+  SELECT CASE WHEN m.rule IS NULL THEN m.key END AS key,
+    CASE WHEN m.key IS NULL OR m.rule IS NOT NULL THEN COALESCE(m.rule, '') END AS left_out, m.content AS want, m.nobody, 1 AS n
+  FROM ({_members(query, types, member)}) AS m
+), there AS (
+  SELECT {"CAST(a.key AS BIGINT)" if number else "a.key"} AS key, a.content AS have, a.seq AS base, {kept} AS outdated
+  FROM ({acknowledged}) AS a
+), pairs AS (
+  SELECT COALESCE(w.key, h.key) AS key, w.left_out, w.want, w.nobody, COALESCE(w.n, 0) AS n, h.have, h.base, h.outdated,
+    COALESCE(w.want = h.have AND NOT w.nobody AND NOT h.outdated, FALSE) AS same
+  FROM wanted AS w FULL OUTER JOIN there AS h ON w.key = h.key
+), keys AS (
+  SELECT CASE WHEN NOT same THEN key END AS key, left_out, MAX(want) AS want, SUM(n) AS n, BOOL_OR(nobody) AS nobody, MAX(have) AS have,
+    MAX(base) AS base, BOOL_OR(outdated) AS outdated
+  FROM pairs WHERE n = 1 OR have IS NOT NULL GROUP BY 1, 2
+), named AS (
+  SELECT {"CAST(key AS STRING)" if number else "key"} AS key, left_out, want AS content, base, base AS link, n,
+    have IS NOT NULL AS held, CASE
+      WHEN left_out IS NOT NULL THEN 'left_out'
+      WHEN key IS NULL THEN 'same'
+      WHEN n > 1 OR (n = 1 AND nobody) THEN 'invalid'
+      WHEN n = 1 AND have IS NULL THEN 'add'
+      {again}
+      WHEN n = 1 THEN 'change'
+      ELSE 'remove' END AS op
+  FROM keys
+)
+SELECT op, key, left_out, content, base, link, n, held FROM named"""
 
 
 def _link(want: str, removed: str) -> str:
@@ -163,8 +212,10 @@ def rows(
     """
     upserts = [op for op in ("add", "change") if op in parts]
     outputs = ", ".join(f"g.{quoted(name)} AS {stored}" for stored, name in shape.names.items())
-    subject = f"CAST(g.{quoted(SUBJECT)} AS STRING) AS subject, g.{quoted(RULE)} AS rule"
-    wide = f"SELECT {subject}, {_compared(query, types)}, {outputs} FROM ({query.select.sql('spark')}) AS g"
+    subject = f"CAST(g.{quoted(SUBJECT)} AS STRING) AS subject, g.{quoted(RULE)} AS rule, {encoding.key(query, types)} AS key"
+    wide = f"SELECT {subject}, {outputs} FROM ({query.select.sql('spark')}) AS g"
+    # The hash of those rows only that the join finds.
+    content = encoding.content(query, types, {name: f"w.{stored}" for stored, name in shape.names.items()})
     sources = []
     if "remove" in parts:
         nothing = ", ".join(f"CAST(NULL AS {kind})" for kind in shape.kinds.values())
@@ -179,9 +230,9 @@ def rows(
         sources.append(
             f"SELECT {_chunk('d.key', parts[upserts[0]], parts.get('remove', 0))} AS _chunk, {_place('d.key')} AS _place, "
             f"d.op AS _op, d.key AS _key, "
-            f"w.subject AS _subject, w.content AS _content, d.link AS _base, {', '.join(f'w.{c}' for c in shape.names)} "
-            f"FROM {changes_table} AS d JOIN ({wide}) AS w ON w.key = d.key AND w.content = d.content "
-            f"WHERE d.op IN ({listed}) AND w.rule IS NULL"
+            f"w.subject AS _subject, d.content AS _content, d.link AS _base, {', '.join(f'w.{c}' for c in shape.names)} "
+            f"FROM {changes_table} AS d JOIN ({wide}) AS w ON w.key = d.key "
+            f"WHERE d.op IN ({listed}) AND w.rule IS NULL AND {content} = d.content"
         )
     named = ", ".join(shape.stored)
     bodies = " UNION ALL ".join(f"SELECT * FROM ({source}) AS r{i} ({named})" for i, source in enumerate(sources))

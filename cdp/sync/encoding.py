@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cdp.governance.query import GovernedQuery
 
 _EXACT = ("string", "boolean", "tinyint", "smallint", "int", "bigint", "date", "decimal")  # text says all of the value
+_INTEGERS = ("tinyint", "smallint", "int", "bigint")
 _BY_HASH = ("float", "double", "timestamp", "timestamp_ntz")  # xxhash64 of eight bytes is one to one
 
 
@@ -48,6 +49,11 @@ def text(column: str, kind: str) -> str:
 
 def _exact_float(column: str, kind: str) -> str:
     return f"CAST({column} AS DOUBLE)" if kind == "float" else column
+
+
+def integer_key(query: GovernedQuery, types: Mapping[str, str]) -> bool:
+    """Whether the key is one integer, so that its text and the number stand for each other."""
+    return len(query.keys) == 1 and _base(types[query.keys[0]]) in _INTEGERS and not any(m.column in query.keys for m in query.wire_masks)
 
 
 def key(query: GovernedQuery, types: Mapping[str, str]) -> str:
@@ -88,12 +94,18 @@ def key_columns(values: Sequence[str], count: int) -> list[list[str]]:
     return [[row[i] for row in rows] for i in range(count)]
 
 
-def content(query: GovernedQuery, types: Mapping[str, str]) -> str:
-    """SQL for the hash of what a row tells: a column that is renamed, or a mask's new version, makes it another."""
+def content(query: GovernedQuery, types: Mapping[str, str], named: Mapping[str, str] | None = None) -> str:
+    """SQL for the hash of what a row tells: a column that is renamed, or a mask's new version, makes it another.
+
+    Args:
+        query: from governance.
+        types: of its output.
+        named: the columns by other names, where they have them.
+    """
     shape = json.dumps([query.keys, query.values, sorted((m.column, m.version, m.context) for m in query.wire_masks)])
     parts = [literal(shape)]
     for name in query.values:
-        column = quoted(name)
+        column = named[name] if named else quoted(name)
         hashed = f"CAST({column} AS STRING)" if _base(types[name]) == "decimal" else _exact_float(column, types[name])
         parts += [hashed, f"{column} IS NULL"]
     return f"XXHASH64({', '.join(parts)})"

@@ -137,7 +137,7 @@ class _Maker:
             if at.any:
                 continuity.check(self.ledger, self.query, self.types, acknowledged, at.last)
             holds = self._held(acknowledged, at)
-            found = self._compare(changes, acknowledged, at, holds[0])
+            found = self._compare(changes, acknowledged, at, holds)
             due, found = self._judge(changes, judged, found)
             parts = self._parts(found)
             chunks, passed = self._store(table, due, acknowledged, parts)
@@ -167,11 +167,12 @@ class _Maker:
     def _outdated(self) -> str:
         return state.outdated(self.query.told)
 
-    def _compare(self, changes: str, acknowledged: str, at: state.Known, held: int) -> _Found:
-        """Write what differs, and count it."""
+    def _compare(self, changes: str, acknowledged: str, at: state.Known, holds: tuple[int, int]) -> _Found:
+        """Write what differs, and count it. What `_held` has counted says whether the short way will do."""
+        held, outdated = holds
         if diff.asks_segment(self.removals) and not at.doubtful:
             sure = state.acknowledged(self.ledger, self.query.sync.name, at)
-            self.engine.create_as(changes, diff.joined(self.query, self.types, sure, self._outdated, self._changed))
+            self.engine.create_as(changes, diff.joined(self.query, self.types, sure, self._outdated, self._changed if outdated else "keep"))
             found = self._found(changes)
             if found.pairs == held:
                 return found

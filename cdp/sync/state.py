@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cdp.connectors.base import HARMLESS
 from cdp.engine.base import literal
 from cdp.sync import intents
 from cdp.sync.ledger import Control
 
 FOLD_ROWS = 100_000  # receipts worth a rewrite of `synced`
 FOLD_SHARE = 0.2
-_DOUBTFUL = "('retryable', 'unknown')"
+_DOUBTFUL = (
+    f"(r.status = 'unknown' OR (r.status = 'retryable' AND COALESCE(r.code, '') NOT IN ({', '.join(map(literal, sorted(HARMLESS)))})))"
+)
 _MADE = "SELECT MAX(seq) AS seq, COUNT(*) AS rows, SUM(seq % 2147483647) AS mark"
 BEGUN, DONE = "begun", "done"  # events of a folding
 AGAIN = "send_again"  # the code of a row of which somebody said that it is to be sent again
@@ -48,6 +51,11 @@ class Known:
     newest: int = 0
 
     @property
+    def doubtful(self) -> bool:
+        """Whether rows were put on the wire without a definite answer."""
+        return bool(self.open or self.attempts)
+
+    @property
     def any(self) -> bool:
         """Whether the destination holds anything, or may."""
         return bool(self.last or self.open or self.attempts)
@@ -59,8 +67,8 @@ def known(control: Control, sync: str) -> Known:
     (made,) = control.engine.query(f"{_MADE} FROM {synced} WHERE sync = :sync", {"sync": sync}, what=synced).to_pylist()
     folded = made["seq"] or 0
     statement = (
-        f"SELECT MAX(CASE WHEN status = 'delivered' THEN seq END) AS last, COUNT_IF(status IN {_DOUBTFUL}) AS attempts, MAX(seq) AS newest "
-        f"FROM {receipts} WHERE sync = :sync AND seq > :folded"
+        f"SELECT MAX(CASE WHEN status = 'delivered' THEN seq END) AS last, COUNT_IF({_DOUBTFUL}) AS attempts, MAX(seq) AS newest "
+        f"FROM {receipts} AS r WHERE sync = :sync AND seq > :folded"
     )
     (row,) = control.engine.query(statement, {"sync": sync, "folded": folded}, what=receipts).to_pylist()
     effect = bool(row["attempts"]) and intents.last_repeats(control, sync) == "effect"
@@ -117,7 +125,7 @@ def held(control: Control, sync: str, at: Known) -> str:
     """
     columns = control.columns("synced")
     sure = acknowledged(control, sync, at)
-    if not at.open and not at.attempts:
+    if not at.doubtful:
         nothing = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in ATTEMPT.items() if name != "acked")
         return f"SELECT s.*, s.content IS NOT NULL AS acked, {nothing} FROM ({sure}) AS s"
     put = ", ".join(
@@ -159,12 +167,13 @@ def doubts(control: Control, sync: str, at: Known) -> str:
 def _attempts(control: Control, sync: str, at: Known) -> str:
     """SQL from FROM on: receipts `r` since the last folding that leave a key in doubt, until a later one was delivered.
 
-    Where each request has an effect, what is retryable had none: but for removals, and for what somebody said is to be sent again.
+    What certainly was not applied does not: a removal of somebody who was never told would name them anew. Where each request has an
+    effect, what is retryable had none: but for removals, and for what somebody said is to be sent again.
     """
     harmless = f" AND (r.status = 'unknown' OR r.op = 'remove' OR COALESCE(r.code, '') = '{AGAIN}')" if at.effect else ""
     return (
         f"FROM {control.table('receipts')} AS r LEFT ANTI JOIN ({_recent(control, sync, at)}) AS n ON r.key = n.key AND n.seq > r.seq "
-        f"WHERE r.sync = {literal(sync)} AND r.seq > {at.folded} AND r.status IN {_DOUBTFUL}{harmless}"
+        f"WHERE r.sync = {literal(sync)} AND r.seq > {at.folded} AND {_DOUBTFUL}{harmless}"
     )
 
 

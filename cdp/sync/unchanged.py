@@ -26,7 +26,7 @@ from cdp.compile import sql
 from cdp.engine.base import Engine, literal, quoted
 from cdp.governance.query import GovernedQuery
 from cdp.spec.activation import Guards
-from cdp.sync import planning, state
+from cdp.sync import planning, resync, state
 from cdp.sync.ledger import Control
 
 # Counts of a plan that leave nothing to a later one: those that went, and those that stay as they are until something changes.
@@ -110,6 +110,9 @@ def since(control: Control, query: GovernedQuery, today: Basis | None) -> Since 
         control: the control tables.
         query: from governance.
         today: what a plan made now would rest on.
+
+    Raises:
+        DataError: the state is not what was folded, as a plan would say.
     """
     if today is None or (last := _last(control, query.sync.name)) is None:
         return None
@@ -122,7 +125,9 @@ def since(control: Control, query: GovernedQuery, today: Basis | None) -> Since 
     now = today.moments["now"]
     if now < before.moments["now"] or (body["fresh_until"] is not None and now > body["fresh_until"]):
         return None
-    if state.known(control, query.sync.name).last != last.seq or _crossed(control.engine, before, today):
+    at = state.known(control, query.sync.name)
+    resync.check(control, query.sync.name, at)
+    if at.last != last.seq or at.open or _crossed(control.engine, before, today):
         return None
     return Since(last.run, last.plan, tuple(body["withheld_rows"]))
 

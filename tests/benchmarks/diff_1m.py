@@ -46,8 +46,8 @@ class Ours:
         """Who should be there, what differs from what was acknowledged, and how many of each kind."""
         engine, control, changes = self.clinic.engine, self.clinic.control, f"{SCHEMA}.bench_changes"
         acknowledged = state.acknowledged(control, self.bare.sync.name, state.known(control, self.bare.sync.name))
-        engine.create_as(changes, diff.changes(diff.members(self.bare, self.types), acknowledged))
-        counted = engine.query(f"SELECT op, COUNT(*) AS n FROM {changes} GROUP BY op").to_pylist()
+        engine.create_as(changes, diff.joined(self.bare, self.types, acknowledged, "FALSE", "keep"))
+        counted = engine.query(f"SELECT op, COUNT(*) AS n FROM {changes} WHERE op <> 'same' GROUP BY op").to_pylist()
         engine.drop(changes)
         return {row["op"]: row["n"] for row in sorted(counted, key=lambda row: row["op"])}
 

@@ -1,0 +1,183 @@
+"""The plan of a second run, stored and hashed, against DuckDB's bare hash diff of the same people, with integer and with 32-character keys.
+
+1% have changed, 0.2% are gone, 0.2% are new. `CDP_BENCH_PEOPLE` says how many there are (10,000,000 for the numbers in
+docs/performance.md). Data are written, timed and weighed in processes of their own: the peak of memory is that of a process that
+starts the engine and plans once, as `cdp plan` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import sqlglot
+from sqlglot import exp
+
+from cdp.compile.clock import Clock
+from cdp.governance.query import GovernedQuery
+from cdp.sync import diff, sources, state
+from cdp.sync.plan import rows_table
+from cdp.sync.planning import make_plan
+from tests.benchmarks.clinic import DUE, GONE, SCHEMA, Clinic, opened
+from tests.benchmarks.ratio import Ratio, best
+
+PEOPLE = int(os.environ.get("CDP_BENCH_PEOPLE", "1000000"))
+ROUNDS = 3
+BARS = {"integer": 1.3, "text": 2.0}
+GIGABYTES = 2.0
+KEYS = {"integer": "id", "text": "md5(CAST(id AS STRING))"}
+COLUMNS = ("email", "given_name", "birth_date", "death_date", "state")
+
+
+def run(folder: Path) -> list[Ratio]:
+    """Both kinds of keys: time beside DuckDB's, and memory beside its bar."""
+    found = []
+    for kind, bar in BARS.items():
+        root = folder / kind
+        root.mkdir()
+        _child("write", root, kind)
+        ours, theirs = _child("time", root, kind)
+        (peak,) = _child("weigh", root, kind)
+        found += [Ratio(f"plan_{kind}", ours, theirs, bar), Ratio(f"plan_{kind}_gb", peak, GIGABYTES, 1.0)]
+    return found
+
+
+def _child(what: str, root: Path, kind: str) -> list[float]:
+    """What a process of its own measures."""
+    words = [sys.executable, "-m", "tests.benchmarks.plan_10m", what, str(root), kind]
+    answer: list[float] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout or "[]")
+    return answer
+
+
+class Keyed(Clinic):
+    """The clinic with a key of a kind and no rules: a plan is then the diff, its rows, their digest and what is due."""
+
+    kind: str = ""
+
+    def plain(self, now: Clock) -> GovernedQuery:
+        """The columns of every patient."""
+        query = self.governed(now)
+        values = ", ".join(f"p.{name} AS {field}" for field, name in zip(query.values, COLUMNS, strict=True))
+        select = f"SELECT p.patient_id AS _subject, CAST(NULL AS STRING) AS _rule, p.patient_id AS {query.keys[0]}, {values} FROM clinical.patients AS p"
+        nobody = "SELECT p.patient_id AS _subject, CAST(NULL AS STRING) AS _rule FROM clinical.patients AS p WHERE FALSE"
+        bare = {"select": _parsed(select), "eligibility": _parsed(nobody), "rules": (), "wire_masks": (), "declared": {}, "freshness": ()}
+        return replace(query, **bare, tables=("clinical.patients",))
+
+    def people(self, count: int, second: bool) -> None:
+        """Write the patients of the first or the second day."""
+        host = f"CASE WHEN id % {DUE} = 7 THEN '@example.com' ELSE '@example.org' END" if second else "'@example.org'"
+        there = f"range({count + count // GONE}) WHERE id % {GONE} <> 3 OR id >= {count}" if second else f"range({count})"
+        self.engine.drop("clinical.patients")
+        self.engine.create_as(
+            "clinical.patients",
+            f"SELECT {KEYS[self.kind]} AS patient_id, date_add(DATE'1940-01-01', CAST(id % 20000 AS INT)) AS birth_date, "
+            f"CAST(NULL AS DATE) AS death_date, concat('Given', id % 5000) AS given_name, concat('patient', id, {host}) AS email, "
+            f"CASE id % 3 WHEN 0 THEN 'MA' WHEN 1 THEN 'NH' ELSE 'VT' END AS state FROM {there}",
+        )
+
+    def held(self, now: Clock) -> None:
+        """Have the destination hold what the sync would send today, as folded receipts."""
+        query, control = self.plain(now), self.control
+        sources.check(self.engine, query, now.instant)
+        members = diff.members(query, self.engine.types(query.select))
+        values = {
+            "sync": f"'{query.sync.name}'",
+            "subject": "key",
+            "op": "'add'",
+            "run": "'first'",
+            "seq": "ROW_NUMBER() OVER (ORDER BY key)",
+            "at": "current_timestamp()",
+            "told": f"'{query.told}'",
+        }
+        columns = ", ".join(f"{values.get(name, name)} AS {name}" for name in control.columns("synced"))
+        state.rewrite(control, query.sync.name, f"SELECT {columns} FROM ({members}) AS m")
+        went = {"destination": query.destination.name, "masks": [], "keys": ["k0"], "names": {"k0": query.keys[0]}}
+        types = {"k0": "bigint" if self.kind == "integer" else "string"}
+        body = json.dumps({**went, "kinds": types})
+        control.append("plans", [{"sync": query.sync.name, "plan": "first", "event": "created", "at": now.instant, "body": body}])
+        control.append(
+            "runs", [{"sync": query.sync.name, "run": "first", "n": 1, "plan": "first", "status": "succeeded", "at": now.instant}]
+        )
+
+
+class Duck:
+    """The join and the hashes that any diff needs, and no more: nothing is governed, stored for a person, or signed."""
+
+    def __init__(self, root: Path) -> None:
+        self.patients = f"read_parquet('{root}/project/lake/clinical/patients/*.parquet')"
+        self.acknowledged, self.out = root / "acknowledged.parquet", root / "changes.parquet"
+        self.connection = duckdb.connect()
+
+    def hold(self) -> None:
+        """The contents are DuckDB's own hashes, so what is acknowledged is a file of its own, of the same rows."""
+        self.connection.execute(f"COPY ({self._wanted()}) TO '{self.acknowledged}' (FORMAT parquet)")
+
+    def _wanted(self) -> str:
+        return f"SELECT patient_id AS key, hash({', '.join(COLUMNS)}) AS content FROM {self.patients}"
+
+    def diff(self) -> dict[str, int]:
+        """What differs, in a file, and how many of each kind."""
+        op = "CASE WHEN a.key IS NULL THEN 'add' WHEN w.key IS NULL THEN 'remove' ELSE 'change' END"
+        differs = f"""
+            SELECT {op} AS op, coalesce(w.key, a.key) AS key, w.content
+            FROM ({self._wanted()}) AS w FULL OUTER JOIN read_parquet('{self.acknowledged}') AS a ON w.key = a.key
+            WHERE w.content IS DISTINCT FROM a.content"""
+        self.connection.execute(f"COPY ({differs}) TO '{self.out}' (FORMAT parquet)")
+        counted = f"SELECT op, count(*) FROM read_parquet('{self.out}') GROUP BY op ORDER BY op"
+        return dict(self.connection.execute(counted).fetchall())
+
+
+def _parsed(text: str) -> exp.Select:
+    select = sqlglot.parse_one(text, dialect="spark")
+    assert isinstance(select, exp.Select)
+    return select
+
+
+def _clinic(root: Path, kind: str) -> Keyed:
+    made = opened(root)
+    clinic = Keyed(made.project, made.engine, made.root)
+    object.__setattr__(clinic, "kind", kind)
+    return clinic
+
+
+def write(root: Path, kind: str) -> list[float]:
+    """The first day, held by the destination and by DuckDB; then the second day."""
+    clinic, duck = _clinic(root, kind), Duck(root)
+    now = Clock.now(clinic.project.timezone)
+    clinic.people(PEOPLE, second=False)
+    clinic.held(now)
+    duck.hold()
+    clinic.people(PEOPLE, second=True)
+    return []
+
+
+def time(root: Path, kind: str) -> list[float]:
+    """Plan and diff by turns."""
+    clinic, duck = _clinic(root, kind), Duck(root)
+    counts = duck.diff()
+    return best(ROUNDS, lambda: plan(clinic, counts), duck.diff)
+
+
+def weigh(root: Path, kind: str) -> list[float]:
+    """The peak of memory of a process that plans once, in gigabytes."""
+    plan(_clinic(root, kind), None)
+    return [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9]
+
+
+def plan(clinic: Keyed, counts: dict[str, int] | None) -> None:
+    """All of `cdp plan` but reading the project and starting the engine."""
+    now = Clock.now(clinic.project.timezone)
+    made = make_plan(clinic.plain(now), clinic.engine, SCHEMA, now=now.instant, as_of=now.instant)
+    assert counts is None or {op: made.counts[op] for op in counts} == counts, made.counts
+    clinic.engine.drop(rows_table(clinic.control, made.id))
+
+
+if __name__ == "__main__":
+    what, root, kind = sys.argv[1:]
+    print(json.dumps({"write": write, "time": time, "weigh": weigh}[what](Path(root), kind)))

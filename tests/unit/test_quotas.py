@@ -99,7 +99,7 @@ _VALUES = st.one_of(
     st.text(max_size=40),
     st.from_regex(r"[0-9.,;= rtwq\"-]{0,60}", fullmatch=True),
     st.integers(-(10**40), 10**40).map(str),
-    st.datetimes().map(lambda moment: format_datetime(moment)),
+    st.datetimes().map(format_datetime),
 )
 
 

@@ -16,7 +16,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -251,7 +251,13 @@ class Engine:
         self._make_schema(table)
         if folder is not None:
             self._forget(table)
-        self.execute(f"CREATE TABLE {table} {spec} USING delta{partitioned}{location}{source}", what=table)
+        try:
+            self.execute(f"CREATE TABLE {table} {spec} USING delta{partitioned}{location}{source}", what=table)
+        except CdpError:
+            if folder is not None:  # the embedded engine keeps the name of a table that it could not fill
+                with suppress(CdpError):
+                    self.execute(f"DROP TABLE IF EXISTS {table}", what=table)
+            raise
         self._registered.add(table)
 
     def drop(self, table: str) -> None:

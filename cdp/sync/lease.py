@@ -27,6 +27,8 @@ from cdp.sync import process
 from cdp.sync.ledger import Control
 
 SECONDS = 120
+TOKEN_BITS = 32  # a receipt's seq is the token of its run, and below it the receipt's number
+_NUMBERED = ("receipts", "synced")
 _LOOK_SECONDS = 1.0
 _TRIES = 8
 
@@ -42,6 +44,11 @@ class Lease:
     wall: Callable[[], dt.datetime]
     seconds: float = SECONDS
     subject: str = ""
+
+    @property
+    def first_seq(self) -> int:
+        """What the receipts written under it are numbered from: above those of every lease before."""
+        return self.token << TOKEN_BITS
 
     @property
     def _mine(self) -> str:
@@ -83,11 +90,9 @@ class Lease:
         until = _micros(self.wall()) + int(after * 1e6)
         change = f"process = NULL, expires = {until}" if after > 0 else "owner = NULL, expires = 0"
         for attempt in range(_TRIES):
-            try:
-                _update(self.control, change, self._mine, strict=True)
+            if _update(self.control, change, self._mine) is None:
                 return
-            except EngineError:
-                time.sleep(_pause(attempt))
+            time.sleep(_pause(attempt))
 
 
 def acquire(
@@ -116,7 +121,7 @@ def acquire(
     """
     lease = Lease(control, sync, owner or str(uuid.uuid4()), 0, wall, seconds, subject)
     if not _rows(control, sync):
-        control.append("leases", [{"sync": sync, "token": 0, "expires": 0}])
+        control.append("leases", [{"sync": sync, "token": _floor(control, sync), "expires": 0}])
     end = time.monotonic() + patience
     while True:
         try:
@@ -127,14 +132,21 @@ def acquire(
         time.sleep(min(0.05 + random.random() * 0.2, max(0.0, end - time.monotonic())))
 
 
+def _floor(control: Control, sync: str) -> int:
+    """The highest token that is on record: where the table of leases was lost, the next one must still be higher than those before."""
+    found = [control.engine.value(f"SELECT MAX(seq) FROM {control.table(name)} WHERE sync = :sync", {"sync": sync}) for name in _NUMBERED]
+    return max(int(seq or 0) for seq in found) >> TOKEN_BITS
+
+
 def _acquire(lease: Lease) -> Lease:
     """The same lease, held; it is tried a few times where nobody holds it and several want it."""
     control, sync = lease.control, lease.sync
+    failed: EngineError | None = None
     for attempt in range(_TRIES):
         now = _micros(lease.wall())
         owners = [lease.owner, *_dead(_rows(control, sync))]
         free = " OR ".join(["owner IS NULL", f"expires < {now}", *(f"owner = {literal(each)}" for each in owners)])
-        _update(control, _taken(lease, now), f"sync = {literal(sync)} AND ({free})")
+        failed = _update(control, _taken(lease, now), f"sync = {literal(sync)} AND ({free})")
         rows = _rows(control, sync)
         if rows and all(row["owner"] == lease.owner for row in rows):
             return replace(lease, token=max(row["token"] for row in rows))
@@ -142,6 +154,8 @@ def _acquire(lease: Lease) -> Lease:
         if other := _holding([row for row in rows if row["owner"] != lease.owner], now):
             raise _busy(lease.subject or _sync(sync), other)
         time.sleep(_pause(attempt))
+    if failed is not None:  # nobody holds it, so it is not for others that it cannot be taken
+        raise failed
     raise BusyError(f"{lease.subject or _sync(sync)}: other runs start at the same moment", fix="run it again in a minute")
 
 
@@ -221,14 +235,14 @@ def _moment(micros: int | None) -> str:
     return dt.datetime.fromtimestamp((micros or 0) / 1e6, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _update(control: Control, change: str, where: str, *, strict: bool = False) -> None:
+def _update(control: Control, change: str, where: str) -> EngineError | None:
     """Try to update; who lost a race to another writer learns it from the SELECT that follows."""
     table = control.table("leases")
     try:
         control.engine.execute(f"UPDATE {table} SET {change} WHERE {where}", what=table)
-    except EngineError:
-        if strict:
-            raise
+    except EngineError as error:
+        return error
+    return None
 
 
 def _rows(control: Control, sync: str) -> list[dict[str, Any]]:

@@ -21,6 +21,8 @@ Status = Literal["delivered", "rejected", "retryable", "unknown"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 NOT_SENT = "not_sent"  # the code of a row that never left, because its delivery ended before
+# With one of these codes a retryable row has certainly never been applied; with any other one it may have been.
+HARMLESS = frozenset({NOT_SENT, "stopped", "circuit_open", "connect", "dns", "tls", "http_429"})
 
 # What sending the same change again does to a channel: `keys`, it knows the idempotency key and does nothing; `state`, the row is put
 # where it already is; `effect`, it has an effect each time (a text message). A removal may be repeated at every channel.

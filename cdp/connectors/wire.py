@@ -23,7 +23,7 @@ from typing import Self
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
 
-from cdp.connectors.base import Egress
+from cdp.connectors.base import HARMLESS, Egress
 from cdp.connectors.egress import GuardedTransport
 from cdp.connectors.pace import Pace, PausedError
 from cdp.connectors.quotas import Advice, advice
@@ -121,13 +121,22 @@ class Wire:
             sleep=self._sleep,
             retry_error_callback=_last_answer,
         )
+        doubtful: list[str] = []
+
+        async def attempt() -> Answer:
+            answer = await self._attempt(method, url, headers, content, rows, once)
+            if answer.unsettled and answer.code not in HARMLESS:
+                doubtful.append(answer.code)
+            return answer
+
         self._asked += 1
         try:
-            answer: Answer = await retrying(self._attempt, method, url, headers, content, rows, once)
+            answer: Answer = await retrying(attempt)
         finally:
             self._asked -= 1
         self._silent = self._silent + 1 if answer.status == 0 else 0
-        return answer
+        # Whether the channel may have it, every try says, and not the last one alone.
+        return replace(answer, code=doubtful[-1]) if doubtful and answer.code in HARMLESS else answer
 
     def waits(self) -> str | None:
         """Why nothing leaves at the moment, in a few words; None while requests do."""
@@ -257,7 +266,7 @@ def _code(error: Exception) -> str:
     causes: list[BaseException] = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+    if isinstance(error, httpx.ConnectError) and any(isinstance(cause, ssl.SSLError) for cause in causes):
         return "tls"
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         return "dns"

@@ -291,10 +291,12 @@ class _Application:
         """Nothing but removals was acknowledged since, and the plan is what was made; its rows are held to it when they are read."""
         again = f"run `cdp plan {self.plan.sync}` again"
         check_unmoved(self.plan, self.ledger)
-        intents.check_plan(self.ledger, self.plan.sync, self.table, again)
         if not self.ledger.engine.exists(self.table):
             raise StaleError(f"plan {self.plan.id}: its rows are gone, because it was applied or has expired", fix=again, mends=True)
         self.ledger.engine.register([self.table])
+        if state.unknown_in(self.ledger, self.plan.sync, self.table):
+            said = f"plan {self.plan.id}: another run may have sent rows of it, where sending them again has an effect again"
+            raise StaleError(said, fix=again, mends=True)
         if digest.total(self.plan.chunks, self.plan.facts()) != self.plan.digest:
             raise StaleError(f"plan {self.plan.id}: it is not what was planned", fix=again)
 

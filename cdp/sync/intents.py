@@ -16,7 +16,6 @@ from typing import Any
 
 from cdp.connectors.base import Answering, Connector, Repeats
 from cdp.engine.base import literal
-from cdp.errors import StaleError
 from cdp.sync.changes import changed, sealed
 from cdp.sync.lease import Lease
 from cdp.sync.ledger import Control, typed
@@ -86,25 +85,6 @@ def lines(control: Control, sync: str, runs: Sequence[Open]) -> str:
     )
 
 
-def check_plan(control: Control, sync: str, rows: str, fix: str) -> None:
-    """Refuse a plan that was made before an earlier run died, and would send what that run may have sent.
-
-    Args:
-        control: the control tables.
-        sync: its sync.
-        rows: the table of the plan's rows.
-        fix: what to do instead.
-
-    Raises:
-        StaleError: rows of it are open, where sending them again would have an effect again.
-    """
-    if not (left := [each for each in open_runs(control, sync) if each.repeats == "effect"]):
-        return
-    again = f"SELECT COUNT(*) FROM ({lines(control, sync, left)}) AS l JOIN {rows} AS p ON l.key = p._key AND l.content = p._content"
-    if control.engine.value(f"{again} WHERE l.status = 'unknown' AND p._op <> 'remove'", what=rows):
-        raise StaleError(f"sync {sync}: an earlier run may have sent rows of this plan, and was cut off", fix=fix, mends=True)
-
-
 @dataclass(frozen=True, slots=True)
 class Settling:
     """Gives each open row of the earlier runs of a sync its receipt.
@@ -112,7 +92,7 @@ class Settling:
     Args:
         control: the control tables.
         sync: whose lease is held.
-        run: the run that settles; its own rows are no part of it.
+        run_id: the run that settles; its own rows are no part of it.
         lease: held by this run.
         wall: the clock.
         connector: open; asked what became of the rows where it can be asked; None to ask nobody.

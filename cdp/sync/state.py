@@ -177,6 +177,15 @@ def _attempts(control: Control, sync: str, at: Known) -> str:
     )
 
 
+def unknown_in(control: Control, sync: str, rows: str) -> bool:
+    """Whether a plan's rows (a table) hold changes that may have been applied, where applying them again has an effect again."""
+    at = known(control, sync)
+    if not at.doubtful:
+        return False
+    same = f"SELECT COUNT(*) FROM ({doubts(control, sync, at)}) AS d JOIN {rows} AS p ON d.key = p._key AND d.tried = p._content"
+    return bool(control.engine.value(f"{same} WHERE d.doubt = 'unknown' AND p._op <> 'remove'", what=rows))
+
+
 def told_since(control: Control, sync: str, seq: int) -> bool:
     """Whether anything but removals was delivered after a receipt."""
     receipts = control.table("receipts")

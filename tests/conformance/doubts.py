@@ -11,7 +11,7 @@ import pytest
 
 from cdp.connectors.base import Batch, Receipts
 from cdp.engine.base import Engine
-from cdp.errors import DataError, UsageError
+from cdp.errors import DataError, StaleError, UsageError
 from cdp.sync import resync, state
 from cdp.sync.history import list_runs
 from cdp.sync.ledger import Control
@@ -109,6 +109,19 @@ class DoubtStory:
         rows = world.engine.query(f"SELECT DISTINCT key FROM {world.control}.receipts WHERE status = 'delivered'").to_pylist()
         return {row["key"] for row in rows}
 
+    def test_a_plan_that_was_made_before_the_kill_is_not_applied_after_it(self, world: World) -> None:
+        world.channel.repeats = "effect"
+        world.load(people(2))
+        plan = world.plan()
+        world.channel.answers = [killed(world, applied=True)]
+        with pytest.raises(Killed):
+            world.apply(plan)
+        sent(world)
+        with pytest.raises(StaleError, match="may have sent rows of it"):
+            world.apply(plan)
+        assert not sent(world)
+        assert nonzero(world.plan().counts) == {"unknown": 2}
+
     def test_a_channel_that_can_be_asked_is_asked(self, world: World) -> None:
         world.channel.repeats, world.channel.asks = "effect", True
         world.load(people(12))
@@ -137,6 +150,21 @@ class DoubtStory:
         assert lost & {change for batch in world.channel.batches for change in batch.change_ids}
         assert ids(world) == the(*range(1, 7)) - {gone}
         assert nonzero(world.plan().counts) == {"unchanged": 5}
+
+    def test_who_was_never_told_is_not_named_by_a_removal(self, world: World) -> None:
+        clinic = people(4)
+        world.load(clinic)
+        never: list[Callable[[Batch], Receipts]] = [lambda batch: Receipts.all(len(batch), "retryable", "connect"), silent]
+        world.channel.answers, world.channel.concurrency = never, 1
+        world.sync()
+        first, second = world.channel.batches
+        for batch in (first, second):
+            clinic[int(batch.rows.column("patient_id")[0].as_py()[1:])]["consent"] = False
+        world.load(clinic)
+        plan, _ = world.sync()
+        assert nonzero(plan.counts) == {"add": 2, "remove": 1}  # of the one who may be there
+        removed = [batch for batch in world.channel.batches if batch.op == "remove"]
+        assert [batch.rows.column("patient_id").to_pylist() for batch in removed] == [[second.rows.column("patient_id")[0].as_py()]]
 
     def test_going_there_and_back_while_receipts_are_lost_is_three_changes(self, world: World) -> None:
         """A channel with keys answers a key that it knows without doing anything: then the old value would stay there."""

@@ -114,3 +114,10 @@ def test_a_header_that_cannot_hold_it_is_refused(sandbox: Sandbox, header: str) 
         send(make_target(sandbox.url, idempotency={"header": header}), batch(["p1"]))
     with pytest.raises(DeliveryError, match="cannot be set here"):
         send(make_target(sandbox.url, headers={"Idempotency-Key": "x"}), batch(["p1"]))
+
+
+def test_that_an_earlier_try_may_have_been_applied_is_not_forgotten(sandbox: Sandbox) -> None:
+    sandbox.fault("email", "applied_but_500")
+    sandbox.fault("email", "429", times=None)
+    assert outcome(send(make_target(sandbox.url), batch(["p1"]))[0]) == {("retryable", "http_500")}
+    assert statuses(sandbox) == [500, 429, 429]

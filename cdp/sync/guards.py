@@ -16,6 +16,7 @@ MAX_FAILED: Final = "max_failed"  # the guard that is asked while a plan is appl
 FEW: Final = 100  # answers below which a share of them says nothing
 QUALITY: Final = "quality"  # what stops a plan when an expectation that refuses is not met; see gates.py
 
+BOUNDS: Final = {op: f"max_{op}" for op in ("add", "change", "remove")}
 NAMES: Final = (*Guards.model_fields, QUALITY)
 
 
@@ -86,7 +87,7 @@ def check(guards: Guards, found: Found) -> tuple[Violation, ...]:
     """What a plan breaks of the guards of its sync, defaults included."""
     known, segment = found.known, found.segment
     holds = f"the {known} rows the destination holds"
-    broken = [_bound(f"max_{op}", getattr(guards, f"max_{op}"), found.counts[op], known, holds) for op in ("add", "change", "remove")]
+    broken = [_bound(name, getattr(guards, name), found.counts[op], known, holds) for op, name in BOUNDS.items()]
     if guards.empty == "refuse" and found.source == 0:
         broken.append(Violation("empty", "the entity's table must have rows", 0))
     elif guards.empty == "refuse" and segment == 0 and known:

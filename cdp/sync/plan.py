@@ -47,6 +47,7 @@ class Plan:
         base_seq: the last acknowledged receipt when the plan was made.
         shape: the stored columns; `masks`: column, version and context of each wire mask.
         guards: the guards that the plan breaks, `quality` for an expectation that refuses; `quality`: what came of each expectation.
+        weighed: the additions, changes and removals that guards look at, those that are put off included.
         max_failed: the guard that is asked while it is applied.
         told: what the rows tell, as a hash; `outdated`: how many rows the destination holds under another one, and `when_changed`
             what becomes of them: keep, resend, remove.
@@ -81,6 +82,7 @@ class Plan:
     needs_approval: tuple[str, ...] = ()
     withheld_rows: tuple[tuple[str, str, int], ...] = ()
     quality: tuple[Result, ...] = ()
+    weighed: Mapping[str, int] = field(default_factory=dict)
     max_failed: Limit | None = None
     digest: str = ""
     _seal: object = field(repr=False, compare=False, default=None)
@@ -136,6 +138,7 @@ class Plan:
         return {
             **{k: v for k, v in self.as_json().items() if k not in ("digest", "expires")},
             "base_seq": self.base_seq,
+            "weighed": dict(self.weighed),
             "model_sha256": self.model_sha256,
             "told": self.told,
             "keys": list(self.shape.keys),
@@ -202,6 +205,7 @@ def _restored(body: Mapping[str, Any], stored_digest: str) -> Plan:
         size=body["size"],
         guards=tuple(Violation(**violation) for violation in body["guards"]),
         base_seq=body["base_seq"],
+        weighed=body["weighed"],
         fingerprint=body["fingerprint"],
         told=body["told"],
         outdated=body["outdated"],

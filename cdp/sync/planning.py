@@ -20,6 +20,7 @@ from cdp.sync.digest import Chunk
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.disclosure import check_clock
 from cdp.sync.plan import _SEAL, LIFETIME, TAKEN_OFF, Plan, created, masks_of, rows_table
+from cdp.sync.unfinished import unfinished
 
 if TYPE_CHECKING:
     from cdp.sync.unchanged import Basis
@@ -269,8 +270,8 @@ class _Maker:
         asked = diff.asks_segment(self.removals)
         size = sum(n for _, n in excluded) + sum(n for name, n in counts.items() if name not in TAKEN_OFF) if asked else 0
         rules = guards.holding(guards.effective(self.query.sync.guards, self.defaults), self.removals)
-        whole = {op: counts[op] + found.kept["carried_over", op] for op in ("add", "change", "remove")}  # a cap spreads it, and hides none
-        broken = guards.check(rules, self._looked_at(rules, whole, counts, held, size, size - sum(n for _, n in excluded)))
+        weighed = self._weighed(found)
+        broken = self._broken(rules, self._looked_at(rules, weighed, counts, held, size, size - sum(n for _, n in excluded)))
         facts: dict[str, Any] = {
             "id": plan_id,
             "sync": self.query.sync.name,
@@ -280,6 +281,7 @@ class _Maker:
             "counts": counts,
             "excluded": excluded,
             "size": size,
+            "weighed": weighed,
             "max_failed": rules.max_failed,
             "guards": (*broken, *gates.violations(results)),
             "quality": results,
@@ -301,13 +303,26 @@ class _Maker:
         unsigned = Plan(**facts, _seal=_SEAL)
         return Plan(**facts, digest=digest.total(chunks, unsigned.facts()), _seal=_SEAL)
 
+    def _weighed(self, found: _Found) -> dict[str, int]:
+        """The rows that guards look at: with those that are put off, so that a cap or a back-off hides none."""
+        ops = diff.sent(self.query.sync.mode, self.removals)
+        return {op: found.keys[op] - found.kept["dropped", op] if op in ops else 0 for op in ("add", "change", "remove")}
+
+    def _broken(self, rules: Guards, looked_at: guards.Found) -> tuple[guards.Violation, ...]:
+        """The guards that the plan breaks. What an earlier run was let send is asked for only where it could matter."""
+        broken = guards.check(rules, looked_at)
+        if not any(violation.guard in guards.BOUNDS.values() for violation in broken):
+            return broken
+        left = unfinished(self.ledger, self.query.sync.name)
+        return guards.check(rules, replace(looked_at, counts={op: max(0, n - left[op]) for op, n in looked_at.counts.items()}))
+
     def _looked_at(
-        self, rules: Guards, whole: Mapping[str, int], counts: Mapping[str, int], held: int, size: int, eligible: int
+        self, rules: Guards, weighed: Mapping[str, int], counts: Mapping[str, int], held: int, size: int, eligible: int
     ) -> guards.Found:
         """What the guards look at; how large the segment usually is only where one asks."""
         asked = rules.unusual_size is not None and diff.asks_segment(self.removals)
         return guards.Found(
-            whole,
+            weighed,
             known=held,
             segment=size,
             source=sources.rows(self.engine, self.query.entity.table),

@@ -339,10 +339,28 @@ def test_a_cap_holds_back_no_removal_and_hides_no_change_from_a_guard(world: Wor
     clinic = people(30)
     clinic[int(held[0][1:])]["consent"] = False
     world.load(clinic)
-    assert later(world) == {"remove": 1, "carried_over": 27, "unchanged": 2}
     world.guards = Guards(max_add=20, empty="allow")
     (violation,) = world.plan().guards
-    assert (violation.guard, violation.found) == ("max_add", 27)
+    assert (violation.guard, violation.found) == ("max_add", 22)  # five of the 27 were let go out by the first plan
+    world.guards = Guards(empty="allow")
+    assert later(world) == {"remove": 1, "carried_over": 27, "unchanged": 2}
+
+
+def test_what_was_let_go_out_once_is_no_addition_again(world: World) -> None:
+    """A first load that is spread over days, rejected in part, or cut off goes on by itself; what is new since is counted."""
+    world.guards, world.retries = Guards(max_add={"share": 0.5}, empty="allow"), Retries()
+    world.limits = Limits(rows_per_day=2)
+    rejects(world, "p001", "p002", "p003", "p004", "p005", "p006", "p007", "p008")
+    assert later(world) == {"add": 2, "carried_over": 6}
+    world.channel.answers = []
+    assert later(world, days=1) == {"add": 2, "carried_over": 6}
+    world.now += dt.timedelta(days=1)
+    world.load(people(9), recorded=world.now)
+    assert later(world) == {"add": 2, "carried_over": 5, "unchanged": 2}  # one more is half of what the destination holds
+    world.now += dt.timedelta(days=1)
+    world.load(people(12), recorded=world.now)
+    (violation,) = world.plan().guards
+    assert (violation.guard, violation.found) == ("max_add", 3)
 
 
 @pytest.mark.parametrize("repeats", ["keys", "effect"])

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 OPS: tuple[WireOp, ...] = ("remove", "upsert")  # removals first: who must no longer be there does not wait
 _LINES = ("_key", "_subject", "_op", "_content", "_base")
-_OWN = ("_place", "_change", "_text")
+# They come first in the rows of a chunk and are found by place: a field of a channel may have any name.
+_OWN = (*_LINES, "_place", "_change", "_text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class Outgoing:
 
     def _groups(self, chunk: Chunk, rows: pa.Table) -> Iterator[list[Parcel]]:
         """The upserts of a chunk in groups; a group is a range of places in key order, and ends where a place ends."""
-        places = rows.column("_place").to_pylist()
+        places = _own(rows, "_place").to_pylist()
         start = 0
         while start < len(places):
             end = min(start + self.sizes["upsert"] * self.abreast, len(places))
@@ -157,11 +158,13 @@ class Outgoing:
         return f"FROM {rows_table(self.ledger, self.plan.id)} AS p{keep} WHERE p._chunk = {chunk.number}"
 
     def _read(self, chunk: Chunk, op: WireOp) -> pa.Table:
-        """A chunk as it was planned: the columns that leave, masked and by their own names, besides those of its receipts and `_OWN`.
+        """A chunk as it was planned: the columns that leave, masked and by their own names, after `_OWN`.
 
         Raises:
             StaleError: its rows are not those that were planned.
         """
+        import pyarrow as pa
+
         engine, table, stored = self.ledger.engine, rows_table(self.ledger, self.plan.id), self.plan.shape.stored
         rows = digest.read(engine, table, stored, chunk.number)
         if (rows.num_rows, digest.sha256(rows, stored)) != (chunk.rows, chunk.sha256):
@@ -172,12 +175,13 @@ class Outgoing:
             leaving = self._keys_again(rows)
         else:
             leaving = {name: self._masked(name, rows.column(c)) for c, name in self.plan.shape.names.items()}
-        own = {"_change": changes.texts(self.plan.sync, op, rows)}
-        wire = _joined(rows.select([]), leaving)
+        change = changes.texts(self.plan.sync, op, rows).combine_chunks()
+        text = None
         if self.encoded is not None:
-            ids = changes.ids(own["_change"].combine_chunks(), self.mask_keys)
-            own["_text"] = self.encoded(Batch(op, wire, self.query.keys, ids))
-        return _joined(rows.select([*_LINES, "_place"]), {**{k: v for k, v in own.items() if v is not None}, **leaving})
+            wire = _joined(rows.select([]), leaving)
+            text = self.encoded(Batch(op, wire, self.query.keys, changes.ids(change, self.mask_keys)))
+        own = {"_change": change, "_text": pa.nulls(rows.num_rows, pa.string()) if text is None else text}
+        return _joined(_joined(rows.select([*_LINES, "_place"]), own), leaving)
 
     def _without(self, rows: pa.Table) -> pa.Table:
         """Without those who may no longer be told."""
@@ -240,10 +244,9 @@ class Outgoing:
     def _cut(self, rows: pa.Table, op: WireOp) -> list[Parcel]:
         if not rows.num_rows:
             return []
-        wire = rows.select([name for name in rows.column_names if name not in (*_LINES, *_OWN)])
-        texts = rows.column("_text").chunk(0) if "_text" in rows.column_names else None
-        ids = changes.ids(rows.column("_change").chunk(0), self.mask_keys)
-        whole, lines, size = Batch(op, wire, self.query.keys, ids, texts), rows.select(_LINES), self.sizes[op]
+        wire, lines = rows.select(list(range(len(_OWN), rows.num_columns))), rows.select(list(range(len(_LINES))))
+        ids, text = changes.ids(_own(rows, "_change").chunk(0), self.mask_keys), _own(rows, "_text").chunk(0)
+        whole, size = Batch(op, wire, self.query.keys, ids, None if text.null_count else text), self.sizes[op]
         once = op == "upsert" and self.repeats == "effect"
         return [Parcel(whole.slice(at, size), lines.slice(at, size), once) for at in range(0, rows.num_rows, size)]
 
@@ -252,6 +255,10 @@ def chunks_of(plan: Plan, op: WireOp) -> tuple[Chunk, ...]:
     """The chunks of one kind: removals come first."""
     removals = -(-plan.counts["remove"] // diff.CHUNK_ROWS)
     return tuple(chunk for chunk in plan.chunks if (chunk.number < removals) == (op == "remove"))
+
+
+def _own(rows: pa.Table, name: str) -> pa.ChunkedArray:
+    return rows.column(_OWN.index(name))
 
 
 def _joined(table: pa.Table, columns: Mapping[str, pa.ChunkedArray | pa.Array]) -> pa.Table:

@@ -471,6 +471,18 @@ def test_chunks_before_one_that_was_touched_leave_and_are_on_record(world: World
     assert sum(len(batch) for batch in world.channel.batches) == 30
 
 
+def test_a_field_of_a_channel_may_have_the_name_of_a_column_of_ours(world: World) -> None:
+    world.values = ("_key", "_text", "_change", "_place")
+    fields = "email AS _key, given_name AS _text, email AS _change, visits AS _place"
+    world.select = f"SELECT patient_id AS _subject, CAST(NULL AS STRING) AS _rule, patient_id, {fields} FROM {world.schema}.patients"
+    clinic = {1: patient(1, email="one@example.org", given_name="Ann", visits=7)}
+    world.load(clinic)
+    assert world.sync()[1].delivered == 1
+    (batch,) = world.channel.batches
+    sent = {"patient_id": "p001", "_key": "one@example.org", "_text": "Ann", "_change": "one@example.org", "_place": 7}
+    assert batch.rows.to_pylist() == [sent]
+
+
 def test_a_row_taken_from_a_plan_or_put_into_it_is_noticed(world: World) -> None:
     for change in ("DELETE FROM {} WHERE _key = 'p003'", "INSERT INTO {0} SELECT * FROM {0} WHERE _key = 'p004'"):
         plan = world.plan()

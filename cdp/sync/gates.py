@@ -124,9 +124,9 @@ class _Gate:
             found = self._lent(candidates, judged)
             meeting = f" LEFT ANTI JOIN {view} AS f ON c.{quality.KEY} = f.{quality.KEY}" if found.failing is not None else ""
             self.engine.create_as(self.table, f"SELECT c.* FROM {candidates} AS c{meeting}", partition=["_chunk"])
+            self.engine.execute(f"DROP VIEW IF EXISTS {view}")
             before, after = self._counted(candidates), self._counted(self.table)
         finally:
-            self.engine.execute(f"DROP VIEW IF EXISTS {view}")
             self.engine.drop(candidates)
         return found.results, {op: count - after[op] for op, count in before.items()}
 

@@ -47,7 +47,7 @@ def _synced(session: Session, name: str, how: How) -> Outcome:
     taken, rest = _tried(session, name, how)
     if rest.stale and rest.fault is not None and session.project.syncs[name].stale == "replan":
         session.out.note(f"{name}: {rest.fault.message}; it is planned once more (stale: replan)")
-        more, rest = _tried(session, name, replace(how, skip=False))
+        more, rest = _tried(session, name, replace(how, skip=False, accept=()))  # guards are accepted of one plan
         taken = _both(taken, more) if more else taken
     return _both(taken, rest)
 

@@ -10,20 +10,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import typer
 
-from cdp.cli import boundary
+from cdp.cli import boundary, synced
 from cdp.cli.app import COMMANDS, main
 from cdp.cli.channel import placed, sandboxes, target
+from cdp.cli.deliver import How
 from cdp.cli.example import FOLDERS, example_root
 from cdp.cli.outcome import COUNTS, Outcome
 from cdp.cli.output import WIDTH, Output
 from cdp.cli.results import show_runs
 from cdp.compile.clock import Clock
-from cdp.errors import DataError, UsageError
+from cdp.errors import DataError, StaleError, UsageError
 from cdp.governance.decide import govern
 from cdp.project.load import load
 from cdp.spec.activation import DestinationOverride, Environment
@@ -373,6 +375,19 @@ def test_rows_that_did_not_get_through_lead_to_the_answers(capsys: pytest.Captur
     facts = RUN | {"sync": "one", "status": "partial", "delivered": 5, "rejected": 2, "run": "R1"}
     show_runs(Output(), [Outcome(facts)])
     assert capsys.readouterr().err == "one: 2 rejected by the channel; what it answered: cdp runs R1\n"
+
+
+def test_a_stale_plan_is_made_anew_once_and_its_guards_are_not_accepted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[How] = []
+
+    def stale(session: object, name: str, how: How) -> tuple[None, Outcome]:
+        tried.append(how)
+        return None, Outcome(RUN | {"sync": name, "status": "failed"}, boundary.fault(StaleError("it moved", mends=True)), stale=True)
+
+    monkeypatch.setattr(synced, "_tried", stale)
+    project = SimpleNamespace(syncs={"one": SimpleNamespace(stale="replan")})
+    outcome = synced._synced(SimpleNamespace(project=project, out=Output()), "one", How(accept=("max_add",)))
+    assert ([(how.skip, how.accept) for how in tried], outcome.stale) == ([(True, ("max_add",)), (False, ())], True)
 
 
 def test_what_is_put_off_is_said_of_a_run_that_sent_nothing_too(capsys: pytest.CaptureFixture[str]) -> None:

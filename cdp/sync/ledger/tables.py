@@ -63,7 +63,10 @@ TABLES: Final[Mapping[str, ControlTable]] = {
             "n": Column("int", "0 when it starts; 1 when it ends; more when a later run found out what became of its rows"),
             "plan": Column("string", "the plan that it applied"),
             "destination": Column("string", "where to"),
-            "status": Column("string", "`running`, `nothing`, `succeeded`, `partial`, `failed`, `stopped` or `killed`; `resynced` or `settled` of a `cdp resync`"),
+            "status": Column(
+                "string",
+                "`running`, or how it ended: `nothing`, `succeeded`, `partial`, `failed`, `stopped`, `killed`, `resynced`, `settled`",
+            ),
             "at": Column("timestamp", "when this row was written"),
             "planned": Column("bigint", "rows of the plan: the sum of the six numbers that follow"),
             "delivered": Column("bigint", "rows that the channel took"),

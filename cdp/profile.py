@@ -39,7 +39,7 @@ class Profile:
 
     def as_json(self) -> list[Mapping[str, Any]]:
         """Each phase in the order of a run, followed by its steps, the longest first."""
-        found = []
+        found: list[Mapping[str, Any]] = []
         for phase in dict.fromkeys(phase for phase, _ in self.spent):
             steps = [(step, *spent) for (of, step), spent in self.spent.items() if of == phase]
             for step, times, seconds in sorted(steps, key=lambda each: (each[0] != "", -each[2])):

@@ -212,9 +212,12 @@ def rows(
     """
     upserts = [op for op in ("add", "change") if op in parts]
     outputs = ", ".join(f"g.{quoted(name)} AS {stored}" for stored, name in shape.names.items())
-    subject = f"CAST(g.{quoted(SUBJECT)} AS STRING) AS subject, g.{quoted(RULE)} AS rule, {encoding.key(query, types)} AS key"
-    wide = f"SELECT {subject}, {outputs} FROM ({query.select.sql('spark')}) AS g"
-    # The hash of those rows only that the join finds.
+    number = encoding.integer_key(query, types)
+    key = quoted(query.keys[0]) if number else encoding.key(query, types)
+    wide = (
+        f"SELECT g.{quoted(SUBJECT)} AS subject, g.{quoted(RULE)} AS rule, {key} AS key, {outputs} FROM ({query.select.sql('spark')}) AS g"
+    )
+    # Texts and hashes of those rows only that the join finds.
     content = encoding.content(query, types, {name: f"w.{stored}" for stored, name in shape.names.items()})
     sources = []
     if "remove" in parts:
@@ -230,8 +233,8 @@ def rows(
         sources.append(
             f"SELECT {_chunk('d.key', parts[upserts[0]], parts.get('remove', 0))} AS _chunk, {_place('d.key')} AS _place, "
             f"d.op AS _op, d.key AS _key, "
-            f"w.subject AS _subject, d.content AS _content, d.link AS _base, {', '.join(f'w.{c}' for c in shape.names)} "
-            f"FROM {changes_table} AS d JOIN ({wide}) AS w ON w.key = d.key "
+            f"CAST(w.subject AS STRING) AS _subject, d.content AS _content, d.link AS _base, {', '.join(f'w.{c}' for c in shape.names)} "
+            f"FROM {changes_table} AS d JOIN ({wide}) AS w ON w.key = {'CAST(d.key AS BIGINT)' if number else 'd.key'} "
             f"WHERE d.op IN ({listed}) AND w.rule IS NULL AND {content} = d.content"
         )
     named = ", ".join(shape.stored)

@@ -19,6 +19,8 @@ BENCHMARKS = (
     "trials_500",
     "language_20m",
     "diff_1m",
+    "plan_10m",
+    "noop",
     "delivery_1m",
     "second_1m",
     "latency_100k",

@@ -14,6 +14,7 @@ import pytest
 from cdp.compile import sql
 from cdp.connectors.base import Batch, Receipts
 from cdp.engine import Engine
+from cdp.errors import DataError
 from cdp.governance.query import GovernedQuery
 from cdp.spec.activation import Guards
 from cdp.sync import unchanged
@@ -100,10 +101,6 @@ def _deleted(world: World) -> None:
     world.engine.execute(f"DELETE FROM {world.schema}.patients WHERE patient_id = 'p002'")
 
 
-def _lost(world: World) -> None:
-    world.engine.execute(f"DELETE FROM {world.control}.receipts WHERE sync = 'letters'")
-
-
 def _another_run(world: World) -> None:
     row = {"sync": "letters", "run": "r", "n": 0, "plan": "p", "status": "running", "at": world.now, "planned": 3, "delivered": 0}
     Control(world.engine, world.control).append("runs", [row])
@@ -129,11 +126,18 @@ def _no_log(world: World) -> None:
 
 
 def test_tables_and_state(world: World) -> None:
-    for change in (_again, _one_more, _deleted, _lost, _another_run, _rejected, _from_elsewhere):
+    for change in (_again, _one_more, _deleted, _another_run, _rejected, _from_elsewhere):
         first = ran(world)
         assert since(world) == first, change
         change(world)
         assert since(world) is None, change
+
+
+def test_receipts_that_are_gone_are_no_quiet_nothing(world: World) -> None:
+    ran(world)
+    world.engine.execute(f"DELETE FROM {world.control}.receipts WHERE sync = 'letters'")
+    with pytest.raises(DataError, match="receipts that a run counted are gone"):
+        since(world)
 
 
 def test_a_table_of_which_no_version_is_known(world: World) -> None:

@@ -37,6 +37,9 @@ _SUBJECT = Column("string", "the person, as the entity's key names them")
 _CONTENT = Column("bigint", "64-bit hash of the columns that were sent; null for a removal")
 _AT = Column("timestamp", "when it was committed")
 _TOLD = Column("string", "hash of what a row of the plan told: which columns, of which classes, under which masks")
+_ENDS = (
+    "`running`, or how it ended: `nothing`, `succeeded`, `partial`, `failed`, `stopped`, `killed`; `resynced` or `settled` by `cdp resync`"
+)
 
 TABLES: Final[Mapping[str, ControlTable]] = {
     "plans": ControlTable(
@@ -63,10 +66,7 @@ TABLES: Final[Mapping[str, ControlTable]] = {
             "n": Column("int", "0 when it starts; 1 when it ends; more when a later run found out what became of its rows"),
             "plan": Column("string", "the plan that it applied"),
             "destination": Column("string", "where to"),
-            "status": Column(
-                "string",
-                "`running`, or how it ended: `nothing`, `succeeded`, `partial`, `failed`, `stopped`, `killed`, `resynced`, `settled`",
-            ),
+            "status": Column("string", _ENDS),
             "at": Column("timestamp", "when this row was written"),
             "planned": Column("bigint", "rows of the plan: the sum of the six numbers that follow"),
             "delivered": Column("bigint", "rows that the channel took"),

@@ -92,6 +92,7 @@ class Case:
         url: where the destination is; by default its channel of the sandbox.
         kind: the error, where one ends the run.
         second: the rows that the second run delivers, where it is not what the first one left.
+        stays: it is away in the second run too.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Case:
     url: str = ""
     kind: str | None = None
     second: int | None = None
+    stays: bool = False
 
 
 ALL = {("delivered", None): PEOPLE}
@@ -197,11 +199,30 @@ TABLE = [
     Case("e_cut", (fault("half_reset"),), "partial", {**BUT_ONE_BATCH, ("unknown", "reset"): BATCH}, PEOPLE, 1, second=0, **EFFECT),
     Case("e_slow", (fault("slow", seconds=5),), "partial", {**BUT_ONE_BATCH, ("unknown", "timeout"): BATCH}, PEOPLE, 1, second=0, **EFFECT),
     # -- a destination that cannot be reached at all, or will not have us
-    Case("no_such_host", (), "failed", {("retryable", "dns"): PEOPLE}, 0, 1, 0, url="https://no-such-host.invalid"),
-    Case("own_certificate", (), "failed", {("retryable", "tls"): PEOPLE}, 0, 1, 0, url="TLS"),
-    Case("nobody_listens", (), "failed", {("retryable", "connect"): PEOPLE}, 0, 1, 0, url="CLOSED"),
+    Case("no_such_host", (), "failed", {("retryable", "dns"): PEOPLE}, 0, 1, 0, url="https://no-such-host.invalid", stays=True),
+    Case("own_certificate", (), "failed", {("retryable", "tls"): PEOPLE}, 0, 1, 0, url="TLS", stays=True),
+    Case("nobody_listens", (), "failed", {("retryable", "connect"): PEOPLE}, 0, 1, 0, url="CLOSED", stays=True),
     Case(
-        "asks_for_an_hour", (fault("429", retry_after=3600),), "failed", {("retryable", "http_429"): BATCH}, 0, 1, 1, kind="DeliveryError"
+        "asks_for_an_hour",
+        (fault("429", retry_after=3600),),
+        "failed",
+        {("retryable", "http_429"): BATCH},
+        0,
+        1,
+        1,
+        kind="DeliveryError",
+        stays=True,
+    ),
+    Case(  # the circuit opens after five requests without an answer, each tried twice, and the run ends after ten batches
+        "down",
+        (fault("reset", **FOREVER),),
+        "failed",
+        {("retryable", "reset"): 10, ("retryable", "circuit_open"): 10},
+        0,
+        1,
+        10,
+        options={"batch": 2},
+        kind="DeliveryError",
     ),
     Case("credentials", (fault("401", **FOREVER),), "failed", {("retryable", "not_sent"): BATCH}, 0, 1, 1, kind="DeliveryError"),
     Case("redirect", (fault("redirect", **FOREVER),), "failed", {("retryable", "not_sent"): BATCH}, 0, 1, 1, kind="DeliveryError"),
@@ -395,9 +416,12 @@ def test_fault(case: Case, runs: Runs, sandbox: Sandbox) -> None:
     left = first.facts["retryable"] > 0 or first.facts.get("unknown", 0) > 0 or case.kind is not None
     assert left == (case.code == 1)  # each of those that end with 1 does so by itself
 
-    if case.url:
+    if case.stays:
+        assert (second.facts["delivered"], second.held) == (0, frozenset())
         return
-    assert second.facts["delivered"] == (PEOPLE - first.facts["delivered"] if case.second is None else case.second), second.facts.get("error", second.facts)
+    assert second.facts["delivered"] == (PEOPLE - first.facts["delivered"] if case.second is None else case.second), second.facts.get(
+        "error", second.facts
+    )
     assert second.held == EVERYBODY
     told = sandbox.channel(case.name).told
     assert not told or max(told.values()) == 1  # nobody twice

@@ -6,7 +6,8 @@ import pytest
 from sqlglot import exp
 
 from cdp.compile import sql
-from cdp.engine.base import parameters, reduce_error
+from cdp.engine.base import parameters
+from cdp.engine.failures import reduce_error
 
 MARKER = "Zq7-patient-value"
 

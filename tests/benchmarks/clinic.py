@@ -56,10 +56,7 @@ class Clinic:
     def bare(self, now: Clock) -> GovernedQuery:
         """The same columns of every patient and no rule, for a comparison with a plain join."""
         query = self.governed(now)
-        columns = ", ".join(
-            f"{name} AS {field}"
-            for field, name in zip(query.columns, self.sent, strict=True)
-        )
+        columns = ", ".join(f"{name} AS {field}" for field, name in zip(query.columns, self.sent, strict=True))
         select = f"SELECT patient_id AS _subject, CAST(NULL AS STRING) AS _rule, {columns} FROM clinical.patients"
         parsed = sqlglot.parse_one(select, dialect="spark")
         assert isinstance(parsed, exp.Select)

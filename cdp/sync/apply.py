@@ -127,7 +127,7 @@ def apply_plan(
 
 def _clock(now: dt.datetime) -> Callable[[], dt.datetime]:
     """The wall clock from `now` on; setting the machine's clock while a run lasts does not change it."""
-    start = time.monotonic()
+    start, now = time.monotonic(), now.astimezone(dt.UTC)  # in a zone a sum would be an hour off when its clocks change
     return lambda: now + dt.timedelta(seconds=time.monotonic() - start)
 
 

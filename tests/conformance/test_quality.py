@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from tests.conformance.quality import QualityStory
+from tests.conformance.quality import EveryQualityStory
 
 
-class TestSailQuality(QualityStory):
+class TestSailQuality(EveryQualityStory):
     pass

@@ -17,6 +17,7 @@ from tests.conformance.functions import FunctionStory
 from tests.conformance.leases import LeaseStory
 from tests.conformance.masks import MaskStory
 from tests.conformance.people import PeopleStory
+from tests.conformance.quality import SOME as SOME_EXPECTATIONS
 from tests.conformance.quality import QualityStory
 from tests.conformance.story import SyncStory
 
@@ -71,7 +72,7 @@ class TestSparkExplore(ExploreStory):
 
 
 class TestSparkQuality(QualityStory):
-    pass
+    names = SOME_EXPECTATIONS
 
 
 class TestSparkExample(ExampleStory):

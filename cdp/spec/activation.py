@@ -163,7 +163,9 @@ class Idempotency(Spec):
     """How a channel of `repeats: keys` is given the key of a change. At least one of both."""
 
     header: str | None = Field("Idempotency-Key", description="the header that holds the key of a request; null: none")
-    field: str | None = Field(None, description="the field of each row that holds the key of its change, where the channel knows rows apart")
+    field: str | None = Field(
+        None, description="the field of each row that holds the key of its change, where the channel knows rows apart"
+    )
 
 
 class HttpOptions(Spec):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cdp.engine import connect
-from cdp.spec.activation import Environment
 from cdp.sandbox.server import Sandbox
+from cdp.spec.activation import Environment
 from tests.e2e.conftest import Cdp
 
 SYNC = "appointment_reminder"
@@ -64,4 +64,4 @@ def test_unknown_texts_wait_for_a_person_and_gone_receipts_stop_the_plan(cdp: Cd
     done = cdp("resync", SYNC, "--yes", "--json").json
     assert (done["done"], done["doubtful"]) == (True, 1)
     assert cdp("plan", SYNC, "--json").json["counts"]["unknown"] == 1
-    assert [each["status"] for each in cdp("runs", "--sync", SYNC, "--json").json][0] == "resynced"
+    assert cdp("runs", "--sync", SYNC, "--json").json[0]["status"] == "resynced"

@@ -45,7 +45,7 @@ def main(root: Path, schema: str, machine: str, what: str) -> None:
     if what == "hold":
         held = lease.acquire(control, "letters", lambda: MOMENT)
         print(held.token, flush=True)
-        time.sleep(60)
+        time.sleep(600)  # it is killed before
     else:
         control.table("leases")
         print("ready", flush=True)

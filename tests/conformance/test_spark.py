@@ -48,7 +48,7 @@ class TestSparkDoubts(DoubtStory):
 
 
 class TestSparkLease(LeaseStory):
-    pass
+    rounds = 3
 
 
 class TestSparkLanguage(LanguageSuite):

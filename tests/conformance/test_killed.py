@@ -1,6 +1,6 @@
 """Killed at random moments, in every phase of a run: the next run continues, the channel ends equal to the segment, nobody is told twice.
 
-CDP_KILLS sets how many moments (README of the tests: 200 of them take about five minutes on two cores).
+CDP_KILLS says how many moments: 200 take about four minutes of two cores.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 from cdp.connectors import accounts
 from cdp.connectors.base import Connector, Repeats, Target, WireOp, repeats_of
 from cdp.connectors.sockets import guarded
-from cdp.engine.base import Engine
+from cdp.engine.base import Engine, quoted
 from cdp.errors import CdpError, DeliveryError, EngineError, GuardError, RefusedError, StaleError
 from cdp.governance.query import SUBJECT, GovernedQuery
 from cdp.sync import acceptance, digest, guards, intents, lease, opening, secrets, sources, state
@@ -301,15 +301,17 @@ class _Application:
             raise StaleError(f"plan {self.plan.id}: it is not what was planned", fix=again)
 
     def _withhold(self) -> str | None:
-        """Who became ineligible since the plan, at the wall clock, or was removed since: a table of subjects, or None."""
-        engine = self.ledger.engine
+        """Who became ineligible since the plan, at the wall clock, was removed or is gone since: a table of subjects, or None."""
+        engine, entity = self.ledger.engine, self.query.entity
         removed = state.removed_since(self.ledger, self.plan.sync, self.plan.base_seq)
         table = f"{self.table}_withheld"
         engine.drop(table)
         engine.create_as(
             table,
             f"SELECT CAST(e.{SUBJECT} AS STRING) AS subject FROM ({self.query.eligibility.sql('spark')}) AS e "
-            f"LEFT SEMI JOIN {self.table} AS p ON CAST(e.{SUBJECT} AS STRING) = p._subject UNION {removed}",
+            f"LEFT SEMI JOIN {self.table} AS p ON CAST(e.{SUBJECT} AS STRING) = p._subject UNION {removed} "
+            f"UNION SELECT p._subject FROM {self.table} AS p LEFT ANTI JOIN {entity.table} AS t "
+            f"ON p._subject = CAST(t.{quoted(entity.key)} AS STRING) WHERE p._op <> 'remove'",  # no rule speaks of who is not there
         )
         rows = f"SELECT COUNT(*) FROM {self.table} AS p JOIN {table} AS w ON p._subject = w.subject WHERE p._op <> 'remove'"
         self.withheld = int(engine.value(rows, what=self.table))

@@ -510,6 +510,17 @@ def test_who_withdrew_since_the_plan_is_withheld_and_not_in_the_ledger_but_remov
     assert world.sync()[0].counts["remove"] == 1
 
 
+def test_who_is_gone_from_the_table_since_the_plan_is_not_told(world: World) -> None:
+    plan = world.plan()
+    clinic = people(8)
+    del clinic[3]
+    world.load(clinic)
+    run = world.apply(plan)
+    assert (run.delivered, run.withheld, run.status) == (7, 1, "succeeded")
+    assert ids(world) == the(1, 2, 4, 5, 6, 7, 8)
+    assert told(world, "p003") == []
+
+
 @pytest.mark.parametrize(("age", "fine"), [(35, True), (37, False), (-1, False)])
 def test_consent_that_is_too_old_or_of_the_future_is_not_used(world: World, age: int, fine: bool) -> None:
     world.load(people(2), recorded=NOW - dt.timedelta(hours=age))

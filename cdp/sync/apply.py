@@ -127,8 +127,8 @@ def apply_plan(
 
 def _clock(now: dt.datetime) -> Callable[[], dt.datetime]:
     """The wall clock from `now` on; setting the machine's clock while a run lasts does not change it."""
-    start, now = time.monotonic(), now.astimezone(dt.UTC)  # in a zone a sum would be an hour off when its clocks change
-    return lambda: now + dt.timedelta(seconds=time.monotonic() - start)
+    start, begin = time.monotonic(), now.astimezone(dt.UTC)  # in a zone a sum would be an hour off when its clocks change
+    return lambda: (begin + dt.timedelta(seconds=time.monotonic() - start)).astimezone(now.tzinfo)
 
 
 def check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.datetime) -> None:

@@ -63,6 +63,8 @@ def die(world: World) -> None:
 
 
 class DoubtStory:
+    """Every statement that a doubt asks of an engine, in few runs: each takes Spark half a minute."""
+
     @pytest.fixture
     def world(self, engine: Engine, tmp_path: Path) -> Iterator[World]:
         world = World.fresh(engine, tmp_path)
@@ -72,6 +74,60 @@ class DoubtStory:
             for table in engine.tables(schema):
                 engine.drop(f"{schema}.{table}")
 
+    def test_what_was_lost_goes_again_under_its_key_and_who_left_is_taken_off(self, world: World) -> None:
+        clinic = people(6)
+        world.load(clinic)
+        world.channel.answers = [killed(world, applied=True)] * 2
+        die(world)
+        lost = {change for batch in world.channel.batches for change in batch.change_ids}
+        gone = next(iter(ids(world)))
+        sent(world)
+        clinic[int(gone[1:])]["consent"] = False
+        world.load(clinic)
+        plan, _ = world.sync()
+        assert nonzero(plan.counts) == {"add": 5, "remove": 1}
+        assert lost & {change for batch in world.channel.batches for change in batch.change_ids}
+        assert ids(world) == the(*range(1, 7)) - {gone}
+        assert nonzero(world.plan().counts) == {"unchanged": 5}
+
+    def test_receipts_that_are_gone_are_said_and_their_rows_go_again(self, world: World) -> None:
+        world.load(people(2))
+        world.sync()
+        world.load(people(6))
+        world.sync()
+        last = list_runs(world.engine, world.control)[0]["run"]
+        control = Control(world.engine, world.control)
+        world.engine.execute(f"DELETE FROM {control.table('receipts')} WHERE run = '{last}'", what="receipts")
+        with pytest.raises(DataError, match="receipts that a run counted are gone"):
+            world.plan()
+        found = resync.rebuild(control, "letters", lambda: world.now)
+        assert (found.rebuilt, found.lost, found.doubtful) == (2, ((last, 4),), 4)
+        world.channel.batches.clear()
+        plan, _ = world.sync()
+        assert nonzero(plan.counts) == {"add": 4, "unchanged": 2}
+        assert sent(world) == dict.fromkeys(the(3, 4, 5, 6), 1)
+
+    def test_a_person_settles_what_is_unknown(self, world: World) -> None:
+        world.channel.repeats = "effect"
+        world.load(people(4))
+        world.channel.answers = [lambda batch: Receipts.all(len(batch), "unknown", "timeout")] * 2
+        assert world.sync()[1].unknown == 4
+        sent(world)
+        control = Control(world.engine, world.control)
+        with pytest.raises(UsageError, match="1 of the keys is of no unknown row"):
+            resync.settle(control, "letters", "again", ["p001", "p009"], lambda: world.now)
+        assert resync.settle(control, "letters", "delivered", ["p001", "p002"], lambda: world.now) == 2
+        assert nonzero(world.plan().counts) == {"unchanged": 2, "unknown": 2}
+        assert resync.settle(control, "letters", "again", [], lambda: world.now) == 2
+        plan, run = world.sync()
+        assert (nonzero(plan.counts), run.delivered) == ({"add": 2, "unchanged": 2}, 2)
+        assert sent(world) == {"p003": 1, "p004": 1}
+        said = world.engine.query(f"SELECT actor, body FROM {world.control}.runs WHERE status = 'settled'").to_pylist()
+        assert {row["actor"] for row in said} == {world.engine.whoami()}
+        assert {json.loads(row["body"])["resync"]["unknown"] for row in said} == {"delivered", "again"}
+
+
+class WholeDoubtStory(DoubtStory):
     def test_where_each_request_has_an_effect_nobody_is_told_twice(self, world: World) -> None:
         world.channel.repeats = "effect"
         clinic = people(12)
@@ -134,22 +190,6 @@ class DoubtStory:
         assert ids(world) == the(*range(1, 13))
         assert max((first + sent(world)).values()) == 2  # the batch that the channel said it never saw
         assert nonzero(world.plan().counts) == {"unchanged": 12}
-
-    def test_what_was_lost_goes_again_under_its_key_and_who_left_is_taken_off(self, world: World) -> None:
-        clinic = people(6)
-        world.load(clinic)
-        world.channel.answers = [killed(world, applied=True)] * 2
-        die(world)
-        lost = {change for batch in world.channel.batches for change in batch.change_ids}
-        gone = next(iter(ids(world)))
-        sent(world)
-        clinic[int(gone[1:])]["consent"] = False
-        world.load(clinic)
-        plan, _ = world.sync()
-        assert nonzero(plan.counts) == {"add": 5, "remove": 1}
-        assert lost & {change for batch in world.channel.batches for change in batch.change_ids}
-        assert ids(world) == the(*range(1, 7)) - {gone}
-        assert nonzero(world.plan().counts) == {"unchanged": 5}
 
     def test_who_was_never_told_is_not_named_by_a_removal(self, world: World) -> None:
         clinic = people(4)
@@ -217,39 +257,3 @@ class DoubtStory:
             assert resync.inspect(control, "letters").wrong == ()
             assert nonzero(world.plan().counts) == {"unchanged": 6}
         assert [run["status"] for run in list_runs(world.engine, world.control)] == ["resynced"] * 3 + ["succeeded"]
-
-    def test_receipts_that_are_gone_are_said_and_their_rows_go_again(self, world: World) -> None:
-        world.load(people(2))
-        world.sync()
-        world.load(people(6))
-        world.sync()
-        last = list_runs(world.engine, world.control)[0]["run"]
-        control = Control(world.engine, world.control)
-        world.engine.execute(f"DELETE FROM {control.table('receipts')} WHERE run = '{last}'", what="receipts")
-        with pytest.raises(DataError, match="receipts that a run counted are gone"):
-            world.plan()
-        found = resync.rebuild(control, "letters", lambda: world.now)
-        assert (found.rebuilt, found.lost, found.doubtful) == (2, ((last, 4),), 4)
-        world.channel.batches.clear()
-        plan, _ = world.sync()
-        assert nonzero(plan.counts) == {"add": 4, "unchanged": 2}
-        assert sent(world) == dict.fromkeys(the(3, 4, 5, 6), 1)
-
-    def test_a_person_settles_what_is_unknown(self, world: World) -> None:
-        world.channel.repeats = "effect"
-        world.load(people(4))
-        world.channel.answers = [lambda batch: Receipts.all(len(batch), "unknown", "timeout")] * 2
-        assert world.sync()[1].unknown == 4
-        sent(world)
-        control = Control(world.engine, world.control)
-        with pytest.raises(UsageError, match="1 of the keys is of no unknown row"):
-            resync.settle(control, "letters", "again", ["p001", "p009"], lambda: world.now)
-        assert resync.settle(control, "letters", "delivered", ["p001", "p002"], lambda: world.now) == 2
-        assert nonzero(world.plan().counts) == {"unchanged": 2, "unknown": 2}
-        assert resync.settle(control, "letters", "again", [], lambda: world.now) == 2
-        plan, run = world.sync()
-        assert (nonzero(plan.counts), run.delivered) == ({"add": 2, "unchanged": 2}, 2)
-        assert sent(world) == {"p003": 1, "p004": 1}
-        said = world.engine.query(f"SELECT actor, body FROM {world.control}.runs WHERE status = 'settled'").to_pylist()
-        assert {row["actor"] for row in said} == {world.engine.whoami()}
-        assert {json.loads(row["body"])["resync"]["unknown"] for row in said} == {"delivered", "again"}

@@ -10,7 +10,7 @@ from cdp.spec.activation import Environment
 from cdp.testing.engine import EngineSuite
 from cdp.testing.language import LanguageSuite
 from tests.conformance.catalog import CatalogStory
-from tests.conformance.doubts import DoubtStory
+from tests.conformance.doubts import WholeDoubtStory
 from tests.conformance.example import EXPECTED, ExampleStory
 from tests.conformance.functions import FunctionStory
 from tests.conformance.leases import LeaseStory
@@ -30,7 +30,7 @@ class TestSail(EngineSuite, SyncStory):
     pass
 
 
-class TestSailDoubts(DoubtStory):
+class TestSailDoubts(WholeDoubtStory):
     pass
 
 

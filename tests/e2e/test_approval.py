@@ -110,7 +110,7 @@ COMMANDS = {
 
 
 def test_every_verb_of_roles_yml_has_a_command() -> None:
-    assert set(COMMANDS) == set(VERBS)
+    assert set(COMMANDS) == set(VERBS) - {"accept"}  # an option of three commands: see tests/e2e/test_quality.py
 
 
 def test_somebody_who_is_not_listed_may_do_nothing_with_peoples_data(hospital: Hospital) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.connectors.codes import CODE, holds, repeats
+from cdp.connectors.codes import holds, repeats
+from cdp.spec.delivery import CODE
 
 VALUES = ["Bartholomew", "p-0012", "(212) 555-0101", 4711, Decimal("12.50"), dt.date(1970, 1, 2), True, None, "", "MA"]
 

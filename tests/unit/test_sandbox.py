@@ -424,7 +424,10 @@ def test_serve_in_the_foreground(tmp_path: Path, stop: signal.Signals) -> None:
         assert line.startswith("sandbox listens on http://127.0.0.1:")
         httpx.post(f"{line.split()[-1]}/email", json=rows("p1"), trust_env=False)
         process.send_signal(stop)
-        assert process.wait(5) == (0 if stop is signal.SIGINT else -signal.SIGKILL)
+        killed = threading.Timer(5, process.kill)  # else one that does not hear would be waited for without end
+        killed.start()
+        assert process.wait() == (0 if stop is signal.SIGINT else -signal.SIGKILL)
+        killed.cancel()
         assert process.stderr.read() == ""
     with Sandbox(store=store) as again:
         assert again.rows("email") == rows("p1")

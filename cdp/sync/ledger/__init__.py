@@ -48,7 +48,7 @@ class Control:
         """Plans and lines are of people: the folder of the tables is made for its owner and group alone."""
         folder = self.engine.folder(f"{self.schema}.plans")
         if folder is not None and not folder.parent.exists():
-            folder.parent.mkdir(parents=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)  # another sync may be faster
             folder.parent.chmod(0o770)
 
     def columns(self, name: str) -> tuple[str, ...]:

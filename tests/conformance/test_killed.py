@@ -1,7 +1,7 @@
 """Killed at random moments, in every phase of a run: the next run continues, the channel ends equal to the segment, nobody is told twice.
 
-CDP_KILLS says how many moments there are: 200 take some ten minutes of two cores, so the suite is content with fewer. In which phases a kill finds
-its run depends on the machine's pace; what must hold, holds in any.
+CDP_KILLS says how many moments there are: 200 take some ten minutes of two cores, so the suite is content with fewer. In
+which phases a kill finds its run depends on the machine's pace; what must hold, holds in any.
 """
 
 from __future__ import annotations

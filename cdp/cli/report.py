@@ -59,29 +59,6 @@ def explained(session: Session, detail: Mapping[str, Any]) -> dict[str, Any]:
     return {**detail, "waterfall": [step.as_json() for step in waterfall(detail, rules)]}
 
 
-def _rejected(session: Session, detail: Mapping[str, Any], people: bool, limit: int) -> None:
-    """The rows that a channel rejected. Who they are is for those who may ask the ledger what was told about a person."""
-    from cdp.spec.delivery import Retries
-    from cdp.sync import rejected
-    from cdp.sync.ledger import Control
-
-    if people:
-        session.permit("disclosures")
-    destination = session.project.destinations.get(detail["destination"])
-    retries = destination.retries if destination else Retries()
-    control = Control(session.engine, session.environment.control)
-    found = rejected.rejected(control, detail["sync"], detail["run"], retries, session.now.instant, people=people)
-    if session.out.as_json:
-        return session.out.json(found)
-    shown = ("op", "code", "attempts", "state")
-    last = "person" if people else "rows"
-    rows = [[*(row[name] for name in shown), moment(row["next_try"]) if row["next_try"] else None, row[last]] for row in found[:limit]]
-    session.out.table((*shown, "next try (UTC)", last), rows, empty="the channel rejected nothing")
-    if len(found) > limit:
-        session.out.note(f"and {len(found) - limit:,} more: --limit, or --json for all")
-    return None
-
-
 def _small(session: Session) -> int:
     """How many people a number must count to be shown to whoever runs the command; what nobody says is the usual."""
     from cdp.analyst.explore.cells import SMALL

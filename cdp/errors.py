@@ -71,6 +71,10 @@ class EngineError(CdpError):
     """The engine or the storage failed."""
 
 
+class ConflictError(EngineError):
+    """Another writer committed to the same table first."""
+
+
 class DeliveryError(CdpError):
     """A destination cannot be used."""
 

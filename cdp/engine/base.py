@@ -103,10 +103,10 @@ class Engine:
         return self.lakehouse / schema / name if self.lakehouse else None
 
     def exists(self, table: str) -> bool:
-        """Whether the table is there."""
+        """Whether the table is there; one whose first commit is not written is not."""
         folder = self.folder(table)
         if folder is not None:
-            return (folder / "_delta_log").is_dir()
+            return any(_COMMIT.fullmatch(path.name) for path in (folder / "_delta_log").glob("*"))
         with self._reduced(f"table {table}"):
             return bool(self.session.catalog.tableExists(table))
 
@@ -233,13 +233,16 @@ class Engine:
             return {f.name: f.dataType.simpleString() for f in self.frame(query).schema.fields}
 
     def create(self, table: str, columns: Mapping[str, str], *, partition: Sequence[str] = ()) -> None:
-        """Create an empty, plain Delta table of the given Spark types where there is none."""
+        """Create an empty, plain Delta table of the given Spark types where there is none, whoever else makes it at the same time."""
         with self._naming:
-            if self.exists(table):
-                self.register([table])
-                return
-            spec = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
-            self._create(table, f"({spec})", partition, "")
+            if not self.exists(table):
+                spec = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
+                try:
+                    self._create(table, f"({spec})", partition, "")
+                except CdpError:
+                    if not self.exists(table):  # another process was not faster
+                        raise
+            self.register([table])
 
     def create_as(self, table: str, query: exp.Expression | str, *, partition: Sequence[str] = ()) -> None:
         """Create a table from a query. The table must not be there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cdp.errors import CdpError, DataError, EngineError
+from cdp.errors import CdpError, ConflictError, DataError, EngineError
 
 _MISSING = re.compile(r"TABLE_OR_VIEW_NOT_FOUND|Table not found|DELTA_TABLE_NOT_FOUND|PATH_NOT_FOUND", re.I)
 _COLUMN = re.compile(r"UNRESOLVED_COLUMN|is missing from the schema|cannot resolve attribute", re.I)
@@ -35,7 +35,7 @@ def reduce_error(error: Exception, what: str, lakehouse: Path | None = None) -> 
     if _COLUMN.search(text):
         return DataError(f"{what}: a declared column is not in the table", fix="compare the entity's columns with the table")
     if _CONFLICT.search(text):
-        return EngineError(f"{what}: another writer was faster", fix="run again")
+        return ConflictError(f"{what}: another writer was faster", fix="run again")
     return EngineError(
         f"{what}: the engine failed ({type(error).__name__})", fix="run again with -v; check the types of the columns involved"
     )

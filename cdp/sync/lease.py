@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cdp.engine.base import literal
-from cdp.errors import BusyError, EngineError
+from cdp.errors import BusyError, ConflictError, EngineError
 from cdp.sync import process
 from cdp.sync.ledger import Control
 
@@ -154,7 +154,7 @@ def _acquire(lease: Lease) -> Lease:
         if other := _holding([row for row in rows if row["owner"] != lease.owner], now):
             raise _busy(lease.subject or _sync(sync), other)
         time.sleep(_pause(attempt))
-    if failed is not None:  # nobody holds it, so it is not for others that it cannot be taken
+    if failed is not None and not isinstance(failed, ConflictError):  # it is not for others that it cannot be taken
         raise failed
     raise BusyError(f"{lease.subject or _sync(sync)}: other runs start at the same moment", fix="run it again in a minute")
 

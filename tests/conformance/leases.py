@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cdp.engine.base import Engine
-from cdp.errors import BusyError
+from cdp.errors import BusyError, ConflictError, EngineError
 from cdp.sync import lease
 from cdp.sync.ledger import Control
 from cdp.testing.engine import MOMENT
@@ -124,3 +124,20 @@ class LeaseStory:
         late = take("them", MOMENT + dt.timedelta(seconds=21))
         threading.Timer(0.3, late.release).start()
         lease.acquire(control, "pace:mail", lambda: MOMENT, patience=300)
+
+    def test_who_loses_every_race_is_told_that_others_start_and_who_cannot_write_is_told_why(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lease.acquire(control, "letters", lambda: MOMENT).release()
+
+        def fails(error: EngineError) -> None:
+            def execute(*_: object, **__: object) -> None:
+                raise error
+
+            monkeypatch.setattr(control.engine, "execute", execute)
+            lease.acquire(control, "letters", lambda: MOMENT)
+
+        with pytest.raises(BusyError, match="sync letters: other runs start at the same moment"):
+            fails(ConflictError("leases: another writer was faster"))
+        with pytest.raises(EngineError, match="no space left"):
+            fails(EngineError("no space left while working on leases"))

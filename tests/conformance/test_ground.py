@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from cdp.engine import Engine
+from cdp.engine import Engine, connect
 from cdp.errors import CdpError, DataError, EngineError
+from cdp.spec.activation import Environment
 from cdp.sync import lease, state
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.verify import verify
@@ -232,3 +233,16 @@ def test_a_control_table_of_which_a_file_is_missing_stops_the_run_by_its_name(wo
         world.sync()
     assert caught.value.fix
     assert len(world.channel.batches) == sent
+
+
+def test_a_control_table_that_another_process_makes_at_the_same_moment_is_used(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = (connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path) for _ in range(2))
+    seen = iter([False])  # the other one commits between the look and the making
+    monkeypatch.setattr(here, "exists", lambda table: next(seen, True) and Engine.exists(here, table))
+    for engine in (there, here):
+        Control(engine, world.control).append("runs", [{"run": engine.name, "sync": "letters"}])
+    assert here.value(f"SELECT COUNT(*) FROM {world.control}.runs") == 2
+    here.close()
+    there.close()

@@ -64,7 +64,11 @@ class StaleError(CdpError):
 
 
 class BusyError(CdpError):
-    """Another run holds the lease of this sync."""
+    """Another run holds the lease of this sync. `before`: it was there first, and nothing of this run had begun."""
+
+    def __init__(self, message: str, *, fix: str = "", before: bool = False) -> None:
+        super().__init__(message, fix=fix)
+        self.before = before
 
 
 class EngineError(CdpError):

@@ -30,12 +30,13 @@ AWAITING = "awaiting approval"  # the status of a plan that is stored, and goes 
 class Outcome:
     """What came of one sync: facts with stable keys, and the fault that ended it, if one did.
 
-    `stale`: something had moved since the plan, before anything of it went; a new plan mends that.
+    `stale`: something had moved since the plan, before anything of it went; a new plan mends that. `busy`: another run took the sync first.
     """
 
     facts: dict[str, Any]
     fault: Fault | None = None
     stale: bool = False
+    busy: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The facts as JSON, with `error` only where there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from cdp.cli import boundary
 from cdp.cli.deliver import How, Ready, accept, deliver, govern_now, make
 from cdp.cli.outcome import AWAITING, COUNTS, PUT_OFF, Outcome, failed, no_run, refusal
 from cdp.cli.session import Session
-from cdp.errors import ApprovalError, CdpError, StaleError
+from cdp.errors import ApprovalError, BusyError, CdpError, StaleError
 
 if TYPE_CHECKING:
     from cdp.governance.query import GovernedQuery, Removals
@@ -44,12 +45,25 @@ def synced(session: Session, name: str, how: How) -> Outcome:
 
 def _synced(session: Session, name: str, how: How) -> Outcome:
     """A sync planned and applied, or how far it came; a plan that went stale in between is made anew once, where the sync says so."""
-    taken, rest = _tried(session, name, how)
+    taken, rest = _in_turn(session, name, how)
     if rest.stale and rest.fault is not None and session.project.syncs[name].stale == "replan":
         session.out.note(f"{name}: {rest.fault.message}; it is planned once more (stale: replan)")
-        more, rest = _tried(session, name, replace(how, skip=False, accept=()))  # guards are accepted of one plan
+        more, rest = _in_turn(session, name, replace(how, skip=False, accept=()))  # guards are accepted of one plan
         taken = _both(taken, more) if more else taken
     return _both(taken, rest)
+
+
+def _in_turn(session: Session, name: str, how: How) -> tuple[Outcome | None, Outcome]:
+    """What came of trying, again and again while other runs take the sync between our wait for it and our turn, until the time is over.
+
+    Whoever was first has delivered: what is left is planned anew.
+    """
+    end = time.monotonic() + how.wait
+    taken, rest = _tried(session, name, how)
+    while rest.busy and not how.stopped and (left := end - time.monotonic()) > 0:
+        more, rest = _tried(session, name, replace(how, wait=left, accept=()))
+        taken = _both(taken, more) if more else taken
+    return taken, rest
 
 
 def _tried(session: Session, name: str, how: How) -> tuple[Outcome | None, Outcome]:
@@ -149,7 +163,8 @@ def _applied(session: Session, plan: Plan, how: How) -> Outcome:
         return Outcome(no_run(plan.sync, plan.id, AWAITING), boundary.fault(error))
     except Exception as error:  # one sync must not stop the others
         stale = isinstance(error, StaleError) and error.mends
-        return Outcome(_run_of(session, plan), boundary.fault(error, session.options.verbose), stale)
+        busy = isinstance(error, BusyError) and error.before
+        return Outcome(_run_of(session, plan), boundary.fault(error, session.options.verbose), stale, busy)
 
 
 def _run_of(session: Session, plan: Plan) -> dict[str, Any]:

@@ -156,7 +156,8 @@ def _acquire(lease: Lease) -> Lease:
         time.sleep(_pause(attempt))
     if failed is not None and not isinstance(failed, ConflictError):  # it is not for others that it cannot be taken
         raise failed
-    raise BusyError(f"{lease.subject or _sync(sync)}: other runs start at the same moment", fix="run it again in a minute")
+    said = f"{lease.subject or _sync(sync)}: other runs start at the same moment"
+    raise BusyError(said, fix="run it again in a minute", before=not lease.subject)
 
 
 def wait(
@@ -224,6 +225,7 @@ def _busy(subject: str, row: dict[str, Any]) -> BusyError:
     return BusyError(
         f"{subject} {doing} by {row['holder']} since {since}; its lease holds until {until} and is renewed while it runs",
         fix="wait until it ends (`cdp sync` does, see --wait); of a run that died on another machine, the lease ends by itself then",
+        before=subject.startswith("sync "),
     )
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from cdp.sandbox.server import Sandbox
-from cdp.sync import planning
+from cdp.sync import lease, planning
+from cdp.sync.ledger import Control
 from cdp.sync.plan import Plan
 from tests.e2e.conftest import Cdp, answers, spawn
 
@@ -245,6 +247,33 @@ def test_a_plan_that_went_stale_is_made_anew_once_or_refused(
     assert (run["delivered"] > 0) == (kind is None)
     if moves == 1:  # a second move takes away what was said until then
         assert ("planned once more" in said.err) == (stale == "replan")
+
+
+@pytest.mark.parametrize("wait", ["30", "0"])
+def test_a_run_that_begins_between_our_wait_and_our_turn_is_waited_for_as_well(
+    cdp: Cdp, channel: Sandbox, project: Path, monkeypatch: pytest.MonkeyPatch, wait: str
+) -> None:
+    """The other one takes the sync when ours is planned, and is still there when ours is to be applied."""
+    make_plan, plans = planning.make_plan, list[Plan]()
+
+    def overtaken(query: Any, engine: Any, control: str, **options: Any) -> Plan:
+        plans.append(make_plan(query, engine, control, **options))
+        if len(plans) == 1:
+            other = lease.acquire(Control(engine, control), SYNC, lambda: dt.datetime.now(dt.UTC))
+            if wait != "0":
+                threading.Timer(1.5, other.release).start()
+        return plans[-1]
+
+    monkeypatch.setattr(planning, "make_plan", overtaken)
+    said = cdp("sync", SYNC, "--wait", wait, "--json")
+    (run,) = said.json
+    if wait == "0":
+        assert (said.code, run["error"]["kind"], run["delivered"], len(plans)) == (1, "BusyError", 0, 1)
+        assert "is being applied by" in run["error"]["message"]
+        return
+    assert (said.code, run["status"], len(plans)) == (0, "succeeded", 2)
+    assert run["plan"] == plans[1].id  # what is sent was planned when the other one had ended
+    assert run["delivered"] == len(held(channel)) > 0
 
 
 def test_a_destination_that_is_down_loses_nothing(cdp: Cdp, project: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:

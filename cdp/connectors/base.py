@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -201,10 +201,28 @@ class Answering(Protocol):
     """A connector that can be asked later what became of a change whose receipt was lost."""
 
     async def lookup(self, change_ids: Sequence[str]) -> Sequence[bool | None]:
-        """For each change whether the channel applied it; None where it cannot tell.
+        """For each change whether the channel applied it; None where it cannot tell: the next run asks again.
 
         Raises:
-            DeliveryError: the channel gives no answer.
+            DeliveryError: nothing more can be asked; nothing is sent either then.
+        """
+
+
+@runtime_checkable
+class Exporting(Protocol):
+    """A connector that can be asked which rows its channel holds now."""
+
+    def export(self, keys: Sequence[str]) -> AsyncIterator[pa.Table]:
+        """The keys of all rows, a part at a time, so that memory does not grow with the channel. Nothing but the key is read of a row.
+
+        Args:
+            keys: names of the key columns, as they leave.
+
+        Returns:
+            Parts with a column of text for each of `keys`. A key may come twice.
+
+        Raises:
+            DeliveryError: nothing is declared to ask, or a part fails or cannot be read; then all that came before tells nothing.
         """
 
 
@@ -223,6 +241,14 @@ class Paced(Protocol):
 
     def debt(self) -> float:
         """Seconds until all that was sent is within the limits a second that the destination declares."""
+
+
+def known_after(connector: object) -> float:
+    """Seconds after which a channel that is asked (`Answering`) knows what it was sent: an earlier `False` is not believed.
+
+    A connector may say so by an attribute of this name; a run that was killed may be asked about while the channel still works on its requests.
+    """
+    return float(getattr(connector, "known_after", 0.0))
 
 
 def repeats_of(connector: object) -> Repeats:

@@ -13,7 +13,7 @@ import httpx
 from cdp.connectors.base import Batch, Target
 from cdp.connectors.egress import check_url
 from cdp.errors import DeliveryError
-from cdp.spec.activation import HttpOptions, Idempotency, Request, Whoami
+from cdp.spec.activation import HttpOptions, Idempotency
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,8 @@ def options(target: Target, who: str) -> HttpOptions:
         wrong.append(f"http.idempotency.header: {header!r} cannot be set here")
     if declared.whoami is not None and "{" in declared.whoami.path:
         wrong.append("http.whoami.path: it asks about the account, and names no sync")
+    wrong += [f"http.export: {said}" for said in (declared.export.unclear() if declared.export else ())]
+    wrong += [f"http.lookup: {said}" for said in declared.unasked()]
     wrong += declared.without_room(tuple(target.notice))
     if declared.errors is not None and declared.errors.key is None and declared.errors.index is None:
         wrong.append("http.errors: needs `key` or `index`, or no error can be matched with its row")
@@ -43,17 +45,14 @@ def options(target: Target, who: str) -> HttpOptions:
 
 
 def urls(target: Target, declared: HttpOptions, who: str) -> dict[str, httpx.URL]:
-    """The URL of each kind of change, and of `whoami`, checked before anything is sent."""
+    """The URL of each kind of change, and of what is asked, checked before anything is sent."""
     base = (target.destination.base_url or "").rstrip("/")
     if "?" in base or "#" in base:
         raise DeliveryError(f"{who}: base_url must not hold a query or a fragment", fix="put the query into http.upsert.path")
-    requests: dict[str, Request | Whoami | None] = {"upsert": declared.upsert, "remove": declared.remove, "whoami": declared.whoami}
     found: dict[str, httpx.URL] = {}
-    for name, request in requests.items():
-        if request is None:
-            continue
+    for name, path in declared.paths.items():
         try:
-            found[name] = httpx.URL(f"{base}/{_path(request.path, target, who).lstrip('/')}")
+            found[name] = httpx.URL(f"{base}/{_path(path, target, who).lstrip('/')}")
         except (httpx.InvalidURL, ValueError):
             fix = "write base_url: https://host and path: /path"
             raise DeliveryError(f"{who}: base_url and http.{name}.path make no URL", fix=fix) from None

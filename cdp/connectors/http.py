@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cdp import __version__
-from cdp.connectors import accounts, envelope, pace
+from cdp.connectors import accounts, envelope, exported, lookups, pace
 from cdp.connectors.answers import Unclear, check_whole, refused_rows
 from cdp.connectors.base import NOT_SENT, Batch, Receipts, Repeats, Status, Target, WireOp
 from cdp.connectors.bodies import contents, finite, json_texts
@@ -20,6 +20,7 @@ from cdp.errors import DeliveryError
 from cdp.spec.activation import Request
 
 if TYPE_CHECKING:
+    import httpx
     import pyarrow as pa
 
 Verdict = tuple[Status, str | None]
@@ -71,7 +72,7 @@ class HttpConnector:
         """
         if self._options.whoami is None:
             return None
-        answer = await self._call("whoami", "GET", self._headers, b"")
+        answer = await self._call(self._urls["whoami"], "GET", self._headers, b"")
         path = self._options.whoami.account
         found = accounts.read(answer.body, path, self._secrets.values()) if _is_success(answer) else None
         if found is None:
@@ -82,6 +83,41 @@ class HttpConnector:
                 f"{self._who}: the channel does not say whose account this is: {said}", fix="mend http.whoami, or run again"
             )
         return found
+
+    async def export(self, keys: Sequence[str]) -> AsyncIterator[pa.Table]:
+        """The keys of all rows that `http.export` lists, page by page.
+
+        Raises:
+            DeliveryError: nothing is declared, refused credentials, or a page that cannot be read: see `exported.pages`.
+        """
+        if (spec := self._options.export) is None:
+            raise DeliveryError(f"{self._who} has no export", fix="declare http.export in the destination")
+
+        async for page in exported.pages(self._ask, self._urls["export"], spec, keys, self._who):
+            yield page
+
+    async def lookup(self, change_ids: Sequence[str]) -> Sequence[bool | None]:
+        """For each change whether the channel applied it, as it says by `http.lookup`; None where nothing is declared, or nothing clear said.
+
+        Raises:
+            DeliveryError: refused credentials, a redirect, or a pause that is longer than we wait.
+        """
+        if (spec := self._options.lookup) is None:
+            return [None] * len(change_ids)
+        return await lookups.applied(self._ask, self._urls["lookup"], spec, change_ids, self.concurrency)
+
+    @property
+    def known_after(self) -> float:
+        """Seconds until the channel knows what it was sent."""
+        return self._options.lookup.known_after if self._options.lookup else 0.0
+
+    async def _ask(self, url: httpx.URL, body: bytes = b"") -> Answer:
+        """The answer to a question: one that changes nothing, however often it is asked."""
+        kind = {b"content-type": b"application/json"} if body else {}
+        answer = await self._call(url, "POST" if body else "GET", {**self._headers, **kind}, body)
+        if not _is_success(answer) and (halted := self.halted()):
+            raise halted
+        return answer
 
     async def send(self, batch: Batch) -> Receipts:
         """Deliver one batch.
@@ -131,7 +167,7 @@ class HttpConnector:
         sent.setdefault(b"content-type", b"application/x-ndjson" if request.body == "ndjson" else b"application/json")
         texts = batch.texts if batch.texts is not None else self._texts(request, batch)
         body = envelope.body(request, contents(texts), self._notice)
-        return await self._call(batch.op, request.method, sent, body, rows=len(batch), once=self._once(batch.op))
+        return await self._call(self._urls[batch.op], request.method, sent, body, rows=len(batch), once=self._once(batch.op))
 
     def encoded(self, batch: Batch) -> pa.StringArray | None:
         """The rows as they will stand in requests, for a chunk of them in the thread that reads; None where `send` is to say why not."""
@@ -147,11 +183,13 @@ class HttpConnector:
         """Whether a request must not be repeated unless it certainly had no effect; a removal always may."""
         return self.repeats == "effect" and op == "upsert"
 
-    async def _call(self, name: str, method: str, sent: Mapping[bytes, bytes], body: bytes, *, rows: int = 0, once: bool = False) -> Answer:
-        answer = await self._wire.send(method, self._urls[name], sent, body, rows=rows, once=once)
+    async def _call(
+        self, url: httpx.URL, method: str, sent: Mapping[bytes, bytes], body: bytes, *, rows: int = 0, once: bool = False
+    ) -> Answer:
+        answer = await self._wire.send(method, url, sent, body, rows=rows, once=once)
         if answer.status in (401, 403):
             raise DeliveryError(
-                f"{self._who}: {self._urls[name].host} refuses our credentials ({answer.status})",
+                f"{self._who}: {url.host} refuses our credentials ({answer.status})",
                 fix=f"check the secrets {', '.join(sorted(self._secrets)) or '(none declared)'} and what they may do",
             )
         return answer

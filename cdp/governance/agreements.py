@@ -114,8 +114,7 @@ def _handing_on(agreement: Agreement) -> Iterator[Refusal]:
 
 def _labels(sync: Sync, destination: Destination, agreement: Agreement) -> Iterator[Refusal]:
     """What a list is called says what its people have in common."""
-    requests = [destination.http.upsert, destination.http.remove] if destination.http else []
-    named = [request.path for request in requests if request is not None and NAMED_LABEL in request.path]
+    named = [path for path in destination.http.paths.values() if NAMED_LABEL in path] if destination.http else []
     if named and agreement.labels == "opaque":
         missing = f"the name {sync.name} would leave in {named[0]}; agreement {agreement.name} has opaque labels"
         fix = "write {sync_id} in its paths, or have the agreement say `labels: named`"
@@ -138,11 +137,13 @@ def _texts(destination: Destination) -> Iterator[tuple[str, str]]:
         return
     for header, text in http.headers.items():
         yield f"http.headers.{header}", text
+    for name, path in http.paths.items():
+        yield f"http.{name}.path", path
     for name, request in (("upsert", http.upsert), ("remove", http.remove)):
         if request is not None:
-            yield f"http.{name}.path", request.path
             yield f"http.{name}.body", request.body.get("list", "") if isinstance(request.body, dict) else ""
-    yield "http.whoami.path", http.whoami.path if http.whoami else ""
+    for name, value in http.export.query.items() if http.export else ():
+        yield f"http.export.query.{name}", value
 
 
 def _stands_in(name: str, text: str) -> bool:
@@ -176,10 +177,9 @@ def _place(destination: Destination, agreement: Agreement) -> Iterator[Refusal]:
 
 def _paths(destination: Destination, base: str, agreement: Agreement) -> Iterator[Refusal]:
     """What would be called there: under the agreement's paths, as whole segments."""
-    http = destination.http
-    for name, request in (("upsert", http.upsert), ("remove", http.remove), ("whoami", http.whoami)) if http else ():
-        path = f"{base.rstrip('/')}/{request.path.partition('?')[0].lstrip('/')}" if request else ""
-        if request and agreement.paths and not any(_under(path, prefix) for prefix in agreement.paths):
+    for name, called in destination.http.paths.items() if destination.http else ():
+        path = f"{base.rstrip('/')}/{called.partition('?')[0].lstrip('/')}"
+        if agreement.paths and not any(_under(path, prefix) for prefix in agreement.paths):
             missing = f"http.{name} calls {path}, which is not under a path of agreement {agreement.name} ({', '.join(agreement.paths)})"
             yield Refusal("path", f"destination {destination.name}", "", (), missing, "correct the path, or have the agreement cover it")
 

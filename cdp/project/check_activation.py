@@ -13,6 +13,7 @@ from cdp.project.project import Project
 from cdp.project.source import Document, short
 from cdp.spec.access import Agreement
 from cdp.spec.activation import Destination, Environment, Output, ProjectConfig, Sync, UnitSpec
+from cdp.spec.lookup import Lookup
 
 FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -29,6 +30,8 @@ def check(project: Project, index: Index, connectors: frozenset[str] | None) -> 
         _destination(destination, index.sources["destination", name], index, connectors)
         _account(destination, project.policy.agreements.get(destination.baa or ""), index.sources["destination", name], index)
         theirs = [sync for sync in project.syncs.values() if sync.destination == name]
+        _export(destination, index.sources["destination", name], index)
+        _lookup(destination, index.sources["destination", name], index)
         _idempotency(destination, theirs, index.sources["destination", name], index)
         _one_list(destination, theirs, index)
     if (document := index.sources.get(("project", "project"))) is not None and project.config.name:
@@ -104,6 +107,29 @@ def _idempotency(destination: Destination, syncs: Sequence[Sync], document: Docu
         if declared.field.lower() in {name.lower() for name in (*sync.key, *sync.mappings)}:
             message = f"field {short(declared.field)} is one that sync {sync.name} fills"
             index.problems.add(document, ("http", "idempotency", "field"), message, hint="name another one")
+
+
+def _export(destination: Destination, document: Document, index: Index) -> None:
+    """What is asked has to be clear, and a credential has no place in a URL."""
+    declared = destination.http.export if destination.http else None
+    if declared is None:
+        return
+    for said in declared.unclear():
+        index.problems.add(document, ("http", "export"), said, hint="such as {path: /v1/contacts, items: contacts, next: paging.next}")
+    for name in declared.query:
+        if CREDENTIALS.search(name):
+            index.problems.add(
+                document, ("http", "export", "query", name), "holds a credential in a URL", hint="put it under `secrets` and use a header"
+            )
+
+
+def _lookup(destination: Destination, document: Document, index: Index) -> None:
+    """What is asked has to be clear, and of a channel that knows the keys."""
+    for said in destination.http.unasked() if destination.http else ():
+        part, _, rest = said.partition(": ")
+        path, said = (("http", "lookup", part), rest) if part in Lookup.model_fields else (("http", "lookup"), said)
+        hint = "such as {path: '/v1/messages/{change}', key: client_ref, status: status, applied: [sent, delivered]}"
+        index.problems.add(document, path, said, hint=hint, key=True)
 
 
 def _one_list(destination: Destination, syncs: Sequence[Sync], index: Index) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
+from urllib.parse import parse_qs
 
 from cdp.sandbox.faults import BEFORE, Fault, Faults
 
@@ -166,10 +167,24 @@ class Channel:
 
     def whoami(self, call: Call, account: Any) -> Reply:
         """Say whose account it is, or do what a fault says that is staged for this question."""
+        return self._told(call, "whoami", reply(200, account))
+
+    def export(self, call: Call) -> Reply:
+        """Say which rows there are: `limit` of them after the cursor `after`, and the cursor of the next page, null on the last one."""
+        try:
+            asked = {name: int(values[-1]) for name, values in parse_qs(call.path.partition("?")[2]).items() if name in ("limit", "after")}
+        except ValueError:
+            return self._told(call, "export", reply(400, {"error": "bad_cursor"}))
+        start, count = asked.get("after", 0), max(1, asked.get("limit", 100))
+        with self._lock:
+            rows = [row for (where, _), row in self.rows.items() if where == call.list]
+        end = start + count
+        return self._told(call, "export", reply(200, {"rows": rows[start:end], "next": str(end) if end < len(rows) else None}))
+
+    def _told(self, call: Call, question: str, answer: Reply) -> Reply:
         seen = _seen(call)
         with self._lock:
-            fault = self.faults.strike([], "whoami") if self.faults else None
-        answer = reply(200, account)
+            fault = self.faults.strike([], question) if self.faults else None
         if fault is not None:
             seen["fault"] = fault.kind
             answer = _failing(fault) or (_instead(fault) if fault.kind in BEFORE else _disturbed(fault, answer))

@@ -18,6 +18,7 @@ AFTER = (
     "drip",
 )  # rows are taken
 KINDS = (*BEFORE, *AFTER, "reject")
+QUESTIONS = ("whoami", "export")
 _KEYS = {"fault", "times", "retry_after", "seconds", "keys", "code", "every", "on"}
 
 
@@ -33,7 +34,8 @@ class Fault:
         seconds: how long `slow` and `drip` take.
         retry_after: the Retry-After header of a status: seconds or an HTTP date.
         code: the code in the answer.
-        on: `rows`: it strikes requests that hold rows; `whoami`: those that ask whose account it is.
+        on: `rows`: it strikes requests that hold rows; `whoami`: those that ask whose account it is;
+            `export`: those that ask which rows there are.
     """
 
     kind: str
@@ -71,8 +73,8 @@ class Fault:
             raise ValueError("seconds must be a number from 0 to 3600")
         if not isinstance(keys, list):
             raise ValueError("keys must be a list")
-        if given.get("on", "rows") not in ("rows", "whoami") or (given.get("on") == "whoami" and kind == "reject"):
-            raise ValueError("on must be rows or whoami; a question about the account has no rows to reject")
+        if given.get("on", "rows") not in ("rows", *QUESTIONS) or (given.get("on") in QUESTIONS and kind == "reject"):
+            raise ValueError("on must be rows, whoami or export; a question has no rows to reject")
         wait = given.get("retry_after")
         return cls(
             kind=kind,
@@ -107,7 +109,7 @@ class Faults:
         return len(self._staged) + len(self._rejects)
 
     def strike(self, keys: Sequence[str], on: str = "rows") -> Fault | None:
-        """The fault of a request that holds rows with these keys, or asks about the account; used up by one."""
+        """The fault of a request that holds rows with these keys, or is a question; used up by one."""
         for fault in self._staged:
             if fault.on != on:
                 continue

@@ -3,6 +3,7 @@
 POST|PUT|PATCH /<channel>/...           take rows: an array, NDJSON, or an object with one list
 DELETE /<channel>/...                   take rows away by key; so does a path that ends in /remove or /delete
 GET    /<channel>/...                   whose account it is, as JSON
+GET    /<channel>/...?limit=n&after=..  which rows it holds, a page: {"rows": [...], "next": the cursor for `after`, or null}
 GET    /_sandbox                        counts of every channel
 GET    /_sandbox/<channel>/rows         what it holds
 GET    /_sandbox/<channel>/requests     what it was asked
@@ -161,6 +162,8 @@ class Sandbox:
             return self._inspect(call, parts[1:])
         if not parts:
             return reply(404, {"error": "no_channel"})
+        if call.method == "GET" and "limit=" in call.path.partition("?")[2]:
+            return self.channel(parts[0]).export(call)
         if call.method == "GET":
             return self.channel(parts[0]).whoami(call, self.accounts.get(parts[0], {"account": parts[0]}))
         return self.channel(parts[0]).handle(call)

@@ -12,7 +12,9 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from cdp.spec.base import Kind, Spec
 from cdp.spec.delivery import Limits, Retries
+from cdp.spec.lookup import Lookup
 from cdp.spec.model import Names
+from cdp.spec.paths import SyncPath
 from cdp.spec.quality import Expectation
 
 
@@ -127,20 +129,13 @@ class Request(Spec):
     """How the `http` connector sends one kind of change."""
 
     method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST"
-    path: str = Field(
+    path: SyncPath = Field(
         description="appended to base_url; {sync} stands for the sync's name, {sync_id} for an opaque id of it; holds no value of a row"
     )
     batch: int = Field(500, ge=1, le=10_000, description="rows a request")
     body: Literal["array", "ndjson"] | dict[str, str] = Field(
         "array", description="`array`, `ndjson`, or {list: NAME}: an object with the rows under NAME"
     )
-
-    @field_validator("path")
-    @classmethod
-    def _words(cls, value: str) -> str:
-        if unknown := set(re.findall(r"\{[^{}]*\}", value)) - {"{sync}", "{sync_id}"}:
-            raise ValueError(f"holds {', '.join(sorted(unknown))}; valid: {{sync}}, {{sync_id}}; a path never holds a value of a row")
-        return value
 
 
 class RowErrors(Spec):
@@ -159,8 +154,33 @@ class Whoami(Spec):
     account: str = Field(description="dotted path to the account in the response")
 
 
+class Export(Spec):
+    """How the channel is asked which rows it holds now, page by page. Of an item the key is read, and nothing else."""
+
+    path: SyncPath = Field(description="appended to base_url; {sync} and {sync_id} as in `upsert`")
+    query: dict[str, str] = Field(
+        {}, description="parameters of every page, such as {limit: 500, fields: external_id}; where the channel can, ask it for keys alone"
+    )
+    items: str = Field(description="dotted path to the list of a page's rows; each has the key under the names by which it leaves")
+    next: str = Field(description="dotted path to what leads to the next page: a cursor, or a link")
+    last: Literal["null", "absent"] = Field(
+        "null", description="what stands at `next` on the last page: `null` (or an empty text), or nothing at all"
+    )
+    cursor: str | None = Field(None, description="the parameter in which a cursor goes back; none: what stands at `next` is a link")
+    pages: int = Field(100_000, ge=1, description="pages at most; a channel that goes on is not believed")
+
+    def unclear(self) -> list[str]:
+        """What cannot be asked that way."""
+        wrong = [f"{name} is not a dotted path" for name in ("items", "next") if not all(getattr(self, name).split("."))]
+        if "?" in self.path or "#" in self.path:
+            wrong.append("path holds a query; write it under `query`")
+        if self.cursor is not None and self.cursor in self.query:
+            wrong.append(f"{self.cursor} is both `cursor` and in `query`")
+        return wrong
+
+
 class Idempotency(Spec):
-    """How a channel of `repeats: keys` is given the key of a change. At least one of both."""
+    """How a channel is given the key of a change; one of `repeats: keys` by at least one of both."""
 
     header: str | None = Field("Idempotency-Key", description="the header that holds the key of a request; null: none")
     field: str | None = Field(
@@ -181,11 +201,32 @@ class HttpOptions(Spec):
     upsert: Request
     whoami: Whoami | None = Field(None, description="how to ask whose account the credentials open; needed where the agreement names one")
     remove: Request | None = None
+    export: Export | None = Field(None, description="how to ask which rows it holds now, for `cdp resync SYNC --from channel`")
+    lookup: Lookup | None = Field(
+        None, description="how to ask, where `repeats` is effect, what became of changes whose receipts were lost, before they are unknown"
+    )
     errors: RowErrors | None = None
     concurrency: int = Field(4, ge=1, le=64, description="requests at a time at most, of all syncs; fewer where the channel takes fewer")
     timeout_seconds: float = Field(30, gt=0)
     attempts: int = Field(5, ge=1, le=20, description="tries of one request, the first included")
     max_wait_seconds: float = Field(60, ge=0, description="the longest wait that a channel may ask for; a longer one ends the run")
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Every path that is called, by the name of its request."""
+        requests = {"upsert": self.upsert, "remove": self.remove, "whoami": self.whoami, "export": self.export, "lookup": self.lookup}
+        return {name: request.path for name, request in requests.items() if request is not None}
+
+    def unasked(self) -> list[str]:
+        """Why `lookup` cannot be asked, or need not be."""
+        if self.lookup is None:
+            return []
+        wrong = self.lookup.unclear()
+        if self.repeats != "effect":
+            wrong.append(f"nothing is asked where `repeats` is {self.repeats}: what is in doubt is sent again")
+        if self.idempotency.field is None:
+            wrong.append("the channel does not know the key of a change: name its field under `idempotency`")
+        return wrong
 
     def without_room(self, fields: Sequence[str]) -> list[str]:
         """Why requests cannot carry texts in these fields (dotted paths) beside their rows; none when they can."""

@@ -82,6 +82,11 @@ def split_key(value: str, count: int) -> list[str]:
     return parts
 
 
+def joined_key(parts: Sequence[str]) -> str:
+    """The key of these texts of its columns, as `key` makes it."""
+    return parts[0] if len(parts) == 1 else "".join(f"{len(part)}:{part}" for part in parts)
+
+
 def split_version(value: str) -> tuple[str, int]:
     """The text of a key column that leaves as a pseudonym, and the version of its mask, from what `key` made."""
     text, _, version = value.rpartition("@")

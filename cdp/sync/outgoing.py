@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from cdp.connectors.base import Batch, Repeats, WireOp
 from cdp.errors import StaleError
-from cdp.governance.masks import pseudonyms
-from cdp.governance.query import GovernedQuery, WireMask
-from cdp.sync import changes, diff, digest, encoding
+from cdp.governance.query import GovernedQuery
+from cdp.sync import changes, diff, digest
 from cdp.sync.allowance import Allowance
 from cdp.sync.digest import Chunk
 from cdp.sync.lease import Lease
+from cdp.sync.leaving import Leaving
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.disclosure import Disclosures
 from cdp.sync.plan import Plan, rows_table
@@ -171,10 +171,11 @@ class Outgoing:
             raise self._not_planned()
         if op == "upsert" and self.withheld:
             rows = self._without(rows)
+        leaving: Mapping[str, pa.ChunkedArray | pa.Array]
         if op == "remove":
             leaving = self._keys_again(rows)
         else:
-            leaving = {name: self._masked(name, rows.column(c)) for c, name in self.plan.shape.names.items()}
+            leaving = {name: self._leaving.column(name, rows.column(c)) for c, name in self.plan.shape.names.items()}
         change = changes.texts(self.plan.sync, op, rows).combine_chunks()
         text = None
         if self.encoded is not None:
@@ -198,48 +199,15 @@ class Outgoing:
         again = f"run `cdp plan {self.plan.sync}` again"
         return StaleError(f"plan {self.plan.id}: its stored rows are not those that were planned", fix=again)
 
-    def _keys_again(self, rows: pa.Table) -> dict[str, pa.ChunkedArray | pa.Array]:
-        """The key columns of removals, from the key that was acknowledged: a pseudonym is that of the version it went out under."""
-        import pyarrow as pa
-
-        shape, leaving = self.plan.shape, {}
-        texts = encoding.key_columns(rows.column("_key").to_pylist(), len(shape.keys))
-        for column, values in zip(shape.keys, texts, strict=True):
-            name, kind = shape.names[column], rows.schema.field(column).type
-            if name in self._masks:
-                leaving[name] = self._masked_again(name, values, kind)
-            else:
-                leaving[name] = pa.array(values, pa.string()).cast(kind)
-        return leaving
+    def _keys_again(self, rows: pa.Table) -> Mapping[str, pa.Array]:
+        """The key columns of removals, as they left."""
+        shape = self.plan.shape
+        kinds = {shape.names[column]: rows.schema.field(column).type for column in shape.keys}
+        return self._leaving.keys(rows.column("_key").to_pylist(), kinds)
 
     @cached_property
-    def _masks(self) -> Mapping[str, WireMask]:
-        return {mask.column: mask for mask in self.query.wire_masks}
-
-    def _masked(self, name: str, values: pa.ChunkedArray | pa.Array, version: int | None = None) -> pa.ChunkedArray | pa.Array:
-        """A column as it leaves, under a version of its mask or the one of today."""
-        import pyarrow as pa
-
-        if name not in self._masks:
-            return values
-        mask = self._masks[name]
-        context = mask.context_of(version or mask.version)
-        return pa.array(pseudonyms(values.cast(pa.string()).to_pylist(), self.mask_keys[name], context), pa.string())
-
-    def _masked_again(self, name: str, values: Sequence[str], kind: pa.DataType) -> pa.Array:
-        """A key column of removals, each value under its own version."""
-        import pyarrow as pa
-
-        found: list[str | None] = [None] * len(values)
-        versions: dict[int, list[int]] = {}
-        split = [encoding.split_version(value) for value in values]
-        for place, (_, version) in enumerate(split):
-            versions.setdefault(version, []).append(place)
-        for version, places in versions.items():
-            typed = pa.array([split[place][0] for place in places], pa.string()).cast(kind)
-            for place, pseudonym in zip(places, self._masked(name, typed, version).to_pylist(), strict=True):
-                found[place] = pseudonym
-        return pa.array(found, pa.string())
+    def _leaving(self) -> Leaving:
+        return Leaving.of(self.query, self.mask_keys)
 
     def _cut(self, rows: pa.Table, op: WireOp) -> list[Parcel]:
         if not rows.num_rows:

@@ -13,14 +13,19 @@ from cdp.cli.session import Session
 from cdp.errors import UsageError
 
 if TYPE_CHECKING:
+    from cdp.cli.output import Output
     from cdp.sync.ledger import Control
+    from cdp.sync.reconcile import Compared
 
 Unknown = Literal["list", "delivered", "again"]
+Source = Literal["receipts", "channel"]
 
 
 @command(
     "cdp resync a1c_reminder_email",
     "cdp resync a1c_reminder_email --yes",
+    "cdp resync a1c_reminder_email --from channel",
+    "cdp resync a1c_reminder_email --from channel --yes",
     "cdp resync a1c_reminder_sms --unknown list",
     "cdp resync a1c_reminder_sms --unknown delivered --yes",
     "cdp resync a1c_reminder_sms --unknown again --key 4711 --yes",
@@ -36,6 +41,13 @@ def resync(
         list[str] | None,
         typer.Option("--key", metavar="KEY", help="Only the unknown row of this key, as the list shows it; may be repeated."),
     ] = None,
+    source: Annotated[
+        Source, typer.Option("--from", help="What the state is held against: the receipts, or the channel's own list of its rows.")
+    ] = "receipts",
+    all_lost: Annotated[
+        bool,
+        typer.Option("--all-lost", help="Believe a channel that lists none of the delivered rows; by a role that may accept."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; otherwise only what would be done is shown.")] = False,
 ) -> None:
     """Rebuild what is known of a destination from the receipts, or settle rows of which nobody knows.
@@ -44,14 +56,23 @@ def resync(
     not fit and what rebuilding would change, and with --yes rebuilds. What it cannot know it says: rows that were put on the wire and whose
     receipts are gone are sent again, or, where sending again has an effect again, become unknown.
 
+    With --from channel the channel is asked which rows it has, where its destination declares `http.export`. Keys that were delivered and
+    are not there count as not held, so that the next plan adds them; those that were once sent and are there, though they are not held,
+    as perhaps there. Rows that nothing on record speaks of are counted, and left alone. A list that is not whole changes nothing.
+
     Unknown rows were sent to a channel at which each request has an effect, and no answer came. They are never sent again by themselves:
     ask the channel, then say `--unknown delivered` or `--unknown again`. Who said so is on record in the table `runs`.
     """
     declared = session.project.syncs.get(sync)
-    verbs = (("disclosures",) if unknown == "list" else ()) + (("apply",) if yes else ())
+    verbs = (("disclosures",) if unknown == "list" else ()) + (("apply",) if yes else ()) + (("accept",) if all_lost else ())
     session.permit(*verbs, purpose=declared.purpose if declared else None)
     if key and unknown in (None, "list"):
         raise UsageError("--key goes with --unknown delivered or --unknown again", fix="such as `--unknown delivered --key KEY`")
+    if (unknown and source == "channel") or (all_lost and source != "channel"):
+        wrong = "--unknown does not go with --from channel" if unknown else "--all-lost goes with --from channel"
+        raise UsageError(wrong, fix=f"such as `cdp resync {sync} --from channel`")
+    if source == "channel":
+        return _channel(session, sync, yes, all_lost)
     if unknown is None:
         return _state(session, sync, yes)
     return _list(session, sync) if unknown == "list" else _settle(session, sync, unknown, key or [], yes)
@@ -91,6 +112,57 @@ def _state(session: Session, sync: str, yes: bool) -> None:
     if found.unknown:
         out.text(f"\n{found.unknown:,} rows are unknown; see them: cdp resync {sync} --unknown list")
     return out.text("\nrebuilt" if yes else f"\nrebuild it: cdp resync {sync} --yes")
+
+
+def _channel(session: Session, sync: str, yes: bool, all_lost: bool) -> None:
+    from cdp import connectors
+    from cdp.cli import channel
+    from cdp.governance.decide import govern
+    from cdp.sync.reconcile import reconcile
+
+    known("sync", [sync], session.project.syncs)
+    destination = session.project.destinations[session.project.syncs[sync].destination]
+    if destination.http and not destination.http.export:
+        document = session.project.sources["destination", destination.name]
+        line, _ = document.position(("http",), key=True)
+        raise UsageError(f"destination {destination.name} has no export", fix=f"add http.export ({document.file}:{line})")
+    query = govern(session.project, sync, clock=session.clock, now=session.now, or_removals=True)
+    environment = session.environment
+    with channel.sandboxes([destination], environment, session.root, session.out, channel.accounts(session.project, environment)):
+        found = reconcile(
+            query,
+            _control(session, sync),
+            connectors.load(query.destination.connector),
+            channel.target(query, environment, session.root),
+            wall=lambda: session.now.instant,
+            sandbox=environment.sandbox,
+            write=yes,
+            all_lost=all_lost,
+        )
+    if session.out.as_json:
+        return session.out.json({**found.as_json(), "done": yes})
+    return _compared(session.out, found, yes)
+
+
+def _compared(out: Output, found: Compared, yes: bool) -> None:
+    out.facts({"sync": found.sync, "destination": found.destination})
+    out.text()
+    rows = [("the channel lists", found.listed), ("delivered, by the state", found.held), ("of these it lists", found.confirmed)]
+    will = "now" if yes else "would be"
+    rows += [(f"not there: {will} not held, and added by the next plan", found.lost)]
+    rows += [(f"sent once and not held, but there: {will} sent or taken off by the next plan", found.found)]
+    out.table(("", "keys"), rows)
+    cannot = [
+        (f"who these are, and who put them there: {found.foreign:,} rows that nothing on record speaks of", found.foreign),
+        ("the content of any row: what the last receipt says is taken for it", found.confirmed),
+        (f"what came of {found.doubtful:,} rows without an answer, of which {found.doubtful_there:,} are there", found.doubtful),
+        (f"what came of {found.unknown:,} unknown rows, of which {found.unknown_there:,} are there: settle them", found.unknown),
+    ]
+    if said := [text for text, count in cannot if count]:
+        out.text("\nwhat the list does not tell")
+        for text in said:
+            out.text(f"  {text}")
+    out.text("\non record" if yes else f"\nput it on record: cdp resync {found.sync} --from channel --yes")
 
 
 def _list(session: Session, sync: str) -> None:

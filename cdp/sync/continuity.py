@@ -50,9 +50,8 @@ def check(control: Control, query: GovernedQuery, types: Mapping[str, str], ackn
     run = run or control.engine.value(f"SELECT MAX_BY(a.run, a.seq) {held}", what="the acknowledged state")
     if run is None:
         return
-    masked = {mask.column for mask in query.wire_masks}
     before, companies = _before(control, query.sync.name, run), _companies(control, query.sync.name, run)
-    now = _Went(query.destination.name, tuple((name, _family(types[name]), name in masked) for name in query.keys))
+    now = _now(query, types)
     said = f"sync {query.sync.name}: what it delivered and did not take off"
     fix = "put that back and take everybody off first, by an empty segment; or leave this sync as it was and give the new one another name"
     if before is None or before.destination != now.destination:
@@ -64,6 +63,23 @@ def check(control: Control, query: GovernedQuery, types: Mapping[str, str], ackn
         raise DataError(f"{said} went out under {names}, to another company than that of {query.agreement.name}", fix=fix)
     if before.keys != now.keys:
         raise DataError(f"{said} is named by another key ({_said(before)}; now {_said(now)})", fix=fix)
+
+
+def runs_alike(control: Control, query: GovernedQuery, types: Mapping[str, str]) -> tuple[str, ...]:
+    """The runs that put rows where a sync puts them now, named by the same keys."""
+    plans, runs = control.table("plans"), control.table("runs")
+    applied = f"SELECT r.run, r.plan FROM {runs} AS r WHERE r.sync = :sync AND r.n = 0 AND r.plan IS NOT NULL"
+    statement = (
+        f"SELECT w.run, p.body FROM ({applied}) AS w JOIN {plans} AS p ON p.plan = w.plan WHERE p.sync = :sync AND p.event = 'created'"
+    )
+    now = _now(query, types)
+    found = control.engine.query(statement, {"sync": query.sync.name}, what=plans).to_pylist()
+    return tuple(sorted(row["run"] for row in found if _went(json.loads(row["body"])) == now))
+
+
+def _now(query: GovernedQuery, types: Mapping[str, str]) -> _Went:
+    masked = {mask.column for mask in query.wire_masks}
+    return _Went(query.destination.name, tuple((name, _family(types[name]), name in masked) for name in query.keys))
 
 
 def _before(control: Control, sync: str, run: str) -> _Went | None:

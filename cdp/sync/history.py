@@ -11,7 +11,7 @@ from cdp.engine.base import Engine
 from cdp.errors import UsageError
 from cdp.sync import acceptance
 from cdp.sync.ledger import Control
-from cdp.sync.state import AGAIN, CARRIED
+from cdp.sync.state import AGAIN, CARRIED, FOUND
 
 _COUNTS = ("planned", "delivered", "rejected", "retryable", "unknown", "withheld", "carried_over")
 _RUN = ("run", "plan", "sync", "destination", "status", "at", *_COUNTS, "actor")
@@ -105,7 +105,7 @@ def _receipts(ledger: Control, sync: str, run: str) -> list[dict[str, Any]]:
     """What the channel said; not what a folding says once more of it, nor what a person decided later."""
     statement = (
         f"SELECT op, status, code, COUNT(*) AS count FROM {ledger.table('receipts')} "
-        f"WHERE sync = :sync AND run = :run AND COALESCE(code, '') NOT IN ('{CARRIED}', '{AGAIN}') "
+        f"WHERE sync = :sync AND run = :run AND COALESCE(code, '') NOT IN ('{CARRIED}', '{AGAIN}', '{FOUND}') "
         "GROUP BY op, status, code ORDER BY op, status, code"
     )
     return [dict(row) for row in ledger.engine.query(statement, {"sync": sync, "run": run}, what="the receipts").to_pylist()]

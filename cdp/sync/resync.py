@@ -102,7 +102,7 @@ def rebuild(control: Control, sync: str, wall: Callable[[], dt.datetime]) -> Fou
         found = rebuilding.found()
         held.check()
         rebuilding.write(held, wall)
-        _record(control, sync, wall, intents.RESYNCED, {"rebuilt": found.as_json()})
+        record(control, sync, wall(), intents.RESYNCED, {"rebuilt": found.as_json()})
         return found
     finally:
         held.release()
@@ -134,7 +134,7 @@ class _Rebuilding:
         last = f"SELECT r.run, MAX(r.n) AS n FROM {runs} AS r WHERE {self._mine} GROUP BY r.run"
         answered = (
             f"SELECT r.run, COUNT(*) AS answered FROM {receipts} AS r WHERE {self._mine} AND r.status IN ('delivered', 'rejected') "
-            f"AND COALESCE(r.code, '') <> '{SETTLED}' GROUP BY r.run"
+            f"AND COALESCE(r.code, '') NOT IN ('{SETTLED}', '{intents.ASKED_LATER}') GROUP BY r.run"
         )
         return (
             "SELECT r.run, r.plan, r.n, r.repeats, r.delivered + r.rejected - COALESCE(a.answered, 0) AS missing "
@@ -243,7 +243,7 @@ def settle(control: Control, sync: str, verdict: Verdict, keys: Sequence[str], w
         if rows:
             held.check()
             control.append("receipts", rows)
-            _record(control, sync, wall, SETTLED, {"unknown": verdict, "rows": len(rows)})
+            record(control, sync, wall(), SETTLED, {"unknown": verdict, "rows": len(rows)})
         return len(rows)
     finally:
         held.release()
@@ -272,10 +272,23 @@ def _plans(control: Control, sync: str) -> dict[str, str]:
     return {row["run"]: row["plan"] for row in found.to_pylist()}
 
 
-def _record(control: Control, sync: str, wall: Callable[[], dt.datetime], status: str, what: dict[str, Any]) -> None:
-    """Who did it, when, and what came of it, as a row in `runs`."""
-    now = wall()
-    run = f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
+def run_name(now: dt.datetime) -> str:
+    """A name for what is done, as runs have them."""
+    return f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
+
+
+def record(control: Control, sync: str, now: dt.datetime, status: str, what: dict[str, Any], run: str = "") -> None:
+    """Who did it, when, and what came of it, as a row in `runs`.
+
+    Args:
+        control: the control tables.
+        sync: what it was done to.
+        now: the wall clock.
+        status: `resynced` or `settled`.
+        what: came of it.
+        run: its name, where it has one already.
+    """
+    run = run or run_name(now)
     counts = dict.fromkeys(("planned", "delivered", "rejected", "retryable", "unknown", "withheld", "carried_over", "open"), 0)
     row = {"sync": sync, "run": run, "n": 1, "status": status, "at": now, "actor": control.engine.whoami(), **counts}
     control.append("runs", [{**row, "body": json.dumps({"resync": what})}])

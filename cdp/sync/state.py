@@ -23,6 +23,7 @@ _DOUBTFUL = (
 _MADE = "SELECT MAX(seq) AS seq, COUNT(*) AS rows, SUM(seq % 2147483647) AS mark"
 BEGUN, DONE = "begun", "done"  # events of a folding
 AGAIN = "send_again"  # the code of a row of which somebody said that it is to be sent again
+FOUND = "found"  # the code of a row that is at the channel, by its own list, though it is not held
 CARRIED = "carried"  # the code of a receipt that says again what an older one said, for whoever looks at the newer ones only
 
 

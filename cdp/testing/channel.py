@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
+
+import pyarrow as pa
 
 from cdp.connectors.base import Batch, Connector, Receipts, Repeats, Target, WireOp
 
@@ -26,6 +29,7 @@ class Channel:
         account: whose it is; None cannot tell.
         repeats: what sending again does; a channel of `keys` does nothing twice.
         asks: whether it can be asked what it applied.
+        lists: whether it can be asked which rows it has; `size` of them a part.
     """
 
     rows: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
@@ -39,6 +43,7 @@ class Channel:
     repeats: Repeats = "keys"
     applied: set[str] = field(default_factory=set)
     asks: bool = False
+    lists: bool = False
     targets: list[Target] = field(default_factory=list)
     flushed: int = 0
 
@@ -55,7 +60,14 @@ class Channel:
             async def lookup(self, change_ids: Sequence[str]) -> Sequence[bool | None]:
                 return [change in channel.applied for change in change_ids]
 
-        return Asked if self.asks else Bound
+        class Listed(Bound):
+            async def export(self, keys: Sequence[str]) -> AsyncIterator[pa.Table]:
+                rows = list(channel.rows.values())
+                for start in range(0, len(rows), channel.size):
+                    part = rows[start : start + channel.size]
+                    yield pa.table({name: pa.array([_text(row[name]) for row in part], pa.string()) for name in keys})
+
+        return Listed if self.lists else Asked if self.asks else Bound
 
     def take(self, batch: Batch, statuses: list[str] | None = None) -> None:
         """Store the rows of a batch, or those of them that `statuses` calls delivered."""
@@ -68,6 +80,11 @@ class Channel:
                 self.rows.pop(key, None)
             else:
                 self.rows[key] = row
+
+
+def _text(value: Any) -> str:
+    """A value as JSON spells it, without quotes."""
+    return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
 class _Connector:

@@ -14,6 +14,7 @@ from tests.conformance.doubts import WholeDoubtStory
 from tests.conformance.example import EXPECTED, ExampleStory
 from tests.conformance.functions import FunctionStory
 from tests.conformance.leases import LeaseStory
+from tests.conformance.lists import WholeListStory
 from tests.conformance.masks import MaskStory
 from tests.conformance.story import SyncStory
 
@@ -31,6 +32,10 @@ class TestSail(EngineSuite, SyncStory):
 
 
 class TestSailDoubts(WholeDoubtStory):
+    pass
+
+
+class TestSailLists(WholeListStory):
     pass
 
 

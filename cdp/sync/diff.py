@@ -197,9 +197,20 @@ def sent(mode: str, which: Removals | None) -> tuple[str, ...]:
     return tuple(op for op in MODES[mode] if which is None or op == "remove")
 
 
-def rows(
-    query: GovernedQuery, shape: Shape, types: Mapping[str, str], changes_table: str, acknowledged: str, parts: Mapping[str, int]
-) -> str:
+def taken_off(changes_table: str, acknowledged: str, *, sure: bool) -> str:
+    """SQL of the keys to take off and whose they are: the columns of `changes`, and `subject`.
+
+    Args:
+        changes_table: what `changes` gave.
+        acknowledged: SQL of the acknowledged state, or of what may be held besides.
+        sure: nothing is in doubt, so that each row has a receipt's number, which is found faster than its key; an open intent
+            has that of its block.
+    """
+    same = "a.seq = d.base" if sure else "a.key = d.key"
+    return f"SELECT d.*, a.subject FROM {changes_table} AS d JOIN ({acknowledged}) AS a ON {same} WHERE d.op = 'remove'"
+
+
+def rows(query: GovernedQuery, shape: Shape, types: Mapping[str, str], changes_table: str, removed: str, parts: Mapping[str, int]) -> str:
     """The rows that will leave, in numbered chunks: removals first, then additions and changes, each in key order.
 
     Args:
@@ -207,7 +218,7 @@ def rows(
         shape: its stored columns.
         types: the types of its output.
         changes_table: what `changes` gave.
-        acknowledged: SQL of the acknowledged state, for the subjects of removals.
+        removed: SQL of its removals, from `taken_off`.
         parts: the ops that are sent, each with the number of chunks of its kind.
     """
     upserts = [op for op in ("add", "change") if op in parts]
@@ -217,16 +228,15 @@ def rows(
     wide = (
         f"SELECT g.{quoted(SUBJECT)} AS subject, g.{quoted(RULE)} AS rule, {key} AS key, {outputs} FROM ({query.select.sql('spark')}) AS g"
     )
-    # Texts and hashes of those rows only that the join finds.
+    # Texts and hashes of those rows only that the join finds: of two that are compared by `=` an engine would hash every row to join by it.
     content = encoding.content(query, types, {name: f"w.{stored}" for stored, name in shape.names.items()})
     sources = []
     if "remove" in parts:
         nothing = ", ".join(f"CAST(NULL AS {kind})" for kind in shape.kinds.values())
         sources.append(
             f"SELECT {_chunk('d.key', parts['remove'], 0)} AS _chunk, {_place('d.key')} AS _place, "
-            f"d.op AS _op, d.key AS _key, a.subject AS _subject, "
-            f"CAST(NULL AS BIGINT) AS _content, d.link AS _base, {nothing} "
-            f"FROM {changes_table} AS d JOIN ({acknowledged}) AS a ON a.key = d.key WHERE d.op = 'remove'"
+            f"d.op AS _op, d.key AS _key, d.subject AS _subject, "
+            f"CAST(NULL AS BIGINT) AS _content, d.link AS _base, {nothing} FROM ({removed}) AS d"
         )
     if upserts:
         listed = ", ".join(f"'{op}'" for op in upserts)
@@ -235,7 +245,7 @@ def rows(
             f"d.op AS _op, d.key AS _key, "
             f"CAST(w.subject AS STRING) AS _subject, d.content AS _content, d.link AS _base, {', '.join(f'w.{c}' for c in shape.names)} "
             f"FROM {changes_table} AS d JOIN ({wide}) AS w ON w.key = {'CAST(d.key AS BIGINT)' if number else 'd.key'} "
-            f"WHERE d.op IN ({listed}) AND w.rule IS NULL AND {content} = d.content"
+            f"WHERE d.op IN ({listed}) AND w.rule IS NULL AND ({content} ^ d.content) = 0"
         )
     named = ", ".join(shape.stored)
     bodies = " UNION ALL ".join(f"SELECT * FROM ({source}) AS r{i} ({named})" for i, source in enumerate(sources))

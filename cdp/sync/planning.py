@@ -141,12 +141,16 @@ class _Maker:
             found = self._compare(changes, acknowledged, at, holds)
             due, found = self._judge(changes, judged, found)
             parts = self._parts(found)
-            chunks, passed = self._store(table, due, acknowledged, parts)
+            sure = not at.doubtful
+            chunks, passed = self._store(table, due, diff.taken_off(due, acknowledged, sure=sure), parts)
             found = replace(found, kept=found.kept + Counter({("dropped", op): n for op, n in passed.dropped.items()}))
             if sum(c.rows for c in chunks) != sum(found.due(op) for op in parts):
                 self.engine.drop(table)
                 return None
-            seen = revocations.Seen(plan_id, changes, acknowledged, self.removals, found.keys["remove"])
+            removed = diff.taken_off(changes, acknowledged, sure=sure)
+            if parts.get("remove") and found.due("remove") == found.keys["remove"]:
+                removed = diff.taken_off(changes, f"SELECT _key AS key, _subject AS subject FROM {table}", sure=False)
+            seen = revocations.Seen(plan_id, removed, acknowledged, self.removals, found.keys["remove"], sure)
             revocations.record(self.ledger, self.query, seen, self.now)
         finally:
             self.engine.drop(changes)
@@ -234,11 +238,11 @@ class _Maker:
         upserts = sum(count for op, count in sent.items() if op != "remove")
         return {op: -(-(count if op == "remove" else upserts) // diff.CHUNK_ROWS) for op, count in sent.items()}
 
-    def _store(self, table: str, changes: str, acknowledged: str, parts: Mapping[str, int]) -> tuple[tuple[Chunk, ...], gates.Passed]:
+    def _store(self, table: str, changes: str, removed: str, parts: Mapping[str, int]) -> tuple[tuple[Chunk, ...], gates.Passed]:
         """Write the rows, ask the sync's expectations of them, hash them. A key that came twice makes a count that does not match."""
         if not parts:
             return (), gates.Passed()
-        rows = diff.rows(self.query, self.shape, self.types, changes, acknowledged, parts)
+        rows = diff.rows(self.query, self.shape, self.types, changes, removed, parts)
         passed = gates.store(self.engine, self.query.sync, self.shape, table, rows, upserts=any(op != "remove" for op in parts))
         chunks = digest.chunks(self.engine, table, self.shape.stored, chunk_count(parts))
         keys = self.engine.value(f"SELECT COUNT(DISTINCT _key) FROM {table}", what=table)

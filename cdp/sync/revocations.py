@@ -26,17 +26,19 @@ class Seen:
     """What a plan in the making knows.
 
     Attributes:
-        changes: its table of changes.
+        removed: SQL of the keys that are to be taken off, from `diff.taken_off`.
         acknowledged: SQL of the acknowledged state.
         removals: who is taken off by a plan that only removes.
         count: how many keys are to be taken off, whether or not the mode does.
+        sure: nothing is in doubt: each row of the acknowledged state has a receipt's number.
     """
 
     plan: str
-    changes: str
+    removed: str
     acknowledged: str
     removals: Removals | None
     count: int
+    sure: bool
 
 
 def record(control: Control, query: GovernedQuery, seen: Seen, now: dt.datetime) -> None:
@@ -47,7 +49,7 @@ def record(control: Control, query: GovernedQuery, seen: Seen, now: dt.datetime)
     if not seen.count and not known:
         return
     made = f"{control.schema}.plan_{seen.plan}_due"
-    control.engine.create_as(made, _events(query, seen, _open(table, sync)))
+    control.engine.create_as(made, _events(query, seen, _open(table, sync), bool(known)))
     try:
         if not control.engine.value(f"SELECT COUNT(*) FROM {made}", what=table):
             return
@@ -71,18 +73,19 @@ def _open(table: str, sync: str) -> str:
     return f"SELECT x.key, x.base, x.reason, x.person FROM ({every}) AS x WHERE x.event = '{DUE}'"
 
 
-def _events(query: GovernedQuery, seen: Seen, opened: str) -> str:
-    """SQL of what is new: event, key, person, base, reason."""
+def _events(query: GovernedQuery, seen: Seen, opened: str, known: bool) -> str:
+    """SQL of what is new: event, key, person, base, reason. Who was due before is looked for where anybody was."""
     due = _due(query, seen)
-    new = (
-        f"SELECT '{DUE}' AS event, n.key, n.person, n.base, n.reason FROM ({due}) AS n "
-        f"LEFT ANTI JOIN ({opened}) AS o ON n.key = o.key AND n.base = o.base AND n.reason = o.reason"
-    )
+    new = f"SELECT '{DUE}' AS event, n.key, n.person, n.base, n.reason FROM ({due}) AS n"
+    if not known:
+        return new
+    new += f" LEFT ANTI JOIN ({opened}) AS o ON n.key = o.key AND n.base = o.base AND n.reason = o.reason"
     if seen.removals == "kept_out":  # such a plan asks for some only; that others are not among them says nothing
         return new
+    same = "a.seq = o.base" if seen.sure else "a.key = o.key AND a.seq = o.base"
     return (
         f"{new} UNION ALL SELECT '{LIFTED}' AS event, o.key, o.person, o.base, o.reason FROM ({opened}) AS o "
-        f"JOIN ({seen.acknowledged}) AS a ON a.key = o.key AND a.seq = o.base "
+        f"JOIN ({seen.acknowledged}) AS a ON {same} "
         f"LEFT ANTI JOIN ({due}) AS n ON n.key = o.key"
     )
 
@@ -96,9 +99,8 @@ def _due(query: GovernedQuery, seen: Seen) -> str:
     rules = f"SELECT CAST(e.{SUBJECT} AS STRING) AS subject, MIN(e._rule) AS rule FROM ({query.eligibility.sql('spark')}) AS e GROUP BY 1"
     reason = f"COALESCE(k.rule, CASE WHEN d.n > 0 THEN '{CHANGED}' ELSE '{LEFT}' END)"
     return (
-        f"SELECT d.key, a.subject AS person, d.base, {reason} AS reason FROM {seen.changes} AS d "
-        f"JOIN ({seen.acknowledged}) AS a ON a.key = d.key {'LEFT JOIN' if removes else 'JOIN'} ({rules}) AS k ON a.subject = k.subject "
-        "WHERE d.op = 'remove'"
+        f"SELECT d.key, d.subject AS person, d.base, {reason} AS reason FROM ({seen.removed}) AS d "
+        f"{'LEFT JOIN' if removes else 'JOIN'} ({rules}) AS k ON d.subject = k.subject"
     )
 
 

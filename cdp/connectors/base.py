@@ -246,7 +246,7 @@ class Paced(Protocol):
 def known_after(connector: object) -> float:
     """Seconds after which a channel that is asked (`Answering`) knows what it was sent: an earlier `False` is not believed.
 
-    A connector may say so by an attribute of this name; a run that was killed may be asked about while the channel still works on its requests.
+    A connector may say so by an attribute of this name: the channel may still work on requests of a run that was killed a moment ago.
     """
     return float(getattr(connector, "known_after", 0.0))
 

@@ -35,7 +35,7 @@ def options(target: Target, who: str) -> HttpOptions:
     if declared.whoami is not None and "{" in declared.whoami.path:
         wrong.append("http.whoami.path: it asks about the account, and names no sync")
     wrong += [f"http.export: {said}" for said in (declared.export.unclear() if declared.export else ())]
-    wrong += [f"http.lookup: {said}" for said in declared.unasked()]
+    wrong += [f"http.lookup{part and '.'}{part}: {said}" for part, said in declared.unasked()]
     wrong += declared.without_room(tuple(target.notice))
     if declared.errors is not None and declared.errors.key is None and declared.errors.index is None:
         wrong.append("http.errors: needs `key` or `index`, or no error can be matched with its row")

@@ -97,7 +97,7 @@ class HttpConnector:
             yield page
 
     async def lookup(self, change_ids: Sequence[str]) -> Sequence[bool | None]:
-        """For each change whether the channel applied it, as it says by `http.lookup`; None where nothing is declared, or nothing clear said.
+        """For each change whether the channel applied it, by `http.lookup`; None where nothing is declared, or nothing clear said.
 
         Raises:
             DeliveryError: refused credentials, a redirect, or a pause that is longer than we wait.

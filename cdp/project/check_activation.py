@@ -13,7 +13,6 @@ from cdp.project.project import Project
 from cdp.project.source import Document, short
 from cdp.spec.access import Agreement
 from cdp.spec.activation import Destination, Environment, Output, ProjectConfig, Sync, UnitSpec
-from cdp.spec.lookup import Lookup
 
 FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -125,11 +124,9 @@ def _export(destination: Destination, document: Document, index: Index) -> None:
 
 def _lookup(destination: Destination, document: Document, index: Index) -> None:
     """What is asked has to be clear, and of a channel that knows the keys."""
-    for said in destination.http.unasked() if destination.http else ():
-        part, _, rest = said.partition(": ")
-        path, said = (("http", "lookup", part), rest) if part in Lookup.model_fields else (("http", "lookup"), said)
-        hint = "such as {path: '/v1/messages/{change}', key: client_ref, status: status, applied: [sent, delivered]}"
-        index.problems.add(document, path, said, hint=hint, key=True)
+    for part, said in destination.http.unasked() if destination.http else ():
+        path = ("http", "lookup", part) if part else ("http", "lookup")
+        index.problems.add(document, path, said, key=not part)
 
 
 def _one_list(destination: Destination, syncs: Sequence[Sync], index: Index) -> None:

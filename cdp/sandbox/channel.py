@@ -118,6 +118,8 @@ class Channel:
     Attributes:
         effects: it is one at which each request has an effect, such as a text message: idempotency keys mean nothing to it.
         told: how often each row that is not a removal had its effect, by key and content; counted only with `effects`.
+        ids: the field in which rows hold the key of their change; then it can be asked what became of one.
+        messages: the keys of the changes that it took.
     """
 
     def __init__(self, name: str, record: Callable[[Channel, Call, Sequence[int], bytes], None]) -> None:
@@ -126,6 +128,8 @@ class Channel:
         self.max_rows: int | None = None
         self.effects = False
         self.told: Counter[tuple[str, ...]] = Counter()
+        self.ids: str | None = None
+        self.messages: set[str] = set()
         self.rows: dict[tuple[str, tuple[str, ...]], Row] = {}
         self.requests: list[dict[str, Any]] = []
         self.duplicates = 0
@@ -135,15 +139,17 @@ class Channel:
         self._lock = Lock()
 
     def set_options(self, options: Mapping[str, Any]) -> None:
-        """Set the key fields, the rows that one request may hold, or whether each request has an effect.
+        """Set the key fields, the rows that one request may hold, whether each request has an effect, or the field of a change's key.
 
         Raises:
             ValueError: says what is valid.
         """
         key, most = options.get("key", list(self.key)), options.get("max_rows", self.max_rows)
-        effects = options.get("effects", self.effects)
-        if set(options) - {"key", "max_rows", "effects"}:
-            raise ValueError("valid options: effects, key, max_rows")
+        effects, ids = options.get("effects", self.effects), options.get("ids", self.ids)
+        if set(options) - {"key", "max_rows", "effects", "ids"}:
+            raise ValueError("valid options: effects, ids, key, max_rows")
+        if ids is not None and not (isinstance(ids, str) and ids):
+            raise ValueError("ids must be the name of a field")
         if not isinstance(effects, bool):
             raise ValueError("effects must be true or false")
         if not isinstance(key, list) or not all(isinstance(name, str) and name for name in key):
@@ -153,7 +159,7 @@ class Channel:
         with self._lock:
             if tuple(key) != self.key:
                 self.rows = {(where, tuple(_text(row.get(name)) for name in key)): row for (where, _), row in self.rows.items()}
-            self.key, self.max_rows, self.effects = tuple(key), most, effects
+            self.key, self.max_rows, self.effects, self.ids = tuple(key), most, effects, ids
 
     def stage(self, faults: Sequence[Fault]) -> None:
         """Stage faults."""
@@ -180,6 +186,20 @@ class Channel:
             rows = [row for (where, _), row in self.rows.items() if where == call.list]
         end = start + count
         return self._told(call, "export", reply(200, {"rows": rows[start:end], "next": str(end) if end < len(rows) else None}))
+
+    def lookup(self, call: Call, last: str) -> Reply:
+        """Say what became of a change by the last part of the path, or of those in a list; of one that it does not know, nothing."""
+        field = self.ids or "id"
+        if call.method == "GET":
+            known = last in self.messages
+            return self._told(call, "lookup", reply(200, _message(field, last)) if known else reply(404, {"error": "no_message"}))
+        try:
+            given = json.loads(call.body)
+            asked = next(iter(given.values())) if isinstance(given, dict) else given
+            found = [_message(field, each) for each in asked if each in self.messages]
+        except (ValueError, TypeError, StopIteration):
+            return self._told(call, "lookup", reply(400, {"error": "not_keys"}))
+        return self._told(call, "lookup", reply(200, {"messages": found}))
 
     def _told(self, call: Call, question: str, answer: Reply) -> Reply:
         seen = _seen(call)
@@ -254,6 +274,8 @@ class Channel:
         taken = {(call.list, key): row for place, (key, row) in there if key is not None and place not in left_out}
         if call.op == "upsert":
             self.rows.update(taken)
+            if self.ids:
+                self.messages.update(row[self.ids] for row in taken.values() if isinstance(row.get(self.ids), str))
             if self.effects:
                 self.told.update((*key, json.dumps(row, sort_keys=True)) for (_, key), row in taken.items())
         else:
@@ -291,6 +313,10 @@ def _seen(call: Call) -> dict[str, Any]:
         "fault": None,
         "duplicate": False,
     }
+
+
+def _message(field: str, key: str) -> dict[str, str]:
+    return {field: key, "status": "sent"}
 
 
 def _failing(fault: Fault) -> Reply | None:

@@ -18,7 +18,7 @@ AFTER = (
     "drip",
 )  # rows are taken
 KINDS = (*BEFORE, *AFTER, "reject")
-QUESTIONS = ("whoami", "export")
+QUESTIONS = ("whoami", "export", "lookup")
 _KEYS = {"fault", "times", "retry_after", "seconds", "keys", "code", "every", "on"}
 
 
@@ -35,7 +35,7 @@ class Fault:
         retry_after: the Retry-After header of a status: seconds or an HTTP date.
         code: the code in the answer.
         on: `rows`: it strikes requests that hold rows; `whoami`: those that ask whose account it is;
-            `export`: those that ask which rows there are.
+            `export`: those that ask which rows there are; `lookup`: those that ask what became of changes.
     """
 
     kind: str
@@ -74,7 +74,7 @@ class Fault:
         if not isinstance(keys, list):
             raise ValueError("keys must be a list")
         if given.get("on", "rows") not in ("rows", *QUESTIONS) or (given.get("on") in QUESTIONS and kind == "reject"):
-            raise ValueError("on must be rows, whoami or export; a question has no rows to reject")
+            raise ValueError("on must be rows, whoami, export or lookup; a question has no rows to reject")
         wait = given.get("retry_after")
         return cls(
             kind=kind,

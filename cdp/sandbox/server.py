@@ -4,10 +4,12 @@ POST|PUT|PATCH /<channel>/...           take rows: an array, NDJSON, or an objec
 DELETE /<channel>/...                   take rows away by key; so does a path that ends in /remove or /delete
 GET    /<channel>/...                   whose account it is, as JSON
 GET    /<channel>/...?limit=n&after=..  which rows it holds, a page: {"rows": [...], "next": the cursor for `after`, or null}
+GET    /<channel>/.../messages/<key>    what became of a change, where `ids` names the field that holds its key
+POST   /<channel>/.../messages/lookup   the same of many, in a list
 GET    /_sandbox                        counts of every channel
 GET    /_sandbox/<channel>/rows         what it holds
 GET    /_sandbox/<channel>/requests     what it was asked
-POST   /_sandbox/<channel>/options      {"key": [...], "max_rows": n, "effects": true}
+POST   /_sandbox/<channel>/options      {"key": [...], "max_rows": n, "effects": true, "ids": "event_id"}
 POST   /_sandbox/<channel>/faults       [{"fault": "429", "times": 2, "retry_after": 1}, ...]
 DELETE /_sandbox/<channel>/faults       drop the faults that are staged
 DELETE /_sandbox                        forget everything
@@ -117,7 +119,7 @@ class Sandbox:
         self.channel(channel).stage([Fault.parse({"fault": kind, **more})])
 
     def options(self, channel: str, **options: Any) -> None:
-        """Set `key` (field names), `max_rows` or `effects` of a channel.
+        """Set `key` (field names), `max_rows`, `effects` or `ids` of a channel.
 
         Raises:
             ValueError: says what is valid.
@@ -162,6 +164,8 @@ class Sandbox:
             return self._inspect(call, parts[1:])
         if not parts:
             return reply(404, {"error": "no_channel"})
+        if parts[-2:-1] == ["messages"] and (call.method == "GET" or parts[-1] == "lookup"):
+            return self.channel(parts[0]).lookup(call, parts[-1])
         if call.method == "GET" and "limit=" in call.path.partition("?")[2]:
             return self.channel(parts[0]).export(call)
         if call.method == "GET":

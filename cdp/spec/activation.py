@@ -217,15 +217,15 @@ class HttpOptions(Spec):
         requests = {"upsert": self.upsert, "remove": self.remove, "whoami": self.whoami, "export": self.export, "lookup": self.lookup}
         return {name: request.path for name, request in requests.items() if request is not None}
 
-    def unasked(self) -> list[str]:
-        """Why `lookup` cannot be asked, or need not be."""
+    def unasked(self) -> list[tuple[str, str]]:
+        """Why `lookup` cannot be asked, or need not be: of which of its fields, or of none in particular, and why."""
         if self.lookup is None:
             return []
         wrong = self.lookup.unclear()
         if self.repeats != "effect":
-            wrong.append(f"nothing is asked where `repeats` is {self.repeats}: what is in doubt is sent again")
+            wrong.append(("", f"nothing is asked where `repeats` is {self.repeats}: what is in doubt is sent again"))
         if self.idempotency.field is None:
-            wrong.append("the channel does not know the key of a change: name its field under `idempotency`")
+            wrong.append(("", "the channel does not know the key of a change: name its `field` under `idempotency`"))
         return wrong
 
     def without_room(self, fields: Sequence[str]) -> list[str]:

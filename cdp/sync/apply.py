@@ -17,7 +17,7 @@ from cdp.connectors.sockets import guarded
 from cdp.engine.base import Engine, quoted
 from cdp.errors import CdpError, DeliveryError, EngineError, GuardError, RefusedError, StaleError
 from cdp.governance.query import SUBJECT, GovernedQuery
-from cdp.sync import acceptance, digest, guards, intents, lease, opening, secrets, sources, state
+from cdp.sync import acceptance, digest, guards, intents, lease, opening, secrets, sources, state, unsettled
 from cdp.sync.allowance import Allowance
 from cdp.sync.approval import Approved, approval_of
 from cdp.sync.delivery import Delivery, Refused, run_loop, stoppable
@@ -107,7 +107,8 @@ def apply_plan(
     check_plan(plan, query, ledger, now)
     run = f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
     left = intents.open_runs(ledger, plan.sync)
-    if not plan.rows and not left:
+    asks = plan.counts["unknown"] > 0 and unsettled.can_be_asked(connector, target.destination)
+    if not plan.rows and not left and not asks:
         return _Application(plan, query, ledger, run, wall, progress).nothing()
     approved = approval_of(plan, query, ledger, now) if plan.rows else None
     application = _Application(plan, query, ledger, run, wall, progress, approved)
@@ -252,7 +253,7 @@ class _Application:
         async def work() -> None:
             async with connector:
                 await accounts.check(connector, self.query.agreement.account, f"destination {self.plan.destination}")
-                recorder.after(await settling.run())
+                recorder.after(await self._settled(connector, settling))
                 await delivery.run(outgoing.parcels())
 
         try:
@@ -282,10 +283,17 @@ class _Application:
         async def work() -> None:
             async with connector:
                 await accounts.check(connector, self.query.agreement.account, f"destination {self.plan.destination}")
-                await settling.run()
+                await self._settled(connector, settling)
 
         run_loop(work())
         return self.nothing()
+
+    async def _settled(self, connector: Connector, settling: intents.Settling) -> int:
+        """Settle what is unknown and can be asked about, and what earlier runs left open; the last `seq` that was given."""
+        seq = settling.lease.first_seq
+        if self.plan.counts["unknown"]:
+            seq = await unsettled.ask(self.ledger, self.plan.sync, connector, settling.mask_keys, settling.lease, self.wall)
+        return await settling.run(seq)
 
     def _verify(self) -> None:
         """Nothing but removals was acknowledged since, and the plan is what was made; its rows are held to it when they are read."""

@@ -16,17 +16,18 @@ from typing import Any
 
 from cdp.connectors.base import Answering, Connector, Repeats
 from cdp.engine.base import literal
-from cdp.sync.changes import changed, sealed
+from cdp.sync.asking import asked
+from cdp.sync.changes import changed
 from cdp.sync.lease import Lease
 from cdp.sync.ledger import Control, typed
 from cdp.sync.ledger.chain import LINE
 
 NO_RECEIPT = "no_receipt"  # the code of a row whose run died before its answer was recorded
 ASKED = "asked"  # the code of a row of which the channel said, when it was asked, that it had applied it
+ASKED_LATER = "asked_later"  # or the same of a row that was unknown until then
 ABSENT = "absent"  # or that it had not
 RESYNCED = "resynced"  # the status of a row in `runs` that says who rebuilt the state
 KILLED = "killed"  # the status of a run that never said how it ended
-ASK_ROWS = 1000  # changes a question
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +108,16 @@ class Settling:
     connector: Connector | None
     mask_keys: Mapping[str, bytes]
 
-    async def run(self) -> int:
+    async def run(self, seq: int) -> int:
         """Settle all; the last `seq` that was given.
+
+        Args:
+            seq: the last that was given before.
 
         Raises:
             DeliveryError: the channel can be asked and gives no answer.
             BusyError: the lease was lost.
         """
-        seq = self.lease.first_seq
         for left in open_runs(self.control, self.sync):
             if left.run == self.run_id:
                 continue
@@ -129,15 +132,15 @@ class Settling:
             return 0
         change = changed(self.sync, "upsert", "l.content", "l.base", "l.key")
         statement = f"SELECT l.*, {change} AS change FROM ({lines(self.control, self.sync, [left])}) AS l WHERE l.status = 'unknown'"
-        rows = self.control.engine.query(statement, what="the disclosure ledger").to_pylist()
+        found_open = self.control.engine.query(statement, what="the disclosure ledger").to_pylist()
+        now = self.wall()  # when a line was written says little: its row may have waited for its turn, up to the end of its run
+        rows = [{**row, "sent": now} for row in found_open]
         found: list[dict[str, Any]] = []
-        for start in range(0, len(rows), ASK_ROWS):
-            part = rows[start : start + ASK_ROWS]
-            answers = await self.connector.lookup(sealed([row["change"] for row in part], self.mask_keys))
-            for row, applied in zip(part, answers, strict=True):
-                if applied is not None:
-                    said = {"status": "delivered", "code": ASKED} if applied else {"status": "retryable", "code": ABSENT}
-                    found.append({**row, **said, **self._common(left), "seq": seq + len(found) + 1})
+        common = self._common(left) if rows else {}
+        for row, applied in zip(rows, await asked(self.connector, rows, self.mask_keys, self.lease, self.wall), strict=True):
+            if applied is not None:
+                said = {"status": "delivered", "code": ASKED} if applied else {"status": "retryable", "code": ABSENT}
+                found.append({**row, **said, **common, "seq": seq + len(found) + 1})
         if found:
             self.lease.check()
             self.control.append("receipts", found)

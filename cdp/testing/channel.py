@@ -28,7 +28,8 @@ class Channel:
         delay: seconds that a batch takes.
         account: whose it is; None cannot tell.
         repeats: what sending again does; a channel of `keys` does nothing twice.
-        asks: whether it can be asked what it applied.
+        asks: whether it can be asked what it applied; `known_after`: seconds until it knows.
+        asked: the changes of each question; `late`: what it does not know when it is asked for the first time.
         lists: whether it can be asked which rows it has; `size` of them a part.
     """
 
@@ -43,6 +44,9 @@ class Channel:
     repeats: Repeats = "keys"
     applied: set[str] = field(default_factory=set)
     asks: bool = False
+    known_after: float = 0.0
+    asked: list[list[str]] = field(default_factory=list)
+    late: set[str] = field(default_factory=set)
     lists: bool = False
     targets: list[Target] = field(default_factory=list)
     flushed: int = 0
@@ -58,7 +62,13 @@ class Channel:
 
         class Asked(Bound):
             async def lookup(self, change_ids: Sequence[str]) -> Sequence[bool | None]:
-                return [change in channel.applied for change in change_ids]
+                channel.asked.append(list(change_ids))
+                known, channel.late = channel.applied - channel.late, set()
+                return [change in known for change in change_ids]
+
+            @property
+            def known_after(self) -> float:
+                return channel.known_after
 
         class Listed(Bound):
             async def export(self, keys: Sequence[str]) -> AsyncIterator[pa.Table]:

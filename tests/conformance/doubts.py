@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,16 @@ def taken(batch: Batch) -> Receipts:
 
 def silent(batch: Batch) -> Receipts:
     return Receipts.all(len(batch), "retryable", "timeout")
+
+
+def silent_after(world: World) -> Callable[[Batch], Receipts]:
+    """A batch that is applied, and of which nobody says so."""
+
+    def answer(batch: Batch) -> Receipts:
+        world.channel.take(batch)
+        return Receipts.all(len(batch), "unknown", "timeout")
+
+    return answer
 
 
 def sent(world: World) -> Counter[str]:
@@ -190,6 +201,39 @@ class WholeDoubtStory(DoubtStory):
         assert ids(world) == the(*range(1, 13))
         assert max((first + sent(world)).values()) == 2  # the batch that the channel said it never saw
         assert nonzero(world.plan().counts) == {"unchanged": 12}
+
+    def test_what_a_channel_does_not_know_yet_is_asked_about_again_and_is_not_sent(self, world: World) -> None:
+        """The run was killed a moment ago, and the channel still works on its last request."""
+        world.channel.repeats, world.channel.asks, world.channel.concurrency = "effect", True, 1
+        world.load(people(2))
+        world.channel.answers = [killed(world, applied=True)]
+        die(world)
+        world.channel.late, world.channel.known_after = set(world.channel.applied), 0.2
+        began = time.monotonic()
+        world.sync()
+        assert time.monotonic() - began >= 0.2
+        assert [len(changes) for changes in world.channel.asked] == [2, 2]
+        assert max(sent(world).values()) == 1
+        assert nonzero(world.plan().counts) == {"unchanged": 2}
+
+    def test_what_is_unknown_is_asked_about_when_the_channel_can_be_asked(self, world: World) -> None:
+        world.channel.repeats, world.channel.concurrency = "effect", 1
+        world.load(people(4))
+        lost: list[Callable[[Batch], Receipts]] = [silent_after(world), lambda batch: Receipts.all(len(batch), "unknown", "timeout")]
+        world.channel.answers = lost
+        assert world.sync()[1].unknown == 4
+        sent(world)
+        assert (world.sync()[1].status, world.channel.asked) == ("nothing", [])  # it cannot be asked
+        world.channel.asks = True
+        there = ids(world)
+        assert (len(there), world.sync()[1].status) == (2, "nothing")
+        assert [len(changes) for changes in world.channel.asked] == [4]
+        plan, run = world.sync()
+        assert (nonzero(plan.counts), run.delivered) == ({"add": 2, "unchanged": 2}, 2)
+        assert sent(world) == dict.fromkeys(the(1, 2, 3, 4) - there, 1)
+        assert nonzero(world.plan().counts) == {"unchanged": 4}
+        world.sync()
+        assert len(world.channel.asked) == 1  # nothing is in doubt any more
 
     def test_who_was_never_told_is_not_named_by_a_removal(self, world: World) -> None:
         clinic = people(4)

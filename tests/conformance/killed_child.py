@@ -1,6 +1,7 @@
-"""A process that a test kills: it syncs a segment that changes from run to run, until it is killed.
+"""A process that a test ends: it syncs a segment that changes from run to run, until its moment has come.
 
-Its channel is a file of lines, one a request, written before the answer. What it was doing stands in another file.
+Its channel is a file of lines, one a request, written before the answer. The moment is drawn by the test and found by the process
+itself, in its own calls: so it is the same on a fast machine and on a slow or a busy one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
@@ -31,7 +34,28 @@ from tests.conformance.world import World
 PEOPLE, SIZE, CONCURRENCY = 100, 5, 2
 GROUP = SIZE * CONCURRENCY  # rows that are under way at once
 GAP = {"keys": 0, "state": 2, "effect": 0}  # where in its ten versions a person is out; 2: away for one, and back with the same address
-PHASES = ("reading", "planning", "storing", "lease", "intents", "sending", "receipts", "folding")
+# What a process does, and up to which of its calls a moment is drawn: a run has about so many of each. Only its first run opens tables.
+PHASES = {
+    "opening": 8,
+    "reading": 40,
+    "planning": 2,
+    "storing": 3,
+    "lease": 2,
+    "intents": 2,
+    "sending": 4,
+    "receipts": 2,
+    "folding": 3,
+    "noting": 4,
+}
+_TABLES = {
+    "_changes": "planning",
+    ".plan_": "storing",
+    ".disclosures": "intents",
+    ".receipts": "receipts",
+    ".synced": "folding",
+    ".folds": "folding",
+    ".leases": "lease",
+}
 
 
 def segment(version: int, repeats: Repeats) -> dict[str, str]:
@@ -115,42 +139,109 @@ def clinic(engine: Engine, root: Path, version: int, repeats: Repeats) -> Live:
     return world
 
 
-def _watch(engine: Engine, say: Callable[[str], None]) -> None:
-    """Say what the engine is asked for."""
-    places = {"_changes": "planning", "disclosures": "intents", "receipts": "receipts", "synced": "folding", "leases": "lease"}
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a process gets its signal.
 
-    def watched(method: Callable[..., Any], reads: bool) -> Callable[..., Any]:
+    Attributes:
+        phase: of `PHASES`.
+        turn: in which call of that phase, the first is 1; counted on from run to run, so it comes.
+        share: how far into that call: below a quarter before it, from three quarters on when it has ended, else while it lasts.
+        later: counted from the end of the first run, which goes on where the last process was ended.
+        number: the signal.
+    """
+
+    phase: str
+    turn: int
+    share: float
+    later: bool
+    number: signal.Signals
+
+
+class Ending:
+    """Sends this process its signal when its moment has come, and writes down before in which phase and where in the call that is."""
+
+    def __init__(self, moment: Moment | None, file: Path) -> None:
+        self.moment, self.file = moment, file
+        self.counting = moment is not None and not moment.later
+        self._turn, self._lasted, self._sent = 0, 0.01, False
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """One call of a phase, from whichever thread."""
+        if self.moment is None or phase != self.moment.phase:
+            yield
+            return
+        with self._lock:
+            self._turn += self.counting
+            due, lasts = self.counting and self._turn == self.moment.turn, self._lasted
+        began = time.monotonic()
+        if due and self.moment.share < 0.25:
+            self._signal("before")
+        # It is drawn by how long the last such call took; one that is over before ends with the signal, before anybody has its answer.
+        timer = threading.Timer((2 * self.moment.share - 0.5) * lasts, self._signal, ["within"])
+        if due and self.moment.share < 0.75:
+            timer.start()
+        try:
+            yield
+        finally:
+            self._lasted = time.monotonic() - began
+            timer.cancel()
+            if due:
+                self._signal("after")
+
+    def _signal(self, place: str) -> None:
+        assert self.moment is not None
+        with self._lock:
+            if self._sent:
+                return
+            self._sent = True
+        with self.file.open("a") as file:
+            file.write(f"{self.moment.phase} {place}\n")
+        os.kill(os.getpid(), self.moment.number)
+
+
+def _phase(name: str, what: str, statement: str) -> str:
+    """What a call of the engine is for."""
+    if name == "query":
+        return "reading"
+    if statement.startswith("CREATE") and ".plan_" not in what:
+        return "opening"  # a table is made, or found
+    return next((phase for part, phase in _TABLES.items() if part in what), "noting")
+
+
+def _watch(engine: Engine, ending: Ending) -> None:
+    """End within what the engine is asked for."""
+
+    def watched(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
         def call(*args: Any, **more: Any) -> Any:
-            target = str(more.get("what") or args[0])
-            made = next((phase for place, phase in places.items() if place in target), "storing" if ".plan_" in target else "noting")
-            say("reading" if reads else made)
-            return method(*args, **more)
+            with ending.during(_phase(name, str(more.get("what") or args[0]), str(args[0]))):
+                return method(*args, **more)
 
         return call
 
-    for name in ("create_as", "execute", "append", "query"):
-        setattr(engine, name, watched(getattr(engine, name), name == "query"))
+    for name in ("execute", "append", "query"):
+        setattr(engine, name, watched(name, getattr(engine, name)))
 
 
-def main(root: Path, repeats: Repeats) -> None:
-    """Sync version after version until the end of the world, or until a clean stop."""
+def main(root: Path, repeats: Repeats, moment: Moment | None) -> None:
+    """Sync version after version until the moment has come, or until a clean stop; without a moment, once."""
     recorder.GROUP_SECONDS, diff.CHUNK_ROWS = 0.05, 20  # many commits: to be killed in the middle of one
     state.fold = partial(state.fold, rows=40, share=0)
-    phase, channel = os.open(root / "phase", os.O_RDWR | os.O_CREAT), (root / "channel").open("ab", buffering=0)
-    say = lambda word: os.pwrite(phase, word.ljust(16).encode(), 0)  # noqa: E731
+    ending, channel = Ending(moment, root / "ends"), (root / "channel").open("ab", buffering=0)
     engine, book = connect(Environment(engine="sail", lakehouse="lake"), root=root), Book.read(root / "channel", repeats)
 
     def write(batch: Batch) -> Receipts:
-        say("sending")
         rows = batch.rows.to_pylist()
         request = [[batch.op, change, row["patient_id"], row.get("email")] for change, row in zip(batch.change_ids, rows, strict=True)]
-        channel.write(json.dumps(request).encode() + b"\n")
-        book.take(request)  # type: ignore[arg-type]
+        with ending.during("sending"):
+            channel.write(json.dumps(request).encode() + b"\n")
+            book.take(request)  # type: ignore[arg-type]
         return Receipts.all(len(batch), "delivered")
 
-    _watch(engine, say)
-    say("ready")
+    _watch(engine, ending)
     while True:
         version, began = int((root / "version").read_text()), time.monotonic()
         world = clinic(engine, root, version, repeats)
@@ -165,11 +256,14 @@ def main(root: Path, repeats: Repeats) -> None:
             sys.exit(0)
         (root / "next").write_text(str(version + 1))
         (root / "next").rename(root / "version")
+        if moment is None:
+            return
+        ending.counting = True
 
 
-def child(root: str, repeats: Repeats) -> None:
+def child(root: str, repeats: Repeats, moment: Moment | None) -> None:
     """What a fork runs: a signal that nobody asked for ends it as in any program."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["MAILER_KEY"] = "k"
     sys.stderr = open(Path(root, "errors"), "a")  # noqa: SIM115
-    main(Path(root), repeats)
+    main(Path(root), repeats, moment)

@@ -111,10 +111,13 @@ def reconcile(
             work.ask(opened, opened.export(query.keys))
             if error := refused():
                 raise error
+            held.renew()
             work.recall()
+            held.renew()
             compared = work.compared()
             _believe(compared, all_lost)
             if write:
+                held.renew()
                 work.write(wall(), effect=repeats_of(opened) == "effect")
                 resync.record(control, sync, wall(), intents.RESYNCED, {"channel": compared.as_json()}, run)
         finally:
@@ -248,6 +251,7 @@ class _Comparing:
             keys = engine.query(mine, what="our keys").column("key").to_pylist()
             left = pa.table(self.leaving.keys(keys, kinds))
             engine.append(self._wires, pa.table({"key": pa.array(keys, pa.string()), "wire": _wires(left)}))
+            self.lease.renew()
 
     # -- both --------------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ def lose(world: World, *numbers: int) -> None:
 
 
 class ListStory:
+    """Every statement that a list asks of an engine, in few runs: each takes Spark half a minute."""
+
     @pytest.fixture
     def world(self, engine: Engine, tmp_path: Path) -> Iterator[World]:
         world = World.fresh(engine, tmp_path)
@@ -82,6 +84,27 @@ class ListStory:
         assert all(checked.bad is None for checked in verify(control))
         assert not [table for table in world.engine.tables(world.control) if table.endswith(("_there", "_known", "_wires"))]
 
+    def test_pseudonyms_are_known_by_the_version_under_which_they_left(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MASK_KEY", "m")
+        mask = WireMask("patient_id", Secret(env="MASK_KEY"), 1, "mailer")
+        world.masks = (mask,)
+        world.load(people(3))
+        world.sync()
+        world.masks = (WireMask("patient_id", mask.secret, 2, "mailer"),)
+        world.load(people(4))
+        world.mode = "upsert"
+        world.sync()
+        assert len(world.channel.rows) == 7
+        assert not ids(world) & the(1, 2, 3, 4)
+        assert said(ask(world)) == {"listed": 7, "held": 7, "confirmed": 7}
+        first = next(iter(world.channel.rows))  # of version 1
+        del world.channel.rows[first]
+        assert ask(world, write=True).lost == 1
+        assert state.known(Control(world.engine, world.control), "letters").any
+        assert said(ask(world)) == {"listed": 6, "held": 6, "confirmed": 6}
+
+
+class WholeListStory(ListStory):
     def test_of_a_lost_state_the_ledger_knows_who_may_be_there_and_under_another_change_they_go_again(self, world: World) -> None:
         world.load(people(4))
         world.sync()
@@ -164,27 +187,6 @@ class ListStory:
         assert ask(world, write=True).found == 1
         assert world.plan().counts["unknown"] == unknown + 1
 
-    def test_pseudonyms_are_known_by_the_version_under_which_they_left(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("MASK_KEY", "m")
-        mask = WireMask("patient_id", Secret(env="MASK_KEY"), 1, "mailer")
-        world.masks = (mask,)
-        world.load(people(3))
-        world.sync()
-        world.masks = (WireMask("patient_id", mask.secret, 2, "mailer"),)
-        world.load(people(4))
-        world.mode = "upsert"
-        world.sync()
-        assert len(world.channel.rows) == 7
-        assert not ids(world) & the(1, 2, 3, 4)
-        assert said(ask(world)) == {"listed": 7, "held": 7, "confirmed": 7}
-        first = next(iter(world.channel.rows))  # of version 1
-        del world.channel.rows[first]
-        assert ask(world, write=True).lost == 1
-        assert state.known(Control(world.engine, world.control), "letters").any
-        assert said(ask(world)) == {"listed": 6, "held": 6, "confirmed": 6}
-
-
-class WholeListStory(ListStory):
     def test_several_key_columns_of_any_kind_are_one_key(self, world: World) -> None:
         world.keys, world.values = ("patient_id", "visits", "active", "born"), ("email",)
         world.load(people(5))

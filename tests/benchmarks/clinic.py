@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import sqlglot
 from sqlglot import exp
@@ -106,8 +106,8 @@ class Clinic:
         )
 
 
-def opened(root: Path) -> Clinic:
-    """A project in a new folder and an engine over its empty lakehouse."""
+def opened(root: Path, **engine: Any) -> Clinic:
+    """A project in a new folder and an engine over its lakehouse: the embedded one, or as an environment of these fields has it."""
     os.environ.setdefault("CDP_PSEUDONYM_KEY", "a key for benchmarks")
     files = {
         "governance/purposes.yml": PURPOSES.replace("classes: [identifier.pseudonym, contact.email, name.given]", TOLD),
@@ -116,4 +116,4 @@ def opened(root: Path) -> Clinic:
     }
     folder = minimal(root, **files)
     project = load(folder, connectors=("http",))
-    return Clinic(project, connect(project.environment(None), root=folder), folder)
+    return Clinic(project, connect(project.environment(None).model_copy(update=engine), root=folder), folder)

@@ -15,7 +15,7 @@ from cdp.sync import unchanged
 from cdp.sync.apply import apply_plan
 from cdp.sync.planning import make_plan
 from tests.benchmarks.clinic import SCHEMA
-from tests.benchmarks.plan_10m import Keyed, _clinic
+from tests.benchmarks.plan_10m import Keyed, keyed
 from tests.benchmarks.ratio import Ratio, best, cpu
 
 PEOPLE, FEW = int(os.environ.get("CDP_BENCH_PEOPLE", "1000000")), 10_000
@@ -29,7 +29,7 @@ def run(folder: Path) -> list[Ratio]:
     for count in (PEOPLE, FEW):
         root = folder / str(count)
         root.mkdir()
-        sizes.append(Settled(_clinic(root, "text"), count))
+        sizes.append(Settled(keyed(root, "text"), count))
     many, few = best(10, *(each.skip for each in sizes), clock=cpu)
     return [Ratio("noop_seconds", many, BUDGET, 1.0), Ratio("noop_many_few", many, few, AGAIN)]
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import sqlglot
@@ -139,8 +140,9 @@ def _parsed(text: str) -> exp.Select:
     return select
 
 
-def _clinic(root: Path, kind: str) -> Keyed:
-    made = opened(root)
+def keyed(root: Path, kind: str, **engine: Any) -> Keyed:
+    """The clinic of a folder, on the embedded engine or another."""
+    made = opened(root, **engine)
     clinic = Keyed(made.project, made.engine, made.root)
     object.__setattr__(clinic, "kind", kind)
     return clinic
@@ -148,7 +150,7 @@ def _clinic(root: Path, kind: str) -> Keyed:
 
 def write(root: Path, kind: str) -> list[float]:
     """The first day, held by the destination and by DuckDB; then the second day."""
-    clinic, duck = _clinic(root, kind), Duck(root)
+    clinic, duck = keyed(root, kind), Duck(root)
     now = Clock.now(clinic.project.timezone)
     clinic.people(PEOPLE, second=False)
     clinic.held(now)
@@ -159,14 +161,14 @@ def write(root: Path, kind: str) -> list[float]:
 
 def time(root: Path, kind: str) -> list[float]:
     """Plan and diff by turns, in seconds of the processor: others who use the machine do not count."""
-    clinic, duck = _clinic(root, kind), Duck(root)
+    clinic, duck = keyed(root, kind), Duck(root)
     counts = duck.diff()
     return best(ROUNDS, lambda: plan(clinic, counts), duck.diff, clock=cpu)
 
 
 def weigh(root: Path, kind: str) -> list[float]:
     """The peak of memory of a process that plans once, in gigabytes."""
-    plan(_clinic(root, kind), None)
+    plan(keyed(root, kind), None)
     return [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Self
 from cdp import __version__
 from cdp.connectors import accounts, envelope, exported, lookups, pace
 from cdp.connectors.answers import Unclear, check_whole, refused_rows
-from cdp.connectors.base import NOT_SENT, Batch, Receipts, Repeats, Status, Target, WireOp
+from cdp.connectors.base import HARMLESS, NOT_SENT, Batch, Receipts, Repeats, Status, Target, WireOp
 from cdp.connectors.bodies import contents, finite, json_texts
 from cdp.connectors.declared import headers, key_header, options, urls, with_ids
+from cdp.connectors.halves import Halves
 from cdp.connectors.wire import Answer, Patience, Wire
 from cdp.errors import DeliveryError
 from cdp.spec.activation import Request
@@ -53,6 +53,7 @@ class HttpConnector:
         self.repeats: Repeats = self._options.repeats
         self.concurrency = self._options.concurrency
         patience = Patience(self._options.attempts, self._options.timeout_seconds, self._options.max_wait_seconds)
+        self._down = False  # whether the last batch got no answer that tells anything
         self._pace = pace.of(destination)
         self._wire = Wire(target.egress, self._who, self._pace, patience)
 
@@ -122,43 +123,46 @@ class HttpConnector:
     async def send(self, batch: Batch) -> Receipts:
         """Deliver one batch.
 
-        A batch refused as a whole is halved. Every part that is taken pays for further splits, so a few bad rows are
-        found in few requests, and a channel that refuses everything is soon left alone.
+        A batch refused as a whole is halved; so is one at which the channel fails (5xx) after all tries, where its rows may go again in
+        other requests. What a row is then is what it was told alone: one at which the channel fails is retryable.
 
         Raises:
             DeliveryError: a refused host, a redirect, refused credentials, or a column without a JSON form.
         """
         verdicts: list[Verdict] = [("rejected", "not_finite")] * len(batch)
-        for place in (places := finite(batch.rows)):
+        for place in (sendable := finite(batch.rows)):
             verdicts[place] = ("retryable", NOT_SENT)
-        waiting = deque([places] if places else [])
-        splits = pay = len(batch).bit_length()
-        while waiting:
-            places = waiting.popleft()
+        halves, heard = Halves(sendable, len(batch), up=not self._down), False
+        while (places := halves.next()) is not None:
             part = batch if len(places) == len(batch) else batch.take(places)
             try:
-                answer = await self._post(part)
+                answer = await self._post(part, once=halves.failing)
             except DeliveryError:
                 if part is batch:
                     raise
                 break  # what was settled is told; the next batch meets the same error
-            found = self._judge(part, answer, final=splits == 0)
-            if part is batch and len(found) == len(batch):  # settled at once, as nearly always
+            heard = heard or not answer.unsettled
+            self._down = not heard
+            found = self._judge(part, answer, final=halves.final)
+            apart = answer.failed and len(part) > 1 and self._apart(batch.op)
+            if part is batch and len(found) == len(batch) and not apart:  # settled at once, as nearly always
                 return _receipts([found[at] for at in range(len(batch))])
             for at, verdict in found.items():
-                verdicts[places[at]] = verdict
-            if rest := [place for at, place in enumerate(places) if at not in found]:
-                parts = [rest] if found else [rest[: len(rest) // 2], rest[len(rest) // 2 :]]
-                if answer.status == 413:  # too many rows: go down until a part is small enough
-                    waiting.extendleft(reversed(parts))
-                else:  # bad rows among good ones: large parts first
-                    waiting.extend(parts)
-                splits -= 1
+                if not (halves.failing and verdict[1] in HARMLESS):  # it may have been applied when the channel failed
+                    verdicts[places[at]] = verdict
+            if apart:
+                halves.failed(places)
+            elif rest := [place for at, place in enumerate(places) if at not in found]:
+                halves.refused(rest, again=bool(found), too_many=answer.status == 413)
             elif _is_success(answer):
-                splits += pay
+                halves.taken()
         return _receipts(verdicts)
 
-    async def _post(self, batch: Batch) -> Answer:
+    def _apart(self, op: WireOp) -> bool:
+        """Whether rows of a request that may have been applied can be sent again in other requests: the channel knows each, or puts it."""
+        return op == "remove" or self.repeats == "state" or (self.repeats == "keys" and self._options.idempotency.field is not None)
+
+    async def _post(self, batch: Batch, *, once: bool) -> Answer:
         request = self._request(batch.op)
         if request is None:
             raise DeliveryError(f"{self._who} has no `remove` request", fix="declare http.remove, or use a mode without removes")
@@ -167,7 +171,7 @@ class HttpConnector:
         sent.setdefault(b"content-type", b"application/x-ndjson" if request.body == "ndjson" else b"application/json")
         texts = batch.texts if batch.texts is not None else self._texts(request, batch)
         body = envelope.body(request, contents(texts), self._notice)
-        return await self._call(self._urls[batch.op], request.method, sent, body, rows=len(batch), once=self._once(batch.op))
+        return await self._call(self._urls[batch.op], request.method, sent, body, rows=len(batch), once=once or self._once(batch.op))
 
     def encoded(self, batch: Batch) -> pa.StringArray | None:
         """The rows as they will stand in requests, for a chunk of them in the thread that reads; None where `send` is to say why not."""

@@ -65,6 +65,11 @@ class Answer:
         """Whether the same request may fare better later: nothing is known, or the channel asked for time."""
         return self.status in (0, 408, 429) or self.status >= 500
 
+    @property
+    def failed(self) -> bool:
+        """Whether the channel failed at this request, and did not say that it has too many."""
+        return self.status >= 500 and self.status != 503
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:

@@ -115,6 +115,10 @@ BUT_ONE_BATCH = {("delivered", None): PEOPLE - BATCH}
 ONE = PEOPLE // BATCH + 1
 EFFECT = {"options": {"repeats": "effect"}, "channel": {"effects": True}}
 
+FAILS = (fault("500", keys=[BAD], **FOREVER),)
+ALL_BUT_ONE = {("delivered", None): PEOPLE - 1, ("retryable", "http_500"): 1}
+FIELD = {"idempotency": "{field: event_id}"}
+
 TABLE = [
     # -- what passes within the run
     Case("a429", (fault("429"),), "succeeded", ALL, PEOPLE, 0, ONE),
@@ -183,6 +187,10 @@ TABLE = [
         calls=1 + 2 * 5,
         options={"batch": PEOPLE},
     ),
+    # -- a row at which the channel fails: found in the same way, where rows of a request that may have been applied can go in others
+    Case("fails_state", FAILS, "partial", ALL_BUT_ONE, PEOPLE - 1, 1, calls=2 + 2 * 5, options={"batch": PEOPLE, "repeats": "state"}),
+    Case("fails_keys", FAILS, "partial", ALL_BUT_ONE, PEOPLE - 1, 1, calls=2 + 2 * 5, options={"batch": PEOPLE, **FIELD}),
+    Case("fails_whole", FAILS, "failed", {("retryable", "http_500"): PEOPLE}, 0, 1, calls=2, options={"batch": PEOPLE}),
     Case("too_many", (), "succeeded", ALL, PEOPLE, 0, calls=32, channel={"max_rows": 3}),
     # -- a channel at which each request has an effect: what may have been told is never told again
     Case("e_429", (fault("429"),), "succeeded", ALL, PEOPLE, 0, ONE, **EFFECT),
@@ -222,6 +230,17 @@ TABLE = [
         1,
         10,
         options={"batch": 2},
+        kind="DeliveryError",
+    ),
+    Case(  # of the first batch its two rows are tried alone; after that nothing is, until the channel says something
+        "down_500",
+        (fault("500", **FOREVER),),
+        "failed",
+        {("retryable", "http_500"): 20},
+        0,
+        1,
+        10 * 2 + 2,
+        options={"batch": 2, "repeats": "state"},
         kind="DeliveryError",
     ),
     Case("credentials", (fault("401", **FOREVER),), "failed", {("retryable", "not_sent"): BATCH}, 0, 1, 1, kind="DeliveryError"),

@@ -166,18 +166,19 @@ def check_plan(plan: Plan, query: GovernedQuery, ledger: Control, now: dt.dateti
     _check_ledger(plan, ledger, now, again)
 
 
-def check_unmoved(plan: Plan, ledger: Control) -> None:
-    """Whether nothing but removals was acknowledged since a plan was made.
+def check_unmoved(plan: Plan, ledger: Control) -> state.Known:
+    """Whether nothing but removals was acknowledged since a plan was made; how far the state goes.
 
     A removal that became necessary while a plan waits for its approval is a plan of its own; it only subtracts from this one.
 
     Raises:
         StaleError: another run has told the destination something, or removed as this plan would.
     """
-    moved = state.known(ledger, plan.sync).last != plan.base_seq
-    if moved and (plan.counts["remove"] or state.told_since(ledger, plan.sync, plan.base_seq)):
+    at = state.known(ledger, plan.sync)
+    if at.last != plan.base_seq and (plan.counts["remove"] or state.told_since(ledger, plan.sync, plan.base_seq)):
         again = f"run `cdp plan {plan.sync}` again"
         raise StaleError(f"plan {plan.id}: another run of {plan.sync} has delivered since it was made", fix=again, mends=True)
+    return at
 
 
 def _check_ledger(plan: Plan, ledger: Control, now: dt.datetime, again: str) -> None:
@@ -298,11 +299,11 @@ class _Application:
     def _verify(self) -> None:
         """Nothing but removals was acknowledged since, and the plan is what was made; its rows are held to it when they are read."""
         again = f"run `cdp plan {self.plan.sync}` again"
-        check_unmoved(self.plan, self.ledger)
+        at = check_unmoved(self.plan, self.ledger)
         if not self.ledger.engine.exists(self.table):
             raise StaleError(f"plan {self.plan.id}: its rows are gone, because it was applied or has expired", fix=again, mends=True)
         self.ledger.engine.register([self.table])
-        if state.unknown_in(self.ledger, self.plan.sync, self.table):
+        if state.unknown_in(self.ledger, self.plan.sync, at, self.table):
             said = f"plan {self.plan.id}: another run may have sent rows of it, where sending them again has an effect again"
             raise StaleError(said, fix=again, mends=True)
         if digest.total(self.plan.chunks, self.plan.facts()) != self.plan.digest:

@@ -35,7 +35,7 @@ class Known:
         folded: the highest seq in `synced`.
         last: that of all delivered receipts.
         open: runs with rows that may be without a receipt.
-        attempts: receipts since `folded` that do not say whether the channel has the row.
+        attempts: receipts since `folded` that do not say whether the channel has the row; `fresh`: those that were delivered.
         effect: whether sending again had an effect again, when the sync last ran.
         rows, mark: how many rows `synced` has, and a sum over them.
         counted: the highest seq that a run says it gave; `newest`: that of all receipts, as far as they are newer than `folded`.
@@ -50,6 +50,7 @@ class Known:
     mark: int = 0
     counted: int = 0
     newest: int = 0
+    fresh: int = 0
 
     @property
     def doubtful(self) -> bool:
@@ -68,8 +69,8 @@ def known(control: Control, sync: str) -> Known:
     (made,) = control.engine.query(f"{_MADE} FROM {synced} WHERE sync = :sync", {"sync": sync}, what=synced).to_pylist()
     folded = made["seq"] or 0
     statement = (
-        f"SELECT MAX(CASE WHEN status = 'delivered' THEN seq END) AS last, COUNT_IF({_DOUBTFUL}) AS attempts, MAX(seq) AS newest "
-        f"FROM {receipts} AS r WHERE sync = :sync AND seq > :folded"
+        f"SELECT MAX(CASE WHEN status = 'delivered' THEN seq END) AS last, COUNT_IF({_DOUBTFUL}) AS attempts, MAX(seq) AS newest, "
+        f"COUNT_IF(status = 'delivered') AS fresh FROM {receipts} AS r WHERE sync = :sync AND seq > :folded"
     )
     (row,) = control.engine.query(statement, {"sync": sync, "folded": folded}, what=receipts).to_pylist()
     effect = bool(row["attempts"]) and intents.last_repeats(control, sync) == "effect"
@@ -84,6 +85,7 @@ def known(control: Control, sync: str) -> Known:
         mark=made["mark"] or 0,
         counted=intents.counted(control, sync),
         newest=row["newest"] or folded,
+        fresh=row["fresh"],
     )
 
 
@@ -178,9 +180,8 @@ def _attempts(control: Control, sync: str, at: Known) -> str:
     )
 
 
-def unknown_in(control: Control, sync: str, rows: str) -> bool:
+def unknown_in(control: Control, sync: str, at: Known, rows: str) -> bool:
     """Whether a plan's rows (a table) hold changes that may have been applied, where applying them again has an effect again."""
-    at = known(control, sync)
     if not at.doubtful:
         return False
     same = f"SELECT COUNT(*) FROM ({doubts(control, sync, at)}) AS d JOIN {rows} AS p ON d.key = p._key AND d.tried = p._content"
@@ -216,8 +217,7 @@ def fold(control: Control, sync: str, *, after: int | None = None, rows: int = F
         Whether it was rewritten.
     """
     at = known(control, sync)
-    fresh = _count(control, "receipts", sync, at.folded)
-    if fresh == 0 or fresh <= max(rows, share * _count(control, "synced", sync, -1)):
+    if at.fresh == 0 or at.fresh <= max(rows, share * at.rows):
         return False
     _carry(control, sync, at, max(after or 0, at.last))
     rewrite(control, sync, acknowledged(control, sync, at))
@@ -254,9 +254,3 @@ def _carry(control: Control, sync: str, at: Known, seq: int) -> None:
     columns = ", ".join(f"{own.get(name, f'r.{name}')} AS {name}" for name in control.columns("receipts"))
     table = control.table("receipts")
     control.engine.execute(f"INSERT INTO {table} SELECT {columns} {_attempts(control, sync, at)}", what=table)
-
-
-def _count(control: Control, table: str, sync: str, above: int) -> int:
-    delivered = " AND status = 'delivered'" if table == "receipts" else ""
-    statement = f"SELECT COUNT(*) FROM {control.table(table)} WHERE sync = :sync AND seq > :above{delivered}"
-    return int(control.engine.value(statement, {"sync": sync, "above": above}, what=table))

@@ -151,7 +151,7 @@ class _Comparing:
 
     @property
     def _known(self) -> str:
-        """The table of ours: `key`, what is said of it (`claim`), and `wire` where nothing is masked."""
+        """The table of ours: `key`, and what is said of it (`claim`)."""
         return f"{self.control.schema}.plan_{self.run}_known"
 
     @property
@@ -186,14 +186,15 @@ class _Comparing:
 
     async def _listed(self, opened: Connector, listed: AsyncIterator[pa.Table]) -> None:
         parts: list[pa.Table] = []
-        renewed = time.monotonic()
+        rows, renewed = 0, time.monotonic()
         async with opened:
             await accounts.check(opened, self.query.agreement.account, f"destination {self.query.destination.name}")
             async for part in listed:
                 parts.append(part)
-                if sum(map(len, parts)) >= GROUP:
+                rows += len(part)
+                if rows >= GROUP:
                     self._store(parts)
-                    parts = []
+                    parts, rows = [], 0
                 if time.monotonic() - renewed > self.lease.seconds / 4:
                     self.lease.renew()
                     renewed = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from cdp.engine import Engine, connect
 from cdp.governance.decide import govern
 from cdp.governance.query import GovernedQuery
 from cdp.project.load import Project, load
-from cdp.sync import diff, sources
+from cdp.sync import diff, sources, state
 from cdp.sync.ledger import Control
+from cdp.sync.plan import masks_of
 from tests.projects import AGREEMENT, PURPOSES, SYNC, minimal
 
 SCHEMA = "cdp"
@@ -79,22 +81,28 @@ class Clinic:
         host = f"CASE WHEN id % {DUE} = 7 THEN '@example.com' ELSE '@example.org' END AS host"
         self._patients(f"SELECT id, {host} FROM range({count + count // GONE}) WHERE id % {GONE} <> 3 OR id >= {count}")
 
-    def acknowledge(self, now: Clock) -> None:
-        """Have the destination hold everything that the sync would send today."""
-        query, control = self.governed(now), self.control
+    def acknowledge(self, query: GovernedQuery, now: Clock) -> None:
+        """Have the destination hold everything that a query gives today, as folded receipts of a first run."""
+        control, name = self.control, query.sync.name
         sources.check(self.engine, query, now.instant)
-        members = diff.members(query, self.engine.types(query.select))
+        types = self.engine.types(query.select)
         values = {
-            "sync": f"'{query.sync.name}'",
+            "sync": f"'{name}'",
             "subject": "key",
             "op": "'add'",
             "run": "'first'",
-            "seq": "monotonically_increasing_id() + 1",
+            "seq": "ROW_NUMBER() OVER (ORDER BY key)",
             "at": "current_timestamp()",
             "told": f"'{query.told}'",
         }
-        columns = ", ".join(f"{values.get(name, name)} AS {name}" for name in control.columns("synced"))
-        self.engine.execute(f"INSERT INTO {control.table('synced')} SELECT {columns} FROM ({members}) AS m WHERE rule IS NULL")
+        columns = ", ".join(f"{values.get(column, column)} AS {column}" for column in control.columns("synced"))
+        state.rewrite(control, name, f"SELECT {columns} FROM ({diff.members(query, types)}) AS m WHERE rule IS NULL")
+        shape = diff.Shape.of(query, types)
+        went = {"destination": query.destination.name, "masks": masks_of(query), "keys": shape.keys}
+        body = json.dumps({**went, "names": dict(shape.names), "kinds": dict(shape.kinds)})
+        control.append("plans", [{"sync": name, "plan": "first", "event": "created", "at": now.instant, "body": body}])
+        ended = {"run": "first", "n": 1, "plan": "first", "status": "succeeded", "open": 0, "at": now.instant}
+        control.append("runs", [{"sync": name, **ended}])
 
     def _patients(self, people: str) -> None:
         self.engine.drop("clinical.patients")

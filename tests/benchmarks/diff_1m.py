@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
-
 from cdp.compile.clock import Clock
 from cdp.sync import diff, state
 from cdp.sync.plan import rows_table
 from cdp.sync.planning import make_plan
 from tests.benchmarks.clinic import DUE, GONE, SCHEMA, Clinic, opened
+from tests.benchmarks.duck import Duck
 from tests.benchmarks.ratio import Ratio, best
 
 PEOPLE = 1_000_000
@@ -22,8 +21,9 @@ def run(folder: Path) -> list[Ratio]:
     clinic = opened(folder)
     clinic.load(PEOPLE)
     now = Clock.now(clinic.project.timezone)
-    clinic.acknowledge(now)
-    theirs = Duck(clinic, folder)
+    clinic.acknowledge(clinic.governed(now), now)
+    theirs = Duck(clinic.lake, folder, clinic.sent[1:])
+    theirs.hold()
     clinic.change(PEOPLE)
     ours = Ours(clinic, now)
     assert ours.diff() == theirs.diff() == EXPECTED
@@ -56,28 +56,3 @@ class Ours:
         plan = make_plan(self.query, self.clinic.engine, SCHEMA, now=self.now.instant, as_of=self.now.instant)
         assert {op: plan.counts[op] for op in EXPECTED} == EXPECTED, plan.counts
         self.clinic.engine.drop(rows_table(self.clinic.control, plan.id))
-
-
-class Duck:
-    """The join and the hashes that any diff needs, and no more: nothing is governed, stored for a person, or signed."""
-
-    def __init__(self, clinic: Clinic, folder: Path) -> None:
-        self.patients = f"read_parquet('{clinic.lake}/clinical/patients/*.parquet')"
-        self.acknowledged, self.out = folder / "acknowledged.parquet", folder / "changes.parquet"
-        self.connection = duckdb.connect()
-        self.connection.execute(f"COPY ({self._wanted()}) TO '{self.acknowledged}' (FORMAT parquet)")
-
-    def _wanted(self) -> str:
-        """The contents are DuckDB's own hashes, so what is acknowledged is a file of its own, of the same rows."""
-        return f"SELECT patient_id AS key, hash(email, given_name, birth_date, death_date, state) AS content FROM {self.patients}"
-
-    def diff(self) -> dict[str, int]:
-        """What differs, in a file, and how many of each kind."""
-        op = "CASE WHEN a.key IS NULL THEN 'add' WHEN w.key IS NULL THEN 'remove' ELSE 'change' END"
-        differs = f"""
-            SELECT {op} AS op, coalesce(w.key, a.key) AS key, w.content
-            FROM ({self._wanted()}) AS w FULL OUTER JOIN read_parquet('{self.acknowledged}') AS a ON w.key = a.key
-            WHERE w.content IS DISTINCT FROM a.content"""
-        self.connection.execute(f"COPY ({differs}) TO '{self.out}' (FORMAT parquet)")
-        counted = f"SELECT op, count(*) FROM read_parquet('{self.out}') GROUP BY op ORDER BY op"
-        return dict(self.connection.execute(counted).fetchall())

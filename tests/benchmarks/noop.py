@@ -41,8 +41,8 @@ class Settled:
         self.clinic = clinic
         now = Clock.now(clinic.project.timezone)
         clinic.people(count, second=False)
-        clinic.held(now)
         query = clinic.plain(now)
+        clinic.acknowledge(query, now)
         rests = unchanged.basis(query, clinic.engine, now=now.instant, as_of=now.instant, defaults=None)
         plan = make_plan(query, clinic.engine, SCHEMA, now=now.instant, as_of=now.instant, basis=rests)
         assert not plan.rows, plan.counts

@@ -16,16 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import sqlglot
 from sqlglot import exp
 
 from cdp.compile.clock import Clock
 from cdp.governance.query import GovernedQuery
-from cdp.sync import diff, sources, state
 from cdp.sync.plan import rows_table
 from cdp.sync.planning import make_plan
 from tests.benchmarks.clinic import DUE, GONE, SCHEMA, Clinic, opened
+from tests.benchmarks.duck import Duck
 from tests.benchmarks.ratio import Ratio, best, cpu
 
 PEOPLE = int(os.environ.get("CDP_BENCH_PEOPLE", "1000000"))
@@ -83,61 +82,15 @@ class Keyed(Clinic):
             f"CASE id % 3 WHEN 0 THEN 'MA' WHEN 1 THEN 'NH' ELSE 'VT' END AS state FROM {there}",
         )
 
-    def held(self, now: Clock) -> None:
-        """Have the destination hold what the sync would send today, as folded receipts."""
-        query, control = self.plain(now), self.control
-        sources.check(self.engine, query, now.instant)
-        members = diff.members(query, self.engine.types(query.select))
-        values = {
-            "sync": f"'{query.sync.name}'",
-            "subject": "key",
-            "op": "'add'",
-            "run": "'first'",
-            "seq": "ROW_NUMBER() OVER (ORDER BY key)",
-            "at": "current_timestamp()",
-            "told": f"'{query.told}'",
-        }
-        columns = ", ".join(f"{values.get(name, name)} AS {name}" for name in control.columns("synced"))
-        state.rewrite(control, query.sync.name, f"SELECT {columns} FROM ({members}) AS m")
-        went = {"destination": query.destination.name, "masks": [], "keys": ["k0"], "names": {"k0": query.keys[0]}}
-        types = {"k0": "bigint" if self.kind == "integer" else "string"}
-        body = json.dumps({**went, "kinds": types})
-        control.append("plans", [{"sync": query.sync.name, "plan": "first", "event": "created", "at": now.instant, "body": body}])
-        ended = {"run": "first", "n": 1, "plan": "first", "status": "succeeded", "open": 0, "at": now.instant}
-        control.append("runs", [{"sync": query.sync.name, **ended}])
-
-
-class Duck:
-    """The join and the hashes that any diff needs, and no more: nothing is governed, stored for a person, or signed."""
-
-    def __init__(self, root: Path) -> None:
-        self.patients = f"read_parquet('{root}/project/lake/clinical/patients/*.parquet')"
-        self.acknowledged, self.out = root / "acknowledged.parquet", root / "changes.parquet"
-        self.connection = duckdb.connect()
-
-    def hold(self) -> None:
-        """The contents are DuckDB's own hashes, so what is acknowledged is a file of its own, of the same rows."""
-        self.connection.execute(f"COPY ({self._wanted()}) TO '{self.acknowledged}' (FORMAT parquet)")
-
-    def _wanted(self) -> str:
-        return f"SELECT patient_id AS key, hash({', '.join(COLUMNS)}) AS content FROM {self.patients}"
-
-    def diff(self) -> dict[str, int]:
-        """What differs, in a file, and how many of each kind."""
-        op = "CASE WHEN a.key IS NULL THEN 'add' WHEN w.key IS NULL THEN 'remove' ELSE 'change' END"
-        differs = f"""
-            SELECT {op} AS op, coalesce(w.key, a.key) AS key, w.content
-            FROM ({self._wanted()}) AS w FULL OUTER JOIN read_parquet('{self.acknowledged}') AS a ON w.key = a.key
-            WHERE w.content IS DISTINCT FROM a.content"""
-        self.connection.execute(f"COPY ({differs}) TO '{self.out}' (FORMAT parquet)")
-        counted = f"SELECT op, count(*) FROM read_parquet('{self.out}') GROUP BY op ORDER BY op"
-        return dict(self.connection.execute(counted).fetchall())
-
 
 def _parsed(text: str) -> exp.Select:
     select = sqlglot.parse_one(text, dialect="spark")
     assert isinstance(select, exp.Select)
     return select
+
+
+def _duck(root: Path) -> Duck:
+    return Duck(root / "project" / "lake", root, COLUMNS)
 
 
 def keyed(root: Path, kind: str, **engine: Any) -> Keyed:
@@ -150,10 +103,10 @@ def keyed(root: Path, kind: str, **engine: Any) -> Keyed:
 
 def write(root: Path, kind: str) -> list[float]:
     """The first day, held by the destination and by DuckDB; then the second day."""
-    clinic, duck = keyed(root, kind), Duck(root)
+    clinic, duck = keyed(root, kind), _duck(root)
     now = Clock.now(clinic.project.timezone)
     clinic.people(PEOPLE, second=False)
-    clinic.held(now)
+    clinic.acknowledge(clinic.plain(now), now)
     duck.hold()
     clinic.people(PEOPLE, second=True)
     return []
@@ -161,7 +114,7 @@ def write(root: Path, kind: str) -> list[float]:
 
 def time(root: Path, kind: str) -> list[float]:
     """Plan and diff by turns, in seconds of the processor: others who use the machine do not count."""
-    clinic, duck = keyed(root, kind), Duck(root)
+    clinic, duck = keyed(root, kind), _duck(root)
     counts = duck.diff()
     return best(ROUNDS, lambda: plan(clinic, counts), duck.diff, clock=cpu)
 

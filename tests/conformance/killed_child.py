@@ -25,6 +25,7 @@ import pyspark.sql.connect.session  # noqa: F401
 
 from cdp.connectors.base import Batch, Receipts, Repeats
 from cdp.engine import Engine, connect
+from cdp.errors import EngineError
 from cdp.spec.activation import Environment
 from cdp.sync import diff, recorder, state
 from cdp.sync.apply import Run
@@ -34,6 +35,7 @@ from tests.conformance.world import World
 PEOPLE, SIZE, CONCURRENCY = 100, 5, 2
 GROUP = SIZE * CONCURRENCY  # rows that are under way at once
 GAP = {"keys": 0, "state": 2, "effect": 0}  # where in its ten versions a person is out; 2: away for one, and back with the same address
+ENGINE, FAILED = "the engine failed", 3  # what an error says whose cause only the engine knows, and the exit code then
 # What a process does, and up to which of its calls a moment is drawn: a run has about so many of each. Only its first run opens tables.
 PHASES = {
     "opening": 8,
@@ -218,7 +220,11 @@ def _watch(engine: Engine, ending: Ending) -> None:
         @wraps(method)
         def call(*args: Any, **more: Any) -> Any:
             with ending.during(_phase(name, str(more.get("what") or args[0]), str(args[0]))):
-                return method(*args, **more)
+                try:
+                    return method(*args, **more)
+                except EngineError as error:  # whose own words an error of ours never repeats; nobody here is a patient
+                    print(f"{type(error).__name__}: {error.__context__!r}", file=sys.stderr, flush=True)
+                    raise
 
         return call
 
@@ -266,4 +272,9 @@ def child(root: str, repeats: Repeats, moment: Moment | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["MAILER_KEY"] = "k"
     sys.stderr = open(Path(root, "errors"), "a")  # noqa: SIM115
-    main(Path(root), repeats, moment)
+    try:
+        main(Path(root), repeats, moment)
+    except EngineError as error:
+        if type(error) is not EngineError or ENGINE not in error.message:
+            raise
+        sys.exit(FAILED)

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import random
 import signal
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +26,13 @@ from cdp.engine import connect
 from cdp.spec.activation import Environment
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.verify import verify
-from tests.conformance.killed_child import GROUP, PHASES, Book, Moment, child
+from tests.conformance.killed_child import FAILED, GROUP, PHASES, Book, Moment, child
 from tests.conformance.world import World, patient
 
 KINDS: tuple[Repeats, ...] = ("keys", "state", "effect")
 KILLS = max(len(KINDS) * len(PHASES), int(os.environ.get("CDP_KILLS", "200")))
 LIVES = 8  # moments of one lakehouse: its small files make each run slower than the one before
+FAILURES = 2  # processes that the engine may fail, of all
 UNDER_WAY = {"intents", "sending", "receipts"}  # phases in which a signal is listened to
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.conformance.killed_child"])  # imports take seconds, the engine's start a fifth of one
@@ -58,6 +60,7 @@ class Series:
     root: Path
     repeats: Repeats
     moments: list[Moment]
+    failed: int = 0
 
     def __post_init__(self) -> None:
         self.engine = connect(Environment(engine="sail", lakehouse="lake"), root=self.root)
@@ -75,12 +78,21 @@ class Series:
         self.engine.close()
 
     def process(self, moment: Moment | None) -> int | None:
+        """The exit code of a process; of a second one, where the engine fails the first (seen once in 30,000 statements, under load)."""
+        code = self.once(moment, FAILED)
+        if code == FAILED:
+            self.failed += 1
+            warnings.warn(f"the engine failed a run: {(self.root / 'errors').read_text()}", stacklevel=1)
+            code = self.once(moment)
+        return code
+
+    def once(self, moment: Moment | None, *also: int) -> int | None:
         """Its exit code. Whatever it put on the wire has its line before, and no kill parts a block of lines from its hash."""
         process = FORKS.Process(target=child, args=(str(self.root), self.repeats, moment), daemon=True)
         process.start()
         process.join(600)
         expected = (0, -signal.SIGTERM) if moment and moment.number == signal.SIGTERM else (-moment.number,) if moment else (0,)
-        assert process.exitcode in expected, (self.root / "errors").read_text()
+        assert process.exitcode in (*expected, *also), (self.root / "errors").read_text()
         found = list(verify(Control(self.engine, "cdp")))
         assert [checked.bad for checked in found] in ([], [None])
         assert Book.read(self.root / "channel", self.repeats).lines <= sum(checked.lines for checked in found)
@@ -99,6 +111,7 @@ def all_series(folder: Callable[[str], Path], moments: dict[Repeats, list[Moment
     }
     with ThreadPoolExecutor(len(KINDS)) as pool:
         list(pool.map(Series.run, chain.from_iterable(zip(*made.values(), strict=True))))
+    assert sum(one.failed for one in chain.from_iterable(made.values())) <= FAILURES
     return made
 
 

@@ -32,6 +32,7 @@ GROUP_ROWS = 50_000
 NEVER = 1 << 62
 _STATUSES = frozenset(STATUSES)
 UNREADABLE = "unreadable_code"
+_SHARED = ("op", "base", "status", "code")  # what most groups have one value of is not handed over row by row; no such value is a person's
 
 
 @dataclass(slots=True)
@@ -172,7 +173,8 @@ class Recorder:
     def _write(self, rows: pa.Table) -> None:
         self.lease.check()
         same = {"sync": self.plan.sync, "run": self.run_id, "plan": self.plan.id, "at": self.wall(), "told": self.plan.told}
-        self.ledger.append_table("receipts", rows, **same)
+        shared = {name: rows.column(name)[0].as_py() for name in _SHARED if _uniform(rows.column(name))}
+        self.ledger.append_table("receipts", rows.drop_columns(list(shared)), **same, **shared)
 
     def _table(self, group: list[tuple[Parcel, Receipts]]) -> pa.Table:
         import pyarrow as pa
@@ -192,6 +194,13 @@ class Recorder:
             "seq": pa.array(range(first, first + count), pa.int64()),
         }
         return pa.table(columns)
+
+
+def _uniform(values: pa.ChunkedArray) -> bool:
+    """Whether a column that has rows has one value, or none."""
+    import pyarrow.compute as pc
+
+    return bool(values.null_count == len(values) or (values.null_count == 0 and pc.all(pc.equal(values, values[0])).as_py()))
 
 
 def fit(batch: Batch, receipts: Receipts) -> bool:

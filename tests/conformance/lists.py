@@ -42,7 +42,7 @@ def lose(world: World, *numbers: int) -> None:
 
 
 class ListStory:
-    """Every statement that a list asks of an engine, in few runs: each takes Spark half a minute."""
+    """Every statement that a list asks of an engine. It holds on Spark too, where it takes minutes, so the gate runs it embedded."""
 
     @pytest.fixture
     def world(self, engine: Engine, tmp_path: Path) -> Iterator[World]:

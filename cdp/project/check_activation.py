@@ -17,7 +17,7 @@ from cdp.spec.activation import Destination, Environment, Output, ProjectConfig,
 FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 CRON: Final = re.compile(r"(?:[0-9A-Za-z*/,-]+ ){4}[0-9A-Za-z*/,-]+")
-CREDENTIALS: Final = re.compile(r"authorization|cookie|api-?key|token|secret|password", re.IGNORECASE)
+CREDENTIALS: Final = re.compile(r"authorization|cookie|api[-_]?key|token|secret|password", re.IGNORECASE)
 BUILT_IN: Final = ("http", "file")  # the connectors whose options are models of their own, under their own name
 
 

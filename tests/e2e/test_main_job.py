@@ -171,7 +171,7 @@ def test_a_passing_fault_is_retried_under_the_same_key(cdp: Cdp, channel: Sandbo
 def test_what_was_applied_but_not_acknowledged_is_sent_again_under_the_same_key(cdp: Cdp, channel: Sandbox, project: Path) -> None:
     destination = project / "destinations" / "outreach_email.yml"
     destination.write_text(destination.read_text() + "  attempts: 1\n")
-    staged(channel, ("applied_but_500", {"times": 1}))
+    staged(channel, ("half_reset", {"times": 1}))
     (first,) = cdp("sync", SYNC, "--json").json
     assert first["retryable"] > 0
     (second,) = cdp("sync", SYNC, "--json").json

@@ -21,6 +21,9 @@ class SailEngine(Engine):
         """Its catalog is its own: it knows no name that this session does not."""
 
 
+_STARTING = threading.Lock()  # threads that open their first sessions at once would start a server each
+
+
 @cache
 def _server() -> tuple[Any, int]:
     """The one server of this process. It must be referenced as long as sessions live."""
@@ -43,8 +46,9 @@ def connect(*, lakehouse: Path | None, catalog: str | None, settings: dict[str, 
     from pyspark.sql import SparkSession
     from pyspark.sql.connect.client.retries import DefaultPolicy
 
-    builder = SparkSession.builder.remote(f"sc://127.0.0.1:{_server()[1]}")
-    session = builder.create()
+    with _STARTING:
+        _, port = _server()
+    session = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").create()
     # A signal ends the server in this process; who then waits for it, as the client would for minutes, waits in vain.
     session.client.set_retry_policies([DefaultPolicy(max_retries=2, initial_backoff=50, max_backoff=200)])
     for name, value in settings.items():

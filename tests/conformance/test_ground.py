@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cdp.engine import Engine, connect
+from cdp.engine import Engine, connect, sail
 from cdp.errors import CdpError, DataError, EngineError
 from cdp.spec.activation import Environment
 from cdp.sync import lease, state
@@ -246,3 +249,20 @@ def test_a_control_table_that_another_process_makes_at_the_same_moment_is_used(
     assert here.value(f"SELECT COUNT(*) FROM {world.control}.runs") == 2
     here.close()
     there.close()
+
+
+def test_threads_that_open_their_first_sessions_at_once_share_one_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = list[int]()
+
+    @functools.cache
+    def server() -> tuple[object, int]:
+        started.append(1)
+        time.sleep(0.1)
+        return sail_server
+
+    sail_server = sail._server()
+    monkeypatch.setattr(sail, "_server", server)
+    with ThreadPoolExecutor(4) as pool:
+        for session in pool.map(lambda _: sail.connect(lakehouse=None, catalog=None, settings={}), range(4)):
+            session.close()
+    assert started == [1]

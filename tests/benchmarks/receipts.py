@@ -62,5 +62,6 @@ class Known:
     def _parcel(self) -> Parcel:
         keys = [f"{next(self.numbers):032x}" for _ in range(BATCH)]
         key = pa.array(keys, pa.string())
-        lines = pa.table({"_key": key, "_subject": key, "_op": pa.repeat("add", BATCH), "_content": pa.array(range(BATCH), pa.int64())})
+        change = {"_op": pa.repeat("add", BATCH), "_content": pa.array(range(BATCH), pa.int64()), "_base": pa.nulls(BATCH, pa.int64())}
+        lines = pa.table({"_key": key, "_subject": key, **change})
         return Parcel(Batch("upsert", pa.table({"external_id": key}), ("external_id",), tuple(keys)), lines)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cdp.engine.base import quoted
+from cdp.engine.base import literal, quoted
 from cdp.governance.query import RULE, SUBJECT, GovernedQuery, Removals
 from cdp.sync import encoding, state
 
@@ -138,24 +138,28 @@ def joined(query: GovernedQuery, types: Mapping[str, str], acknowledged: str, ou
     kept = "FALSE" if changed == "keep" else outdated
     again = {"keep": "", "resend": "WHEN n = 1 AND outdated THEN 'change'", "remove": "WHEN n = 1 AND outdated THEN 'remove'"}[changed]
     member = f"CAST({quoted(query.keys[0])} AS BIGINT)" if number else encoding.key(query, types)
+    # What goes through the join is small: of a rule its number, and no flag that a hash says as well, which is never null.
+    rules = list(enumerate(map(literal, query.rules), 1))
+    numbered = " ".join(("CASE m.rule", *(f"WHEN {rule} THEN {i}" for i, rule in rules), "ELSE 0 END")) if rules else "0"
+    named = " ".join(("CASE left_out", *(f"WHEN {i} THEN {rule}" for i, rule in rules), "WHEN 0 THEN '' END"))
     return f"""
 WITH wanted AS (
   SELECT CASE WHEN m.rule IS NULL THEN m.key END AS key,
-    CASE WHEN m.key IS NULL OR m.rule IS NOT NULL THEN COALESCE(m.rule, '') END AS left_out, m.content AS want, m.nobody, 1 AS n
+    CAST(CASE WHEN m.rule IS NOT NULL THEN {numbered} WHEN m.key IS NULL THEN 0 END AS SMALLINT) AS left_out, m.content AS want, m.nobody
   FROM ({_members(query, types, member)}) AS m
 ), there AS (
   SELECT {"CAST(a.key AS BIGINT)" if number else "a.key"} AS key, a.content AS have, a.seq AS base, {kept} AS outdated
   FROM ({acknowledged}) AS a
 ), pairs AS (
-  SELECT COALESCE(w.key, h.key) AS key, w.left_out, w.want, w.nobody, COALESCE(w.n, 0) AS n, h.have, h.base, h.outdated,
-    COALESCE(w.want = h.have AND NOT w.nobody AND NOT h.outdated, FALSE) AS same
+  SELECT COALESCE(w.key, h.key) AS key, w.left_out, w.want, w.nobody, CASE WHEN w.want IS NULL THEN 0 ELSE 1 END AS n,
+    h.have, h.base, h.outdated, COALESCE(w.want = h.have AND NOT w.nobody AND NOT h.outdated, FALSE) AS same
   FROM wanted AS w FULL OUTER JOIN there AS h ON w.key = h.key
 ), keys AS (
   SELECT CASE WHEN NOT same THEN key END AS key, left_out, MAX(want) AS want, SUM(n) AS n, BOOL_OR(nobody) AS nobody, MAX(have) AS have,
     MAX(base) AS base, BOOL_OR(outdated) AS outdated
   FROM pairs WHERE n = 1 OR have IS NOT NULL GROUP BY 1, 2
 ), named AS (
-  SELECT {"CAST(key AS STRING)" if number else "key"} AS key, left_out, want AS content, base, base AS link, n,
+  SELECT {"CAST(key AS STRING)" if number else "key"} AS key, {named} AS left_out, want AS content, base, base AS link, n,
     have IS NOT NULL AS held, CASE
       WHEN left_out IS NOT NULL THEN 'left_out'
       WHEN key IS NULL THEN 'same'

@@ -63,18 +63,6 @@ def make_target(url: str, *, egress: Egress | None = None, secrets: dict[str, st
     return Target(destination, egress or Egress(plaintext_loopback=True), "r1", Path(), held)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
-
-
 def send(target: Target, *batches: Batch) -> list[Receipts]:
     return asyncio.run(deliver(HttpConnector(target), *batches))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,18 +12,6 @@ from cdp.errors import DeliveryError
 from cdp.sandbox import Sandbox
 from cdp.testing.connectors import batch
 from tests.unit.test_http_connector import ERRORS, make_target, outcome, raw_server, send, statuses
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
 
 
 def once(url: str, **options: Any) -> Target:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,18 +16,6 @@ from tests.unit.test_http_connector import make_target, outcome, send, statuses
 FIELD = {"repeats": "keys", "idempotency": {"field": "event_id"}}
 TRIES = 2
 IDS = [f"p{n}" for n in range(64)]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
 
 
 def target(sandbox: Sandbox, **options: Any) -> Target:

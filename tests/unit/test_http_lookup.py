@@ -24,12 +24,6 @@ STATES = {"status": "status", "applied": ["sent", "delivered"], "not_applied": "
 FORGETS_NOTHING = {"missing": "not_applied"}
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
 def sandbox(running: Sandbox) -> Sandbox:
     running.reset()

@@ -6,7 +6,6 @@ import asyncio
 import datetime as dt
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,18 +17,6 @@ from cdp.sandbox import Sandbox
 from cdp.spec.delivery import Limits
 from cdp.testing.connectors import batch, deliver
 from tests.unit.test_http_connector import http, make_target, outcome, raw_server
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
 
 
 def limited(target: Target, **limits: Any) -> Target:

@@ -26,18 +26,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
-
-
-@pytest.fixture(scope="module")
 def client(running: Sandbox) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=running.url, trust_env=False, timeout=5) as opened:
         yield opened

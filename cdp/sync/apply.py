@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from cdp.sync.allowance import Allowance
 from cdp.sync.approval import Approved, approval_of
 from cdp.sync.delivery import Delivery, Refused, run_loop, stoppable
 from cdp.sync.exclusive import Patience, leased
-from cdp.sync.ledger import Control
+from cdp.sync.ledger import Control, new_name
 from cdp.sync.ledger.disclosure import Disclosures, check_clock
 from cdp.sync.outgoing import OPS, Outgoing, chunks_of
 from cdp.sync.plan import Plan, masks_of, rows_table
@@ -105,7 +104,7 @@ def apply_plan(
     ledger = Control(engine, control)
     wall = _clock(now)
     check_plan(plan, query, ledger, now)
-    run = f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
+    run = new_name(now)
     left = intents.open_runs(ledger, plan.sync)
     asks = plan.counts["unknown"] > 0 and unsettled.can_be_asked(connector, target.destination)
     if not plan.rows and not left and not asks:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from cdp.spec.activation import Guards
 from cdp.sync import continuity, diff, digest, encoding, gates, guards, pending, resync, revocations, sources, state, usual
 from cdp.sync.allowance import Allowance
 from cdp.sync.digest import Chunk
-from cdp.sync.ledger import Control
+from cdp.sync.ledger import Control, new_name
 from cdp.sync.ledger.disclosure import check_clock
 from cdp.sync.plan import _SEAL, LIFETIME, TAKEN_OFF, Plan, created, masks_of, rows_table
 from cdp.sync.unfinished import unfinished
@@ -128,7 +127,7 @@ class _Maker:
 
     def attempt(self) -> Plan | None:
         """The plan, or None when a table changed between the diff and reading the values."""
-        plan_id = f"{self.now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
+        plan_id = new_name(self.now)
         table = rows_table(self.ledger, plan_id)
         changes, judged = f"{table}_changes", f"{table}_judged"
         try:

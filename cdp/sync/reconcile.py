@@ -27,7 +27,7 @@ from cdp.sync.delivery import run_loop
 from cdp.sync.exclusive import Patience, leased
 from cdp.sync.lease import Lease
 from cdp.sync.leaving import Leaving
-from cdp.sync.ledger import Control, typed
+from cdp.sync.ledger import Control, new_name, typed
 from cdp.sync.ledger.chain import LINE
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def reconcile(
         DeliveryError: the channel cannot be asked, is of another account, or does not give a whole answer.
         BusyError: a run holds the sync, or another process delivers to a destination with limits a second.
     """
-    sync, run = query.sync.name, resync.run_name(wall())
+    sync, run = query.sync.name, new_name(wall())
     opened = opening.connect(connector, target, run=run, sandbox=sandbox)
     if not isinstance(opened, Exporting):
         fix = "the connector http has one, where the destination declares http.export"

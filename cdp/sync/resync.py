@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from typing import Any, Literal
 from cdp.engine.base import literal
 from cdp.errors import DataError, UsageError
 from cdp.sync import intents, lease, state
-from cdp.sync.ledger import Control
+from cdp.sync.ledger import Control, new_name
 
 SETTLED = "settled"  # the status of the row in `runs` that says who settled unknown rows; the code of those that were delivered
 Verdict = Literal["delivered", "again"]
@@ -272,11 +271,6 @@ def _plans(control: Control, sync: str) -> dict[str, str]:
     return {row["run"]: row["plan"] for row in found.to_pylist()}
 
 
-def run_name(now: dt.datetime) -> str:
-    """A name for what is done, as runs have them."""
-    return f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
-
-
 def record(control: Control, sync: str, now: dt.datetime, status: str, what: dict[str, Any], run: str = "") -> None:
     """Who did it, when, and what came of it, as a row in `runs`.
 
@@ -288,7 +282,7 @@ def record(control: Control, sync: str, now: dt.datetime, status: str, what: dic
         what: came of it.
         run: its name, where it has one already.
     """
-    run = run or run_name(now)
+    run = run or new_name(now)
     counts = dict.fromkeys(("planned", "delivered", "rejected", "retryable", "unknown", "withheld", "carried_over", "open"), 0)
     row = {"sync": sync, "run": run, "n": 1, "status": status, "at": now, "actor": control.engine.whoami(), **counts}
     control.append("runs", [{**row, "body": json.dumps({"resync": what})}])

@@ -13,7 +13,6 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,7 +26,7 @@ from cdp.engine.base import Engine, literal, quoted
 from cdp.governance.query import GovernedQuery
 from cdp.spec.activation import Guards
 from cdp.sync import planning, resync, state
-from cdp.sync.ledger import Control
+from cdp.sync.ledger import Control, new_name
 
 # Counts of a plan that leave nothing to a later one: those that went, and those that stay as they are until something changes.
 SETTLED: Final = frozenset({"add", "change", "remove", "unchanged", "invalid", "skipped"})
@@ -142,7 +141,7 @@ def skip(control: Control, query: GovernedQuery, found: Since, now: dt.datetime)
         now: the wall clock.
     """
     planning.drop_expired(control, now)
-    run = f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
+    run = new_name(now)
     counts = {name: 0 for name, kind in control.types("runs").items() if kind == "bigint"}
     who = {"sync": query.sync.name, "run": run, "plan": found.plan, "destination": query.destination.name}
     done = {"n": 1, "status": "nothing", "at": now, "actor": control.engine.whoami(), "body": json.dumps({"unchanged_since": found.run})}

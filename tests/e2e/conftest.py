@@ -66,6 +66,12 @@ def project(example: Path, tmp_path: Path, port: int, monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
 def channel(project: Path, port: int) -> Iterator[Sandbox]:
     with Sandbox("127.0.0.1", port, accounts=answers(project)) as sandbox:
         yield sandbox

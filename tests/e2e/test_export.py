@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ from tests.projects import CONF, DESTINATION, SYNC, minimal
 
 NAME = "adults_mail"
 EXPORT = "  export: {path: /v1/contacts, query: {limit: 10}, items: rows, next: next, cursor: after}\n"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ was delivered.
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,11 @@ def _arrow(kind: str) -> pa.DataType:
     import pyarrow as pa
 
     return {"string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "timestamp": pa.timestamp("us", "UTC")}[kind]
+
+
+def new_name(now: dt.datetime) -> str:
+    """A name for a plan or a run that begins with when it was made, in UTC."""
+    return f"{now.astimezone(dt.UTC):%Y%m%d%H%M%S}_{uuid.uuid4().hex[:6]}"
 
 
 def typed(value: Any, kind: str) -> str:

@@ -184,8 +184,9 @@ def wait(
     Raises:
         BusyError: it is still held; the message says by whom, since when and until when.
     """
-    end, told = time.monotonic() + seconds, None
+    end, told = None, None
     while other := _holding(_rows(control, sync), _micros(wall())):
+        end = end or time.monotonic() + seconds  # from the first look: that a lakehouse is slow to answer is no waiting
         left = end - time.monotonic()
         if left <= 0 or stopped():
             raise _busy(_sync(sync), other)

@@ -150,7 +150,7 @@ def _acquire(lease: Lease) -> Lease:
         rows = _rows(control, sync)
         if rows and all(row["owner"] == lease.owner for row in rows):
             return replace(lease, token=max(row["token"] for row in rows))
-        _update(control, "owner = NULL, expires = 0", f"sync = {literal(sync)} AND owner = {literal(lease.owner)}")
+        lease.release()  # what rows it has taken; who did not win must not keep any
         if other := _holding([row for row in rows if row["owner"] != lease.owner], now):
             raise _busy(lease.subject or _sync(sync), other)
         time.sleep(_pause(attempt))

@@ -107,6 +107,29 @@ class LeaseStory:
         assert 0.3 < time.monotonic() - began < 150
         released.join()
 
+    def test_who_got_only_one_of_two_rows_gives_it_back_though_another_writer_is_in_between(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two processes that make the first row at once make two."""
+        held = lease.acquire(control, "letters", lambda: MOMENT)
+        control.append("leases", [{"sync": "letters", "token": 0, "expires": 0}])
+        update, lost = lease._update, list[str]()
+
+        def contended(control: Control, change: str, where: str) -> EngineError | None:
+            if change.startswith("owner = NULL") and not lost:
+                lost.append(change)
+                return ConflictError("another writer was faster", fix="run again")
+            return update(control, change, where)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(lease, "_update", contended)
+            with pytest.raises(BusyError):
+                lease.acquire(control, "letters", lambda: MOMENT)
+        assert lost
+        assert {row["owner"] for row in lease._rows(control, "letters")} == {held.owner, None}
+        held.release()
+        lease.acquire(control, "letters", lambda: MOMENT)
+
     def test_something_that_is_no_sync_is_shared_by_one_owner_and_may_stay_taken_for_a_while(self, control: Control) -> None:
         def take(owner: str, moment: dt.datetime = MOMENT) -> lease.Lease:
             return lease.acquire(control, "pace:mail", lambda: moment, subject="destination mail", owner=owner)

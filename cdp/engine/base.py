@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,7 @@ from sqlglot import exp
 from cdp.compile.sql import PRIVATE
 from cdp.engine import files
 from cdp.engine.failures import reduce_error
+from cdp.engine.rows import Rows, constant
 from cdp.errors import CdpError, DataError
 from cdp.profile import step
 
@@ -273,21 +275,24 @@ class Engine:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def append(self, table: str, rows: pa.Table, same: Mapping[str, str] | None = None) -> None:
-        """Append rows by column name in one commit; no rows, no commit.
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Append rows by column name in one commit; no rows, no commit."""
+        self.append_parts(table, Rows(rows))
 
-        Args:
-            table: where.
-            rows: its columns.
-            same: SQL of further columns, which are the same in each row and need not be handed over with each.
-        """
+    def append_parts(self, table: str, *parts: Rows) -> None:
+        """Append rows by column name, all parts in one commit; no rows, no commit. Each part has every column."""
         self.register([table])
-        if not rows.num_rows:
-            return
-        with step(f"append {table}"), self._reduced(f"appending to {table}"):
-            frame = self.session.createDataFrame(rows)
-            frame = frame.selectExpr("*", *(f"{value} AS {quoted(name)}" for name, value in same.items())) if same else frame
-            frame.writeTo(table).append()
+        if some := [each for each in parts if each.own.num_rows]:
+            with step(f"append {table}"), self._reduced(f"appending to {table}"):
+                self._append(table, some)
+
+    def _append(self, table: str, parts: Sequence[Rows]) -> None:
+        """What is the same in each row is not handed over with each."""
+        frames = []
+        for each in parts:
+            same = (f"{constant(value)} AS {quoted(name)}" for name, value in each.same.items())
+            frames.append(self.session.createDataFrame(each.own).selectExpr("*", *same))
+        reduce(lambda one, other: one.unionByName(other), frames).writeTo(table).append()
 
     # -- statements -------------------------------------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ class Outgoing:
                 continue
             left: pa.Table | None = None
             for chunk, rows in self._chunks(op):
-                ready, left = self._full(left, self._disclose(chunk, op, self._from(chunk, op), rows), op)
+                ready, left = self._full(left, self._disclose(chunk, op, rows), op)
                 yield ready
             if left is not None and left.num_rows:
                 yield self._cut(left, op)
@@ -114,15 +114,14 @@ class Outgoing:
                 reading = reader.submit(run, self._read, left[0], op) if left else None
                 yield chunk, rows
 
-    def _disclose(self, chunk: Chunk, op: WireOp, source: str, rows: pa.Table) -> pa.Table:
+    def _disclose(self, chunk: Chunk, op: WireOp, rows: pa.Table) -> pa.Table:
         """Put on record what is handed out next, as far as the day's cap has room; who has lost the lease by then hands nothing out."""
         with self.allowance.granted(rows.num_rows) if op == "upsert" else nullcontext(rows.num_rows) as count:
             if count < rows.num_rows:
                 self.carried_over += rows.num_rows - count
                 rows = rows.slice(0, count)
-                source = f"FROM (SELECT p.* {source} ORDER BY p._place, p._key LIMIT {count}) AS p"
-            if count and self.disclosures.write(chunk.number, op, source) != count:
-                raise self._not_planned()
+            if count:
+                self.disclosures.write(chunk.number, op, _lines(rows))
         self.lease.check()
         return rows
 
@@ -147,15 +146,8 @@ class Outgoing:
             end = min(start + self.sizes["upsert"] * self.abreast, len(places))
             while end < len(places) and places[end] == places[end - 1]:
                 end += 1
-            within = f"p._place BETWEEN {places[start]} AND {places[end - 1]}"
-            group = rows.slice(start, end - start)
-            yield self._cut(self._disclose(chunk, "upsert", f"{self._from(chunk, 'upsert')} AND {within}", group), "upsert")
+            yield self._cut(self._disclose(chunk, "upsert", rows.slice(start, end - start)), "upsert")
             start = end
-
-    def _from(self, chunk: Chunk, op: WireOp) -> str:
-        """The rows of a chunk that may leave. Removals always may."""
-        keep = f" LEFT ANTI JOIN {self.withheld} AS w ON p._subject = w.subject" if self.withheld and op == "upsert" else ""
-        return f"FROM {rows_table(self.ledger, self.plan.id)} AS p{keep} WHERE p._chunk = {chunk.number}"
 
     def _read(self, chunk: Chunk, op: WireOp) -> pa.Table:
         """A chunk as it was planned: the columns that leave, masked and by their own names, after `_OWN`.
@@ -212,7 +204,7 @@ class Outgoing:
     def _cut(self, rows: pa.Table, op: WireOp) -> list[Parcel]:
         if not rows.num_rows:
             return []
-        wire, lines = rows.select(list(range(len(_OWN), rows.num_columns))), rows.select(list(range(len(_LINES))))
+        wire, lines = rows.select(list(range(len(_OWN), rows.num_columns))), _lines(rows)
         ids, text = changes.ids(_own(rows, "_change").chunk(0), self.mask_keys), _own(rows, "_text").chunk(0)
         whole, size = Batch(op, wire, self.query.keys, ids, None if text.null_count else text), self.sizes[op]
         once = op == "upsert" and self.repeats == "effect"
@@ -223,6 +215,10 @@ def chunks_of(plan: Plan, op: WireOp) -> tuple[Chunk, ...]:
     """The chunks of one kind: removals come first."""
     removals = -(-plan.counts["remove"] // diff.CHUNK_ROWS)
     return tuple(chunk for chunk in plan.chunks if (chunk.number < removals) == (op == "remove"))
+
+
+def _lines(rows: pa.Table) -> pa.Table:
+    return rows.select(list(range(len(_LINES))))
 
 
 def _own(rows: pa.Table, name: str) -> pa.ChunkedArray:

@@ -174,7 +174,7 @@ class Recorder:
         self.lease.check()
         same = {"sync": self.plan.sync, "run": self.run_id, "plan": self.plan.id, "at": self.wall(), "told": self.plan.told}
         shared = {name: rows.column(name)[0].as_py() for name in _SHARED if _uniform(rows.column(name))}
-        self.ledger.append_table("receipts", rows.drop_columns(list(shared)), **same, **shared)
+        self.ledger.append_parts("receipts", (rows.drop_columns(list(shared)), same | shared))
 
     def _table(self, group: list[tuple[Parcel, Receipts]]) -> pa.Table:
         import pyarrow as pa

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from cdp.connectors.base import Batch, Receipts
@@ -270,11 +271,11 @@ def test_each_sync_has_a_chain_of_its_own(world: World) -> None:
 # -- runs side by side, and ends ---------------------------------------------------------------------------------------
 
 
-def rows(*names: str) -> str:
+def rows(*names: str) -> pa.Table:
     """Rows of a plan as `write` reads them."""
-    listed = " UNION ALL ".join(f"SELECT '{name}' AS k" for name in names)
-    columns = "x.k AS _subject, x.k AS _key, 'add' AS _op, CAST(1 AS BIGINT) AS _content, CAST(NULL AS BIGINT) AS _base"
-    return f"FROM (SELECT {columns} FROM ({listed}) AS x) AS p"
+    count = len(names)
+    own = {"_subject": list(names), "_key": list(names), "_op": ["add"] * count, "_content": [1] * count}
+    return pa.table({**own, "_base": pa.nulls(count, pa.int64())})
 
 
 def side_by_side(world: World, ends: Callable[[str], str]) -> Control:

@@ -34,11 +34,11 @@ class Lake:
     groups: list[list[str]] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
 
-    def append_table(self, name: str, rows: pa.Table, **same: Any) -> None:
+    def append_parts(self, name: str, *parts: tuple[pa.Table, dict[str, Any]]) -> None:
         time.sleep(self.seconds)
         if len(self.groups) + 1 == self.fails_at:
             raise EngineError("table receipts: no space left on the device", fix="free some")
-        self.groups.append(rows.column("key").to_pylist())
+        self.groups.append([key for rows, _ in parts for key in rows.column("key").to_pylist()])
         self.at.append(time.monotonic())
 
     @property

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cdp.engine.base import Engine
+    from cdp.engine.rows import Rows
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -64,20 +65,24 @@ class Control:
         """Append a few rows given as dicts; columns that are not given are null."""
         import pyarrow as pa
 
-        fields = [pa.field(column, _arrow(kind)) for column, kind in self.types(name).items()]
+        from cdp.engine.files import arrow_type
+
+        fields = [pa.field(column, arrow_type(kind)) for column, kind in self.types(name).items()]
         full = [{field.name: row.get(field.name) for field in fields} for row in rows]
-        self.append_table(name, pa.Table.from_pylist(full, schema=pa.schema(fields)))
+        self.append_parts(name, (pa.Table.from_pylist(full, schema=pa.schema(fields)), {}))
 
-    def append_table(self, name: str, rows: pa.Table, **same: Any) -> None:
-        """Append an Arrow table; together with what is the `same` in each row it has every column."""
-        kinds = self.types(name)
-        self.engine.append(self.table(name), rows, {column: typed(value, kinds[column]) for column, value in same.items()})
+    def append_parts(self, name: str, *parts: tuple[pa.Table, Mapping[str, Any]]) -> None:
+        """Append rows in one commit, each part with what is the same in all of its rows; columns that are not given are null."""
+        self.engine.append_parts(self.table(name), *(self._rows(name, own, same) for own, same in parts))
 
+    def _rows(self, name: str, own: pa.Table, same: Mapping[str, Any]) -> Rows:
+        import pyarrow as pa
 
-def _arrow(kind: str) -> pa.DataType:
-    import pyarrow as pa
+        from cdp.engine.files import arrow_type
+        from cdp.engine.rows import Rows
 
-    return {"string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "timestamp": pa.timestamp("us", "UTC")}[kind]
+        rest = {column: kind for column, kind in self.types(name).items() if column not in own.column_names}
+        return Rows(own, {column: pa.scalar(same.get(column), arrow_type(kind)) for column, kind in rest.items()})
 
 
 def new_name(now: dt.datetime) -> str:

@@ -1,15 +1,16 @@
 """Blocks of the disclosure ledger: what was written cannot be changed unnoticed by whoever kept a head of it elsewhere.
 
-A block is one commit of lines. Its `root` is over the digests of its lines, each with the block's random salt, so that who has a
-digest cannot try out names; its `hash` is over all of its own fields, among them the hashes of the blocks before it
-(`previous`), so it commits to every line ever written before. 45 CFR 164.312(b), (c)(1).
+A block is one commit of lines. Its `root` is over its lines and a random salt, so that who has it cannot try out names; its `hash`
+is over all of its own fields, among them the hashes of the blocks before it (`previous`), so it commits to every line ever written
+before. 45 CFR 164.312(b), (c)(1).
 
     field    its text's length, `:`, the text; `-` for null. A moment is its microseconds since 1970
-    digest   SHA-256 (hex) of the salt, `|`, the SHA-256 of the fields that all lines of a block share, `|`, its own fields (OWN)
-    root     SHA-256 of the sorted digests of the lines, one after the other
+    shared   SHA-256 (hex) of the fields that all lines of a block share
+    root     SHA-256 of the salt, `|`, `shared`, `|`, and the SHA-256 of the columns in which lines differ (OWN), by the number of
+             the line, which cdp.sync.digest lays out
     hash     SHA-256 of the fields of the block, all but `hash`
 
-Fields stand in the table's order.
+Fields and columns stand in the table's order.
 
 Only the holder of a sync's lease writes, so the blocks of a sync are a line. A run that stood still until it lost its lease can
 still commit one block beside it (whose rows it no longer sends); the next run's first block names both.
@@ -21,14 +22,18 @@ import datetime as dt
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdp.engine.base import literal, quoted
+from cdp.sync import digest
 from cdp.sync.ledger import Control
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TABLE = "disclosures"
 LINE, BLOCK = "line", "block"
-OWN = ("person", "key", "op", "content", "base")
+OWN = ("number", "person", "key", "op", "content", "base")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -54,21 +59,17 @@ def _text(column: str, kind: str) -> str:
     return column if kind == "string" else f"CAST({column} AS STRING)"
 
 
-def digest(columns: Mapping[str, str], salt: str, *, of: str) -> str:
-    """SQL for the digest of a line of the table `of`; `salt` is SQL too."""
-    common = {name: kind for name, kind in columns.items() if name not in OWN}
-    return salted(columns, f"{salt}, '|', SHA2({fields(common, of=of)}, 256), '|'", of=of)
+def root(salt: str, shared: str, lines: pa.Table, columns: Mapping[str, str]) -> str:
+    """The root of the lines of a block.
 
-
-def salted(columns: Mapping[str, str], before: str, *, of: str) -> str:
-    """SQL for the digest of a line whose salt and common fields are known: `before` is SQL for what its own fields come after."""
-    own = {name: kind for name, kind in columns.items() if name in OWN}
-    return f"SHA2(CONCAT({before}, {fields(own, of=of)}), 256)"
-
-
-def root(digest: str) -> str:
-    """SQL for the root of the digests of a group of lines."""
-    return f"SHA2(ARRAY_JOIN(ARRAY_SORT(COLLECT_LIST({digest})), ''), 256)"
+    Args:
+        salt: of the block.
+        shared: what `common` gives of the lines.
+        lines: at least the columns OWN, by number.
+        columns: of the table, and their Spark types.
+    """
+    own = lines.select([name for name in columns if name in OWN])
+    return hashlib.sha256(f"{salt}|{shared}|{digest.sha256(own, columns)}".encode()).hexdigest()
 
 
 def block_hash(columns: Mapping[str, str], *, of: str) -> str:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdp.connectors.base import WireOp
-from cdp.engine.base import literal
 from cdp.errors import StaleError
 from cdp.governance.query import GovernedQuery
-from cdp.sync.ledger import Control, chain, typed
+from cdp.sync.ledger import Control, chain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SKEW = dt.timedelta(minutes=2)  # how far the clocks of two machines that write one ledger may differ
 ACCOUNTABLE, EXEMPT = "accountable", "exempt"
 _SHARED = ("sync", "block", "run", "chunk", "plan", "at")  # what a block says and each of its lines
-_ROW = {"person": "p._subject", "key": "p._key", "op": "p._op", "content": "p._content", "base": "p._base"}
+_OWN = {"person": "_subject", "key": "_key", "op": "_op", "content": "_content", "base": "_base"}  # of a line, in a plan's row
 
 
 def check_clock(control: Control, now: dt.datetime) -> None:
@@ -56,35 +58,23 @@ class Disclosures:
         self._number = ends[0]["block"] if ends else 0
         self._ends = [end["hash"] for end in ends]
 
-    def write(self, chunk: int, op: WireOp, rows: str) -> int:
-        """Commit the lines of a chunk and their block; how many lines. A run that ends early has then said too much, never too little.
+    def write(self, chunk: int, op: WireOp, rows: pa.Table) -> None:
+        """Commit the lines of a chunk and their block. A run that ends early has then said too much, never too little.
 
         Args:
             chunk: its number in the plan.
             op: of the batches that it becomes: it decides which columns leave.
-            rows: SQL from FROM on, of the chunk's rows that may leave, as `p`.
+            rows: of the plan, that may leave: at least one.
         """
-        engine, salt = self.control.engine, chain.salt()
-        common = self._common(chunk, op)
-        count, root = self._root(salt, common, rows)
-        if not count:
-            return 0
-        block = self._block(common, count, salt, root)
-        lines = ", ".join(f"{_ROW.get(name) or typed(common.get(name), kind)} AS {name}" for name, kind in self._types.items())
-        values = ", ".join(typed(block.get(name), kind) for name, kind in self._types.items())
-        table = self.control.table(chain.TABLE)
-        engine.execute(f"INSERT INTO {table} SELECT {lines} {rows} UNION ALL SELECT {values}", what=table)
-        self._number, self._ends = block["block"], [block["hash"]]
-        return count
+        import pyarrow as pa
 
-    def _root(self, salt: str, common: Mapping[str, Any], rows: str) -> tuple[int, str]:
-        """How many lines there are, and the root of their digests; what they share is hashed once."""
-        before = literal(f"{salt}|{chain.common(tuple(self._types), common)}|")
-        own = ", ".join(f"{sql} AS {name}" for name, sql in _ROW.items())
-        leaf = chain.salted(self._types, before, of="l")
-        statement = f"SELECT COUNT(*) AS lines, {chain.root(leaf)} AS root FROM (SELECT {own} {rows}) AS l"
-        found = self.control.engine.query(statement, what="the disclosure ledger")
-        return found.column("lines")[0].as_py(), found.column("root")[0].as_py()
+        salt, common = chain.salt(), self._common(chunk, op)
+        own = {name: rows.column(column) for name, column in _OWN.items()}
+        lines = pa.table({"number": pa.array(range(rows.num_rows), pa.int32()), **own})
+        root = chain.root(salt, chain.common(tuple(self._types), common), lines, self._types)
+        block = self._block(common, rows.num_rows, salt, root)
+        self.control.append_parts(chain.TABLE, (lines, common), (pa.table({"hash": [block["hash"]]}), block))
+        self._number, self._ends = block["block"], [block["hash"]]
 
     def _common(self, chunk: int, op: WireOp) -> Mapping[str, Any]:
         """The fields that all lines of a chunk share."""

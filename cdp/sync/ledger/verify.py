@@ -1,4 +1,4 @@
-"""Is the disclosure ledger as it was written? Every block is computed again, in the engine, and held against the next and the heads.
+"""Is the disclosure ledger as it was written? Every block is computed again, and held against the next and the heads.
 
 Without a head that was kept elsewhere a change, a removal and an insertion are found, unless whoever made it rewrote every block
 after it; and blocks cut off at the end are missed. With one, everything up to the head is as it was, or it is found.
@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdp.engine.base import literal
+from cdp.engine.files import typed
 from cdp.sync.ledger import Control, chain
 from cdp.sync.ledger.heads import Head
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PAGE = 5_000  # blocks a query
 WINDOW = 1_000_000  # lines a query
@@ -175,19 +179,33 @@ class _Verifier:
 
     def _roots(self, blocks: Sequence[Block]) -> None:
         """Compute the roots of a window of blocks whose counts are right."""
-        first, last = blocks[0]["block"], blocks[-1]["block"]
-        salted = (
-            f"SELECT block AS b_block, run AS b_run, chunk AS b_chunk, salt AS b_salt FROM ({self._rows(chain.BLOCK, first, last)}) AS b"
-        )
-        statement = (
-            f"SELECT l.block, l.run, l.chunk, {chain.root(chain.digest(self.types, 's.b_salt', of='l'))} AS root "
-            f"FROM ({self._rows(chain.LINE, first, last)}) AS l JOIN ({salted}) AS s "
-            "ON l.block = s.b_block AND l.run = s.b_run AND l.chunk = s.b_chunk GROUP BY l.block, l.run, l.chunk"
-        )
-        roots = {(r["block"], r["run"], r["chunk"]): r["root"] for r in self.engine.query(statement, what=self.table).to_pylist()}
+        rows = self._rows(chain.LINE, blocks[0]["block"], blocks[-1]["block"])
+        shared, own = self._shared(rows), self._own(rows)
         for block in blocks:
-            if roots.get(_place(block)) != block["root"]:
+            place = _place(block)
+            # Lines that differ in what all share have several; a block as it was written has one.
+            roots = {chain.root(block["salt"] or "", each, own[place], self.types) for each in shared[place]}
+            if roots != {block["root"]}:
                 raise _Broken("its lines are not those that were written", block)
+
+    def _shared(self, rows: str) -> dict[tuple[int, str, int], list[str]]:
+        """By block, run and chunk, of lines (SQL): the hash of the fields that all lines of a block share."""
+        names = [name for name in self.types if name not in chain.OWN]
+        found: dict[tuple[int, str, int], list[str]] = {}
+        for line in self.engine.query(f"SELECT DISTINCT {', '.join(names)} FROM ({rows}) AS l", what=self.table).to_pylist():
+            found.setdefault(_place(line), []).append(chain.common(tuple(self.types), line))
+        return found
+
+    def _own(self, rows: str) -> dict[tuple[int, str, int], pa.Table]:
+        """By block, run and chunk, of lines (SQL): what they differ in, by number."""
+        kinds = {name: kind for name, kind in self.types.items() if name in (*_PLACE, *chain.OWN)}
+        lines = typed(self.engine.query(f"SELECT {', '.join(kinds)} FROM ({rows}) AS l", what=self.table), kinds)
+        lines = lines.sort_by([(name, "ascending") for name in (*_PLACE, "number")]).combine_chunks()
+        found, start = {}, 0
+        for group in lines.group_by(list(_PLACE), use_threads=False).aggregate([([], "count_all")]).to_pylist():
+            found[_place(group)] = lines.slice(start, group["count_all"])
+            start += group["count_all"]
+        return found
 
     # -- one block ----------------------------------------------------------------------------------------------------
 
@@ -270,6 +288,9 @@ class _Verifier:
     def _value(self, what: str, where: str) -> int:
         found: int = self.engine.value(f"SELECT {what} FROM {self.table} WHERE sync = {literal(self.sync)} AND {where}", what=self.table)
         return found
+
+
+_PLACE = ("block", "run", "chunk")
 
 
 def _place(block: Block) -> tuple[int, str, int]:

@@ -59,10 +59,11 @@ class ChangeIds(Sequence[str]):
         return ChangeIds(self._texts.take(list(places)), self._seal)
 
     def digest(self) -> str:
-        """One hash over all of them in their order: over how long each text is, and the texts."""
+        """One hash over all of them in their order: over how long each text is (32 bits, little-endian), and the texts."""
         import pyarrow.compute as pc
 
-        found = hashlib.sha256(str(pc.binary_length(self._texts).to_pylist()).encode())
+        lengths = pc.binary_length(self._texts).buffers()[1]
+        found = hashlib.sha256(memoryview(lengths)[: 4 * len(self)])
         found.update(contents(self._texts))
         return self._seal(found.hexdigest())
 

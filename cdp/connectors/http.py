@@ -130,7 +130,8 @@ class HttpConnector:
             DeliveryError: a refused host, a redirect, refused credentials, or a column without a JSON form.
         """
         verdicts: list[Verdict] = [("rejected", "not_finite")] * len(batch)
-        for place in (sendable := finite(batch.rows)):
+        sendable = finite(batch.rows) if batch.texts is None else list(range(len(batch)))
+        for place in sendable:
             verdicts[place] = ("retryable", NOT_SENT)
         halves, heard = Halves(sendable, len(batch), up=not self._down), False
         while (places := halves.next()) is not None:
@@ -177,7 +178,7 @@ class HttpConnector:
         """The rows as they will stand in requests, for a chunk of them in the thread that reads; None where `send` is to say why not."""
         request = self._request(batch.op)
         with suppress(DeliveryError):
-            return self._texts(request, batch) if request else None
+            return self._texts(request, batch) if request and len(finite(batch.rows)) == len(batch) else None
         return None
 
     def _texts(self, request: Request, batch: Batch) -> pa.StringArray:

@@ -29,6 +29,7 @@ _NUMBER: Final = re.compile(r"\d{1,30}(?:\.\d{1,9})?", re.ASCII)
 _EPOCH: Final = 1e9  # a number of seconds from here on is a moment (since 2001), and
 _EPOCH_MS: Final = 1e11  # from here on one in milliseconds
 _ITEM: Final = re.compile(r'\s*"?([A-Za-z0-9_.:/*-]+)"?((?:\s*;\s*[a-z]+=[^;,]*)+)')  # "name";r=1;t=2 (RFC 9651, lists of items)
+_TELLING: Final = ("ratelimit", "x-ratelimit", "x-rate-limit", "x-hubspot-ratelimit")
 _PARTS: Final = (
     ("ratelimit-remaining", "ratelimit-reset"),
     ("x-ratelimit-remaining", "x-ratelimit-reset"),
@@ -65,11 +66,14 @@ def advice(status: int, headers: Mapping[str, str], now: datetime) -> Advice:
         headers: whose names are found in any case.
         now: our clock, for a response without a date.
     """
-    here = _date(headers.get("date", "")) or now
-    quota = min(_quotas(headers, here), key=lambda found: (found.remaining, -found.seconds), default=None)
+    found = {name.lower(): value for name, value in headers.items()}
+    if status not in (429, 503) and not any(name.startswith(_TELLING) for name in found):  # as nearly always: nothing is parsed
+        return Advice()
+    here = _date(found.get("date", "")) or now
+    quota = min(_quotas(found, here), key=lambda each: (each.remaining, -each.seconds), default=None)
     if status not in (429, 503):
         return Advice(None, quota)
-    wait = _retry_after(headers, here)
+    wait = _retry_after(found, here)
     if wait is None and status == 429 and quota is not None and quota.remaining == 0:
         wait = quota.seconds
     return Advice(wait, quota)

@@ -22,7 +22,7 @@ from cdp.sync.ledger import Control
 from cdp.sync.ledger.verify import verify
 from tests.conformance.world import NOW, World, patient, people
 
-WRITES = ("create", "create_as", "append", "execute")
+WRITES = ("create", "create_as", "append_parts", "execute")
 
 
 @pytest.fixture

@@ -243,6 +243,18 @@ def test_a_block_beside_the_chain_is_found_where_no_run_lost_its_lease(copied: C
     assert (found.block, "beside another block" in found.what) == (3, True)
 
 
+def test_many_blocks_of_several_lines_are_checked_together(world: World) -> None:
+    control, count = Control(world.engine, world.control), 30
+    for run in range(3):
+        lines = Disclosures(control, world.governed(), f"run{run}", "plan", None, lambda: world.now)
+        for chunk in range(count // 3):
+            lines.write(chunk, "upsert", rows(*(f"p{run}{chunk}{n}" for n in range(chunk + 1))))
+    found = checked(control)
+    assert (found.blocks, found.lines, found.bad) == (count, 3 * 55, None)
+    change(control, "UPDATE {t} SET number = 3 - number WHERE kind = 'line' AND run = 'run1' AND chunk = 3")
+    assert (bad(control).block, bad(control).run) == (14, "run1")
+
+
 @pytest.mark.parametrize(("page", "window"), [(1, 1), (2, 6), (3, 1_000)])
 def test_pages_and_windows_find_the_same(copied: Control, page: int, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "PAGE", page)

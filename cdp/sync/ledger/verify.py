@@ -201,8 +201,9 @@ class _Verifier:
         kinds = {name: kind for name, kind in self.types.items() if name in (*_PLACE, *chain.OWN)}
         lines = typed(self.engine.query(f"SELECT {', '.join(kinds)} FROM ({rows}) AS l", what=self.table), kinds)
         lines = lines.sort_by([(name, "ascending") for name in (*_PLACE, "number")]).combine_chunks()
+        groups = lines.group_by(list(_PLACE)).aggregate([([], "count_all")]).to_pylist()  # in any order
         found, start = {}, 0
-        for group in lines.group_by(list(_PLACE), use_threads=False).aggregate([([], "count_all")]).to_pylist():
+        for group in sorted(groups, key=lambda group: [(group[name] is None, group[name]) for name in _PLACE]):  # nulls are sorted last
             found[_place(group)] = lines.slice(start, group["count_all"])
             start += group["count_all"]
         return found

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args, overload, runtime_checkable
 
-from cdp.connectors.bodies import contents
+from cdp.connectors.bodies import contents, offsets
 from cdp.errors import DeliveryError
 from cdp.spec.activation import Destination
 
@@ -60,10 +62,8 @@ class ChangeIds(Sequence[str]):
 
     def digest(self) -> str:
         """One hash over all of them in their order: over how long each text is (32 bits, little-endian), and the texts."""
-        import pyarrow.compute as pc
-
-        lengths = pc.binary_length(self._texts).buffers()[1]
-        found = hashlib.sha256(memoryview(lengths)[: 4 * len(self)])
+        places = offsets(self._texts)
+        found = hashlib.sha256(struct.pack(f"<{len(self)}i", *(end - start for start, end in pairwise(places))))
         found.update(contents(self._texts))
         return self._seal(found.hexdigest())
 

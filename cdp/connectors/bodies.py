@@ -44,11 +44,16 @@ def json_texts(table: pa.Table, end: str) -> pa.StringArray:
 
 def contents(text: pa.StringArray) -> memoryview:
     """The texts of an array without nulls, one after the other, as they lie in memory: nothing is copied."""
-    _, offsets, data = text.buffers()
+    data = text.buffers()[2]
     if not len(text) or data is None:
         return memoryview(b"")
-    places = memoryview(offsets).cast("i")
-    return memoryview(data)[places[text.offset] : places[text.offset + len(text)]]
+    places = offsets(text)
+    return memoryview(data)[places[0] : places[-1]]
+
+
+def offsets(text: pa.StringArray) -> memoryview:
+    """Where each text of an array begins, and where the last one ends, in the buffer that holds them; nothing is copied."""
+    return memoryview(text.buffers()[1]).cast("i")[text.offset : text.offset + len(text) + 1]
 
 
 def csv_rows(table: pa.Table, *, spreadsheet: bool = False) -> list[str]:

@@ -25,6 +25,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 
 from cdp.connectors.base import HARMLESS, Egress
 from cdp.connectors.egress import GuardedTransport
+from cdp.connectors.lanes import Lanes
 from cdp.connectors.pace import Pace, PausedError
 from cdp.connectors.quotas import Advice, advice
 
@@ -86,7 +87,7 @@ class Wire:
     Args:
         egress: what may be called; checked for every request on its way out.
         who: names the destination in errors.
-        pace: of the destination, shared with all who send to it; its ceiling is also the size of the pool.
+        pace: of the destination, shared with all who send to it; no more requests are under way, and so connections open, than it lets.
         patience: how hard to try.
     """
 
@@ -95,9 +96,8 @@ class Wire:
         self._silent = 0  # requests in a row that ended without an answer
         self._stopped = asyncio.Event()
         self._asked = self._backing_off = 0  # requests under way; those of them that failed and wait before their next try
-        limits = httpx.Limits(max_connections=pace.ceiling, max_keepalive_connections=pace.ceiling)
         self._client = httpx.AsyncClient(
-            transport=GuardedTransport(httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, limits=limits), egress, who),
+            transport=GuardedTransport(Lanes(_lane), egress, who),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(patience.seconds, connect=min(CONNECT_SECONDS, patience.seconds), pool=None),
@@ -245,6 +245,11 @@ class _Begun:
 def _tls() -> ssl.SSLContext:
     """Certificates are verified against the bundle that httpx brings. Loading it takes 30 ms, so it is done once."""
     return httpx.create_ssl_context(trust_env=False)
+
+
+def _lane() -> httpx.AsyncBaseTransport:
+    """A transport of one connection, at which a request never waits for another."""
+    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, limits=httpx.Limits(max_connections=1, max_keepalive_connections=1))
 
 
 def _last_answer(state: RetryCallState) -> Answer:

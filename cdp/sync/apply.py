@@ -222,7 +222,7 @@ class _Application:
         stop: Stop | None = None,
     ) -> Run:
         """Verify under the lease, settle what earlier runs left open, deliver, record the end."""
-        self._verify()
+        at = self._verify()
         sources.check(self.ledger.engine, self.query, self.wall())
         people = self._withhold()
         repeats = repeats_of(connector)
@@ -265,7 +265,7 @@ class _Application:
         delivery.error = delivery.error or refused()
         run = self._end(recorder.tally, self._status(recorder.tally, delivery), delivery.error, recorder.last, repeats)
         with suppress(EngineError):  # folding only saves time; the next run does it as well
-            state.fold(self.ledger, self.plan.sync, after=recorder.last)
+            state.fold(self.ledger, self.plan.sync, after=recorder.last, before=at, delivered=recorder.tally.delivered)
         if delivery.error:
             raise delivery.error
         return run
@@ -295,8 +295,12 @@ class _Application:
             seq = await unsettled.ask(self.ledger, self.plan.sync, connector, settling.mask_keys, settling.lease, self.wall)
         return await settling.run(seq)
 
-    def _verify(self) -> None:
-        """Nothing but removals was acknowledged since, and the plan is what was made; its rows are held to it when they are read."""
+    def _verify(self) -> state.Known:
+        """Nothing but removals was acknowledged since, and the plan is what was made; its rows are held to it when they are read.
+
+        Returns:
+            How far the state goes.
+        """
         again = f"run `cdp plan {self.plan.sync}` again"
         at = check_unmoved(self.plan, self.ledger)
         if not self.ledger.engine.exists(self.table):
@@ -307,6 +311,7 @@ class _Application:
             raise StaleError(said, fix=again, mends=True)
         if digest.total(self.plan.chunks, self.plan.facts()) != self.plan.digest:
             raise StaleError(f"plan {self.plan.id}: it is not what was planned", fix=again)
+        return at
 
     def _withhold(self) -> str | None:
         """Who became ineligible since the plan, at the wall clock, was removed or is gone since: a table of subjects, or None."""

@@ -47,22 +47,25 @@ class Open:
 
 def open_runs(control: Control, sync: str) -> tuple[Open, ...]:
     """The runs of a sync that did not say that each of their rows has an answer, the oldest first; also one that runs now."""
+    return runs(control, sync)[0]
+
+
+def runs(control: Control, sync: str) -> tuple[tuple[Open, ...], int]:
+    """The `open_runs`, and the highest seq of a receipt that a run of the sync says it wrote, since the state was last rebuilt."""
     table = control.table("runs")
-    last = f"SELECT r.run, MAX(r.n) AS n FROM {table} AS r WHERE r.sync = {literal(sync)} GROUP BY r.run"
+    own = f"SELECT * FROM {table} WHERE sync = {literal(sync)}"
+    last = f"SELECT y.run, MAX(y.n) AS n FROM ({own}) AS y GROUP BY y.run"
+    rebuilt = f"SELECT MAX(x.run) FROM ({own}) AS x WHERE x.status = '{RESYNCED}'"
+    nothing = ", ".join(f"CAST(NULL AS {kind})" for kind in ("STRING", "STRING", "STRING", "INT"))
     statement = (
-        f"SELECT r.run, r.plan, r.repeats, r.n FROM {table} AS r JOIN ({last}) AS x ON r.run = x.run AND r.n = x.n "
-        f"WHERE r.sync = {literal(sync)} AND COALESCE(r.open, 1) > 0 ORDER BY r.run"
+        f"SELECT r.run, r.plan, r.repeats, r.n, CAST(NULL AS BIGINT) AS seq FROM ({own}) AS r "
+        f"JOIN ({last}) AS z ON r.run = z.run AND r.n = z.n WHERE COALESCE(r.open, 1) > 0 "
+        f"UNION ALL SELECT {nothing}, MAX(s.seq) FROM ({own}) AS s WHERE s.run > COALESCE(({rebuilt}), '')"
     )
     found = control.engine.query(statement, what=table).to_pylist()
-    return tuple(Open(row["run"], row["plan"], row["repeats"] or "effect", row["n"]) for row in found)
-
-
-def counted(control: Control, sync: str) -> int:
-    """The highest seq of a receipt that a run of the sync says it wrote, since the state was last rebuilt."""
-    table = control.table("runs")
-    rebuilt = f"SELECT MAX(x.run) FROM {table} AS x WHERE x.sync = {literal(sync)} AND x.status = '{RESYNCED}'"
-    statement = f"SELECT MAX(r.seq) FROM {table} AS r WHERE r.sync = {literal(sync)} AND r.run > COALESCE(({rebuilt}), '')"
-    return int(control.engine.value(statement, what=table) or 0)
+    left = sorted((row for row in found if row["run"] is not None), key=lambda row: row["run"])
+    counted = max((row["seq"] or 0 for row in found if row["run"] is None), default=0)
+    return tuple(Open(row["run"], row["plan"], row["repeats"] or "effect", row["n"]) for row in left), counted
 
 
 def last_repeats(control: Control, sync: str) -> Repeats | None:

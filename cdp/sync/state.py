@@ -74,16 +74,16 @@ def known(control: Control, sync: str) -> Known:
     )
     (row,) = control.engine.query(statement, {"sync": sync, "folded": folded}, what=receipts).to_pylist()
     effect = bool(row["attempts"]) and intents.last_repeats(control, sync) == "effect"
-    runs = intents.open_runs(control, sync)
+    opened, counted = intents.runs(control, sync)
     return Known(
         folded=folded,
         last=row["last"] or folded,
-        open=runs,
+        open=opened,
         attempts=row["attempts"] or 0,
         effect=effect,
         rows=made["rows"],
         mark=made["mark"] or 0,
-        counted=intents.counted(control, sync),
+        counted=counted,
         newest=row["newest"] or folded,
         fresh=row["fresh"],
     )
@@ -201,7 +201,16 @@ def removed_since(control: Control, sync: str, seq: int) -> str:
     return f"SELECT subject FROM {control.table('receipts')} WHERE {delivered}"
 
 
-def fold(control: Control, sync: str, *, after: int | None = None, rows: int = FOLD_ROWS, share: float = FOLD_SHARE) -> bool:
+def fold(
+    control: Control,
+    sync: str,
+    *,
+    after: int | None = None,
+    before: Known | None = None,
+    delivered: int = 0,
+    rows: int = FOLD_ROWS,
+    share: float = FOLD_SHARE,
+) -> bool:
     """Rewrite `synced` when the receipts since have grown past `rows` and `share` of it. The caller holds the lease.
 
     Attempts that are still in doubt get a receipt after those that are folded, so that only newer ones are ever looked at.
@@ -210,14 +219,20 @@ def fold(control: Control, sync: str, *, after: int | None = None, rows: int = F
         control: the control tables.
         sync: to fold.
         after: the last seq that the lease's holder has given; None where it has given none.
+        before: the state when the lease's holder began; where too few rows were delivered since, nothing is read.
+        delivered: how many were.
         rows: what is worth a rewrite.
         share: of `synced`, likewise.
 
     Returns:
         Whether it was rewritten.
     """
-    at = known(control, sync)
-    if at.fresh == 0 or at.fresh <= max(rows, share * at.rows):
+
+    def worth_it(at: Known, more: int = 0) -> bool:
+        fresh = at.fresh + more
+        return fresh > 0 and fresh > max(rows, share * at.rows)
+
+    if (before and not worth_it(before, delivered)) or not worth_it(at := known(control, sync)):
         return False
     _carry(control, sync, at, max(after or 0, at.last))
     rewrite(control, sync, acknowledged(control, sync, at))

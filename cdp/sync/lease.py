@@ -150,7 +150,8 @@ def _acquire(lease: Lease) -> Lease:
         rows = _rows(control, sync)
         if rows and all(row["owner"] == lease.owner for row in rows):
             return replace(lease, token=max(row["token"] for row in rows))
-        lease.release()  # what rows it has taken; who did not win must not keep any
+        if any(row["owner"] == lease.owner for row in rows):
+            lease.release()  # who did not win them all must not keep any
         if other := _holding([row for row in rows if row["owner"] != lease.owner], now):
             raise _busy(lease.subject or _sync(sync), other)
         time.sleep(_pause(attempt))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 OPS: tuple[WireOp, ...] = ("remove", "upsert")  # removals first: who must no longer be there does not wait
 _LINES = ("_key", "_subject", "_op", "_content", "_base")
 # They come first in the rows of a chunk and are found by place: a field of a channel may have any name.
-_OWN = (*_LINES, "_place", "_change", "_text")
+_OWN = (*_LINES, "_change", "_text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +139,10 @@ class Outgoing:
         return ready + self._cut(rows.slice(0, full), op), rows.slice(full)
 
     def _groups(self, chunk: Chunk, rows: pa.Table) -> Iterator[list[Parcel]]:
-        """The upserts of a chunk in groups; a group is a range of places in key order, and ends where a place ends."""
-        places = _own(rows, "_place").to_pylist()
-        start = 0
-        while start < len(places):
-            end = min(start + self.sizes["upsert"] * self.abreast, len(places))
-            while end < len(places) and places[end] == places[end - 1]:
-                end += 1
-            yield self._cut(self._disclose(chunk, "upsert", rows.slice(start, end - start)), "upsert")
-            start = end
+        """The upserts of a chunk in groups of as many rows as may be under way."""
+        size = self.sizes["upsert"] * self.abreast
+        for start in range(0, rows.num_rows, size):
+            yield self._cut(self._disclose(chunk, "upsert", rows.slice(start, size)), "upsert")
 
     def _read(self, chunk: Chunk, op: WireOp) -> pa.Table:
         """A chunk as it was planned: the columns that leave, masked and by their own names, after `_OWN`.
@@ -174,7 +169,7 @@ class Outgoing:
             wire = _joined(rows.select([]), leaving)
             text = self.encoded(Batch(op, wire, self.query.keys, changes.ids(change, self.mask_keys)))
         own = {"_change": change, "_text": pa.nulls(rows.num_rows, pa.string()) if text is None else text}
-        return _joined(_joined(rows.select([*_LINES, "_place"]), own), leaving)
+        return _joined(_joined(rows.select(list(_LINES)), own), leaving)
 
     def _without(self, rows: pa.Table) -> pa.Table:
         """Without those who may no longer be told."""

@@ -184,7 +184,7 @@ class _Verifier:
         for block in blocks:
             place = _place(block)
             # Lines that differ in what all share have several; a block as it was written has one.
-            roots = {chain.root(block["salt"] or "", each, own[place], self.types) for each in shared[place]}
+            roots = {chain.root(block["salt"] or "", each, own[place], self.types) for each in shared.get(place, ())}
             if roots != {block["root"]}:
                 raise _Broken("its lines are not those that were written", block)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cdp.engine.base import Engine, literal
-from cdp.errors import StaleError
+from cdp.errors import ConflictError, StaleError
 from cdp.governance.query import GovernedQuery, Removals
 from cdp.quality import Result
 from cdp.spec.activation import Guards
@@ -126,7 +126,7 @@ class _Maker:
         self.shape = diff.Shape.of(query, types)
 
     def attempt(self) -> Plan | None:
-        """The plan, or None when a table changed between the diff and reading the values."""
+        """The plan, or None when a table changed while it was made: between the diff and reading the values, or under a statement."""
         plan_id = new_name(self.now)
         table = rows_table(self.ledger, plan_id)
         changes, judged = f"{table}_changes", f"{table}_judged"
@@ -151,6 +151,9 @@ class _Maker:
                 removed = diff.taken_off(changes, f"SELECT _key AS key, _subject AS subject FROM {table}", sure=False)
             seen = revocations.Seen(plan_id, removed, acknowledged, self.removals, found.keys["remove"], sure)
             revocations.record(self.ledger, self.query, seen, self.now)
+        except ConflictError:  # a table was replaced while it was read
+            self.engine.drop(table)
+            return None
         finally:
             self.engine.drop(changes)
             self.engine.drop(judged)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cdp.engine import Engine, connect, sail
-from cdp.errors import CdpError, DataError, EngineError
+from cdp.errors import CdpError, ConflictError, DataError, EngineError, StaleError
 from cdp.spec.activation import Environment
 from cdp.sync import lease, state
 from cdp.sync.ledger import Control
@@ -266,3 +266,26 @@ def test_threads_that_open_their_first_sessions_at_once_share_one_server(monkeyp
         for session in pool.map(lambda _: sail.connect(lakehouse=None, catalog=None, settings={}), range(4)):
             session.close()
     assert started == [1]
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_table_that_is_replaced_under_a_statement_makes_a_plan_begin_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    create_as, failed = world.engine.create_as, list[str]()
+
+    def replaced(table: str, *args: Any, **more: Any) -> None:
+        if len(failed) < times:
+            failed.append(table)
+            raise ConflictError(f"{table}: another writer was faster", fix="run again")
+        create_as(table, *args, **more)
+
+    monkeypatch.setattr(world.engine, "create_as", replaced)
+    if times > 1:
+        with pytest.raises(StaleError, match="the tables changed 3 times"):
+            world.plan()
+        assert not [name for name in world.engine.tables(world.control) if name.startswith("plan_")]
+        return
+    plan = world.plan()
+    assert (plan.counts["add"], len(failed)) == (8, 1)
+    assert [name for name in world.engine.tables(world.control) if name.startswith("plan_")] == [f"plan_{plan.id}"]

@@ -29,7 +29,7 @@ def run(folder: Path) -> list[Ratio]:
         def planned() -> Planned:
             return channel.plan(channel.fresh())
 
-        def undisclosed(_: Outgoing, chunk: object, op: object, source: object, rows: pa.Table) -> pa.Table:
+        def undisclosed(_: Outgoing, chunk: object, op: object, rows: pa.Table) -> pa.Table:
             return rows
 
         def without(made: Planned) -> None:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cdp.engine.base import Engine
     from cdp.engine.rows import Rows
 
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-
 
 class Control:
     """The control tables of one environment.
@@ -92,8 +90,9 @@ def new_name(now: dt.datetime) -> str:
 
 def typed(value: Any, kind: str) -> str:
     """A value as SQL of a type, which a null has too: statements that write take no parameters."""
-    from cdp.engine.base import literal
+    import pyarrow as pa
 
-    if isinstance(value, dt.datetime):
-        return f"TIMESTAMP_MICROS({(value - _EPOCH) // dt.timedelta(microseconds=1)})"
-    return f"CAST({literal(value)} AS {kind})"
+    from cdp.engine.files import arrow_type
+    from cdp.engine.rows import constant
+
+    return constant(pa.scalar(value, arrow_type(kind)))

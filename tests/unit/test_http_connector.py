@@ -39,6 +39,13 @@ from cdp.testing.connectors import MARKER, ConnectorSuite, Received, batch, deli
 
 SECRET = f"secret-{MARKER}"
 QUICK = {"attempts": 3, "max_wait_seconds": 0.05, "timeout_seconds": 5}
+
+
+def patience(fault: str) -> dict[str, float]:
+    """The client's timeout: short where the channel is slow, else long, so that a slow machine is not taken for a slow channel."""
+    return {"timeout_seconds": 0.3 if fault in ("slow", "drip") else 10}
+
+
 ERRORS = {"list": "errors", "key": "key", "index": "index", "code": "code"}
 
 

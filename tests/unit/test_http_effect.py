@@ -11,7 +11,7 @@ from cdp.connectors.base import Egress, Receipts, Target
 from cdp.errors import DeliveryError
 from cdp.sandbox import Sandbox
 from cdp.testing.connectors import batch
-from tests.unit.test_http_connector import ERRORS, make_target, outcome, raw_server, send, statuses
+from tests.unit.test_http_connector import ERRORS, make_target, outcome, patience, raw_server, send, statuses
 
 
 def once(url: str, **options: Any) -> Target:
@@ -33,7 +33,7 @@ def once(url: str, **options: Any) -> Target:
 )
 def test_what_may_have_been_applied_is_unknown_and_is_sent_once(sandbox: Sandbox, fault: str, code: str) -> None:
     sandbox.fault("email", fault, times=None)
-    assert outcome(send(once(sandbox.url, errors=ERRORS, timeout_seconds=0.5), batch(["p1", "p2"]))[0]) == {("unknown", code)}
+    assert outcome(send(once(sandbox.url, errors=ERRORS, **patience(fault)), batch(["p1", "p2"]))[0]) == {("unknown", code)}
     assert len(statuses(sandbox)) == 1
 
 

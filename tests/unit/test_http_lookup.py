@@ -16,7 +16,7 @@ from cdp.sandbox import Sandbox
 from cdp.sandbox.channel import Call, Reply, reply
 from cdp.sandbox.listener import Listener
 from cdp.testing.connectors import batch
-from tests.unit.test_http_connector import make_target, send
+from tests.unit.test_http_connector import make_target, patience, send
 
 ONE = {"path": "/email/v1/messages/{change}", "key": "event_id"}
 MANY = {"path": "/email/v1/messages/lookup", "body": {"list": "ids"}, "items": "messages", "key": "event_id", "batch": 2}
@@ -37,7 +37,7 @@ def asking(url: str, lookup: Mapping[str, Any] | None, **options: Any) -> Target
         "idempotency": {"field": "event_id"},
         "lookup": lookup,
         "concurrency": 2,
-        "timeout_seconds": 0.25,
+        "timeout_seconds": 10,
         **options,
     }
     return make_target(url, **given)
@@ -80,7 +80,7 @@ def test_an_answer_that_says_nothing_leaves_it_unknown_and_another_counts(sandbo
     send(asking(sandbox.url, spec), sent)
     lost = list(batch(["p3"]).change_ids)
     sandbox.fault("email", fault, times=None, on="lookup", seconds=1)
-    assert asked(asking(sandbox.url, spec, attempts=2), [*sent.change_ids, *lost]) == [None, None, None]
+    assert asked(asking(sandbox.url, spec, attempts=2, **patience(fault)), [*sent.change_ids, *lost]) == [None, None, None]
     sandbox.channel("email").recover()
     sandbox.fault("email", "503", on="lookup")  # and one that passes is waited for
     assert asked(asking(sandbox.url, spec), [*sent.change_ids, *lost]) == [True, True, False]

@@ -15,6 +15,7 @@ from cdp.connectors.http import HttpConnector
 from cdp.errors import DeliveryError
 from cdp.sandbox import Sandbox
 from cdp.spec.activation import Destination, HttpOptions
+from tests.unit.test_http_connector import patience
 
 WHOAMI = {"path": "/email/v3/me", "account": "user.id"}
 
@@ -26,7 +27,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def target(url: str, whoami: dict[str, str] | None = WHOAMI, egress: Egress | None = None, **options: Any) -> Target:
-    declared = {"upsert": {"path": "/email/rows"}, "attempts": 2, "max_wait_seconds": 0.01, "timeout_seconds": 0.3, "whoami": whoami}
+    declared = {"upsert": {"path": "/email/rows"}, "attempts": 2, "max_wait_seconds": 0.01, "timeout_seconds": 10, "whoami": whoami}
     declared |= {"headers": {"Authorization": "Bearer {api_key}"}, **options}
     http = HttpOptions.model_validate(declared)
     destination = Destination(name="mail", connector="http", channel="email", base_url=url, http=http)
@@ -100,7 +101,7 @@ def test_an_answer_without_the_account_is_refused(sandbox: Sandbox, said: Any) -
 )
 def test_no_answer_is_refused(sandbox: Sandbox, fault: str, said: str) -> None:
     sandbox.fault("email", fault, times=None, on="whoami")
-    assert said in refusal(target(sandbox.url))
+    assert said in refusal(target(sandbox.url, **patience(fault)))
 
 
 def test_what_passes_is_asked_again(sandbox: Sandbox) -> None:

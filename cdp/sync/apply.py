@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 from cdp.connectors import accounts
 from cdp.connectors.base import Connector, Repeats, Target, WireOp, repeats_of
 from cdp.connectors.sockets import guarded
-from cdp.engine.base import Engine, quoted
+from cdp.engine.base import Engine
 from cdp.errors import CdpError, DeliveryError, EngineError, GuardError, RefusedError, StaleError
-from cdp.governance.query import SUBJECT, GovernedQuery
-from cdp.sync import acceptance, digest, guards, intents, lease, opening, secrets, sources, state, unsettled
+from cdp.governance.query import GovernedQuery
+from cdp.sync import acceptance, digest, guards, intents, lease, opening, secrets, sources, state, unsettled, withheld
 from cdp.sync.allowance import Allowance
 from cdp.sync.approval import Approved, approval_of
 from cdp.sync.delivery import Delivery, Refused, run_loop, stoppable
@@ -224,7 +224,8 @@ class _Application:
         """Verify under the lease, settle what earlier runs left open, deliver, record the end."""
         at = self._verify()
         sources.check(self.ledger.engine, self.query, self.wall())
-        people = self._withhold()
+        people = withheld.from_plan(self.ledger, self.plan, self.query)
+        self.withheld = people.rows
         repeats = repeats_of(connector)
         self._record(0, "running", Tally(self.plan.rows), repeats=repeats)
         approver = self.approved.by if self.approved else None
@@ -233,7 +234,7 @@ class _Application:
             self.ledger,
             self.plan,
             self.query,
-            withheld=people,
+            withheld=people.subjects,
             mask_keys=mask_keys,
             sizes=sizes,
             disclosures=lines,
@@ -253,7 +254,7 @@ class _Application:
         async def work() -> None:
             async with connector:
                 await accounts.check(connector, self.query.agreement.account, f"destination {self.plan.destination}")
-                recorder.after(await self._settled(connector, settling))
+                recorder.after(await self._settled(connector, settling, at.open))
                 await delivery.run(outgoing.parcels())
 
         try:
@@ -288,12 +289,12 @@ class _Application:
         run_loop(work())
         return self.nothing()
 
-    async def _settled(self, connector: Connector, settling: intents.Settling) -> int:
+    async def _settled(self, connector: Connector, settling: intents.Settling, left: Sequence[intents.Open] | None = None) -> int:
         """Settle what is unknown and can be asked about, and what earlier runs left open; the last `seq` that was given."""
         seq = settling.lease.first_seq
         if self.plan.counts["unknown"]:
             seq = await unsettled.ask(self.ledger, self.plan.sync, connector, settling.mask_keys, settling.lease, self.wall)
-        return await settling.run(seq)
+        return await settling.run(seq, left)
 
     def _verify(self) -> state.Known:
         """Nothing but removals was acknowledged since, and the plan is what was made; its rows are held to it when they are read.
@@ -313,23 +314,6 @@ class _Application:
             raise StaleError(f"plan {self.plan.id}: it is not what was planned", fix=again)
         return at
 
-    def _withhold(self) -> str | None:
-        """Who became ineligible since the plan, at the wall clock, was removed or is gone since: a table of subjects, or None."""
-        engine, entity = self.ledger.engine, self.query.entity
-        removed = state.removed_since(self.ledger, self.plan.sync, self.plan.base_seq)
-        table = f"{self.table}_withheld"
-        engine.drop(table)
-        engine.create_as(
-            table,
-            f"SELECT CAST(e.{SUBJECT} AS STRING) AS subject FROM ({self.query.eligibility.sql('spark')}) AS e "
-            f"LEFT SEMI JOIN {self.table} AS p ON CAST(e.{SUBJECT} AS STRING) = p._subject UNION {removed} "
-            f"UNION SELECT p._subject FROM {self.table} AS p LEFT ANTI JOIN {entity.table} AS t "
-            f"ON p._subject = CAST(t.{quoted(entity.key)} AS STRING) WHERE p._op <> 'remove'",  # no rule speaks of who is not there
-        )
-        rows = f"SELECT COUNT(*) FROM {self.table} AS p JOIN {table} AS w ON p._subject = w.subject WHERE p._op <> 'remove'"
-        self.withheld = int(engine.value(rows, what=self.table))
-        return table if self.withheld else None
-
     def _status(self, tally: Tally, delivery: Delivery) -> str:
         if delivery.stopped:
             return "stopped"
@@ -348,8 +332,7 @@ class _Application:
         event = {"sync": self.plan.sync, "plan": self.plan.id, "event": "applied", "at": self.wall(), "actor": self.ledger.engine.whoami()}
         self.ledger.append("plans", [{**event, "digest": self.plan.digest, "body": json.dumps(body)}])
         with suppress(EngineError):
-            for table in (self.table, f"{self.table}_withheld"):
-                self.ledger.engine.drop(table)
+            self.ledger.engine.drop(self.table)
         return result
 
     def _record(

@@ -50,7 +50,7 @@ def check(control: Control, query: GovernedQuery, types: Mapping[str, str], ackn
     run = run or control.engine.value(f"SELECT MAX_BY(a.run, a.seq) {held}", what="the acknowledged state")
     if run is None:
         return
-    before, companies = _before(control, query.sync.name, run), _companies(control, query.sync.name, run)
+    before, company = _before(control, query.sync.name, run), _company(control, query.sync.name, run)
     now = _now(query, types)
     said = f"sync {query.sync.name}: what it delivered and did not take off"
     fix = "put that back and take everybody off first, by an empty segment; or leave this sync as it was and give the new one another name"
@@ -58,9 +58,8 @@ def check(control: Control, query: GovernedQuery, types: Mapping[str, str], ackn
         raise DataError(
             f"{said} is at {before.destination if before else 'a receiver that is not on record'}, not at {now.destination}", fix=fix
         )
-    if companies and not any(query.agreement.name == name or query.agreement.counterparty == company for name, company in companies):
-        names = ", ".join(sorted(name for name, _ in companies))
-        raise DataError(f"{said} went out under {names}, to another company than that of {query.agreement.name}", fix=fix)
+    if company is not None and query.agreement.name != company[0] and query.agreement.counterparty != company[1]:
+        raise DataError(f"{said} went out under {company[0]}, to another company than that of {query.agreement.name}", fix=fix)
     if before.keys != now.keys:
         raise DataError(f"{said} is named by another key ({_said(before)}; now {_said(now)})", fix=fix)
 
@@ -100,14 +99,12 @@ def _went(body: Mapping[str, Any]) -> _Went:
     return _Went(body["destination"], keys)
 
 
-def _companies(control: Control, sync: str, run: str) -> set[tuple[str, str]]:
-    """The agreement and the counterparty of a run, as the disclosure ledger has them."""
+def _company(control: Control, sync: str, run: str) -> tuple[str, str] | None:
+    """The agreement and the counterparty of a run, as each of its lines in the disclosure ledger has them; None without lines."""
     table = control.table("disclosures")
-    statement = f"SELECT DISTINCT agreement, counterparty FROM {table} WHERE sync = :sync AND run = :run AND kind = 'line'"
-    return {
-        (row["agreement"], row["counterparty"])
-        for row in control.engine.query(statement, {"sync": sync, "run": run}, what=table).to_pylist()
-    }
+    lines = f"SELECT agreement, counterparty FROM {table} WHERE sync = :sync AND run = :run AND kind = 'line' LIMIT 1"
+    found = control.engine.query(lines, {"sync": sync, "run": run}, what=table).to_pylist()
+    return (found[0]["agreement"], found[0]["counterparty"]) if found else None
 
 
 def _family(kind: str) -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 from cdp.engine.base import literal, quoted
 from cdp.governance.query import RULE, SUBJECT, GovernedQuery, Removals
 from cdp.sync import encoding, state
+from cdp.sync.people import People, kept_out
 
 CHUNK_ROWS = 100_000
 
@@ -191,8 +192,7 @@ def removals(query: GovernedQuery, which: Removals, acknowledged: str) -> str:
     link = _link("content", "TRUE")
     listed = f"SELECT 'remove' AS op, a.key, {nothing}, a.base, {link} AS link, 0 AS n, TRUE AS held FROM ({taken}) AS a"
     if which == "kept_out":
-        kept_out = f"SELECT CAST({SUBJECT} AS STRING) AS subject FROM ({query.eligibility.sql('spark')}) AS e"
-        listed += f" LEFT SEMI JOIN ({kept_out}) AS k ON a.subject = k.subject"
+        listed += f" LEFT SEMI JOIN ({kept_out(query)}) AS k ON a.subject = k.subject"
     return f"{listed} WHERE a.content IS NOT NULL"
 
 
@@ -214,7 +214,16 @@ def taken_off(changes_table: str, acknowledged: str, *, sure: bool) -> str:
     return f"SELECT d.*, a.subject FROM {changes_table} AS d JOIN ({acknowledged}) AS a ON {same} WHERE d.op = 'remove'"
 
 
-def rows(query: GovernedQuery, shape: Shape, types: Mapping[str, str], changes_table: str, removed: str, parts: Mapping[str, int]) -> str:
+def rows(
+    query: GovernedQuery,
+    shape: Shape,
+    types: Mapping[str, str],
+    changes_table: str,
+    removed: str,
+    parts: Mapping[str, int],
+    *,
+    few: bool = False,
+) -> str:
     """The rows that will leave, in numbered chunks: removals first, then additions and changes, each in key order.
 
     Args:
@@ -224,14 +233,14 @@ def rows(query: GovernedQuery, shape: Shape, types: Mapping[str, str], changes_t
         changes_table: what `changes` gave.
         removed: SQL of its removals, from `taken_off`.
         parts: the ops that are sent, each with the number of chunks of its kind.
+        few: it pays to ask the query about those people only, where their keys say who they are.
     """
     upserts = [op for op in ("add", "change") if op in parts]
     outputs = ", ".join(f"g.{quoted(name)} AS {stored}" for stored, name in shape.names.items())
     number = encoding.integer_key(query, types)
     key = quoted(query.keys[0]) if number else encoding.key(query, types)
-    wide = (
-        f"SELECT g.{quoted(SUBJECT)} AS subject, g.{quoted(RULE)} AS rule, {key} AS key, {outputs} FROM ({query.select.sql('spark')}) AS g"
-    )
+    select = People(changes_table, "key").narrowed(query.select, query) if few and _keyed_by_subject(query) else query.select
+    wide = f"SELECT g.{quoted(SUBJECT)} AS subject, g.{quoted(RULE)} AS rule, {key} AS key, {outputs} FROM ({select.sql('spark')}) AS g"
     # Texts and hashes of those rows only that the join finds: of two that are compared by `=` an engine would hash every row to join by it.
     content = encoding.content(query, types, {name: f"w.{stored}" for stored, name in shape.names.items()})
     sources = []
@@ -254,6 +263,14 @@ def rows(query: GovernedQuery, shape: Shape, types: Mapping[str, str], changes_t
     named = ", ".join(shape.stored)
     bodies = " UNION ALL ".join(f"SELECT * FROM ({source}) AS r{i} ({named})" for i, source in enumerate(sources))
     return f"SELECT {named} FROM ({bodies}) AS p"
+
+
+def _keyed_by_subject(query: GovernedQuery) -> bool:
+    """Whether the key of a row at the channel is the key of the person."""
+    if len(query.keys) != 1 or any(mask.column in query.keys for mask in query.wire_masks):
+        return False
+    values = {each.alias_or_name: each.unalias() for each in query.select.expressions}
+    return values.get(query.keys[0]) == values.get(SUBJECT)
 
 
 def _place(key: str) -> str:

@@ -18,7 +18,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cdp.engine.base import literal
@@ -35,7 +35,10 @@ _TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write the receipts of a sync, or to use what `subject` says. Made by `acquire`."""
+    """The right to write the receipts of a sync, or to use what `subject` says. Made by `acquire`.
+
+    `looked`: the rows of the lease in the state that its table was in when they were last read.
+    """
 
     control: Control
     sync: str
@@ -44,6 +47,7 @@ class Lease:
     wall: Callable[[], dt.datetime]
     seconds: float = SECONDS
     subject: str = ""
+    looked: dict[str, list[dict[str, Any]]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def first_seq(self) -> int:
@@ -70,7 +74,7 @@ class Lease:
         Raises:
             BusyError: it is not.
         """
-        rows = _rows(self.control, self.sync)
+        rows = self._now()
         mine = [row for row in rows if row["owner"] == self.owner]
         if mine and min(row["expires"] for row in mine) > _micros(self.wall()):
             return
@@ -80,6 +84,17 @@ class Lease:
             f"{self.subject or _sync(self.sync)}: this run lost its lease {who}",
             fix="run the sync again: it sends what was not acknowledged",
         )
+
+    def _now(self) -> list[dict[str, Any]]:
+        """The rows of the lease; where the state of their table is to be seen in its folder, they are read once in each."""
+        engine, table = self.control.engine, self.control.table("leases")
+        at = engine.state(table) if engine.folder(table) is not None else None
+        if at is None or at not in self.looked:
+            rows = _rows(self.control, self.sync)
+            self.looked.clear()
+            self.looked[at or ""] = rows
+            return rows
+        return self.looked[at]
 
     def release(self, after: float = 0.0) -> None:
         """Let the next run in; when the engine fails, the lease expires by itself.
@@ -120,12 +135,13 @@ def acquire(
         BusyError: another run holds it; the message says who, since when and until when.
     """
     lease = Lease(control, sync, owner or str(uuid.uuid4()), 0, wall, seconds, subject)
-    if not _rows(control, sync):
+    rows = _rows(control, sync)
+    if not rows:
         control.append("leases", [{"sync": sync, "token": _floor(control, sync), "expires": 0}])
     end = time.monotonic() + patience
     while True:
         try:
-            return _acquire(lease)
+            return _acquire(lease, rows)
         except BusyError:
             if time.monotonic() >= end:
                 raise
@@ -138,13 +154,18 @@ def _floor(control: Control, sync: str) -> int:
     return max(int(seq or 0) for seq in found) >> TOKEN_BITS
 
 
-def _acquire(lease: Lease) -> Lease:
-    """The same lease, held; it is tried a few times where nobody holds it and several want it."""
+def _acquire(lease: Lease, rows: Sequence[dict[str, Any]]) -> Lease:
+    """The same lease, held; it is tried a few times where nobody holds it and several want it.
+
+    Args:
+        lease: to take.
+        rows: as they were not long ago: who was dead then is so now.
+    """
     control, sync = lease.control, lease.sync
     failed: EngineError | None = None
     for attempt in range(_TRIES):
         now = _micros(lease.wall())
-        owners = [lease.owner, *_dead(_rows(control, sync))]
+        owners = [lease.owner, *_dead(rows)]
         free = " OR ".join(["owner IS NULL", f"expires < {now}", *(f"owner = {literal(each)}" for each in owners)])
         failed = _update(control, _taken(lease, now), f"sync = {literal(sync)} AND ({free})")
         rows = _rows(control, sync)

@@ -51,7 +51,7 @@ class Outgoing:
         ledger: the control tables.
         plan: what to send.
         query: what governance says today, of the same fingerprint as the plan.
-        withheld: a table of subjects who may no longer be told, or None when there are none.
+        withheld: the subjects who may no longer be told.
         mask_keys: the secret of each wire mask, by column.
         sizes: rows of a batch of each kind.
         disclosures: the run's lines of the ledger.
@@ -71,7 +71,7 @@ class Outgoing:
         plan: Plan,
         query: GovernedQuery,
         *,
-        withheld: str | None,
+        withheld: pa.Array,
         mask_keys: Mapping[str, bytes],
         sizes: Mapping[WireOp, int],
         disclosures: Disclosures,
@@ -156,7 +156,7 @@ class Outgoing:
         rows = digest.read(engine, table, stored, chunk.number)
         if (rows.num_rows, digest.sha256(rows, stored)) != (chunk.rows, chunk.sha256):
             raise self._not_planned()
-        if op == "upsert" and self.withheld:
+        if op == "upsert" and len(self.withheld):
             rows = self._without(rows)
         leaving: Mapping[str, pa.ChunkedArray | pa.Array]
         if op == "remove":
@@ -175,12 +175,7 @@ class Outgoing:
         """Without those who may no longer be told."""
         import pyarrow.compute as pc
 
-        return rows.filter(pc.invert(pc.is_in(rows.column("_subject"), value_set=self._subjects))).combine_chunks()
-
-    @cached_property
-    def _subjects(self) -> pa.Array:
-        found = self.ledger.engine.query(f"SELECT subject FROM {self.withheld}", what="who may no longer be told")
-        return found.column("subject").combine_chunks()
+        return rows.filter(pc.invert(pc.is_in(rows.column("_subject"), value_set=self.withheld))).combine_chunks()
 
     def _not_planned(self) -> StaleError:
         again = f"run `cdp plan {self.plan.sync}` again"

@@ -18,6 +18,7 @@ from cdp.sync.allowance import Allowance
 from cdp.sync.digest import Chunk
 from cdp.sync.ledger import Control, new_name
 from cdp.sync.ledger.disclosure import check_clock
+from cdp.sync.people import FEW, People
 from cdp.sync.plan import _SEAL, LIFETIME, TAKEN_OFF, Plan, created, masks_of, rows_table
 from cdp.sync.unfinished import unfinished
 
@@ -141,15 +142,17 @@ class _Maker:
             due, found = self._judge(changes, judged, found)
             parts = self._parts(found)
             sure = not at.doubtful
-            chunks, passed = self._store(table, due, diff.taken_off(due, acknowledged, sure=sure), parts)
+            few = FEW * sum(found.due(op) for op in parts) <= found.pairs
+            chunks, passed = self._store(table, due, diff.taken_off(due, acknowledged, sure=sure), parts, few=few)
             found = replace(found, kept=found.kept + Counter({("dropped", op): n for op, n in passed.dropped.items()}))
             if sum(c.rows for c in chunks) != sum(found.due(op) for op in parts):
                 self.engine.drop(table)
                 return None
-            removed = diff.taken_off(changes, acknowledged, sure=sure)
+            removed, people = diff.taken_off(changes, acknowledged, sure=sure), None
             if parts.get("remove") and found.due("remove") == found.keys["remove"]:
                 removed = diff.taken_off(changes, f"SELECT _key AS key, _subject AS subject FROM {table}", sure=False)
-            seen = revocations.Seen(plan_id, removed, acknowledged, self.removals, found.keys["remove"], sure)
+                people = People(table, "_subject") if few else None
+            seen = revocations.Seen(plan_id, removed, acknowledged, self.removals, found.keys["remove"], sure, people)
             revocations.record(self.ledger, self.query, seen, self.now)
         except ConflictError:  # a table was replaced while it was read
             self.engine.drop(table)
@@ -240,11 +243,13 @@ class _Maker:
         upserts = sum(count for op, count in sent.items() if op != "remove")
         return {op: -(-(count if op == "remove" else upserts) // diff.CHUNK_ROWS) for op, count in sent.items()}
 
-    def _store(self, table: str, changes: str, removed: str, parts: Mapping[str, int]) -> tuple[tuple[Chunk, ...], gates.Passed]:
+    def _store(
+        self, table: str, changes: str, removed: str, parts: Mapping[str, int], *, few: bool
+    ) -> tuple[tuple[Chunk, ...], gates.Passed]:
         """Write the rows, ask the sync's expectations of them, hash them. A key that came twice makes a count that does not match."""
         if not parts:
             return (), gates.Passed()
-        rows = diff.rows(self.query, self.shape, self.types, changes, removed, parts)
+        rows = diff.rows(self.query, self.shape, self.types, changes, removed, parts, few=few)
         passed = gates.store(self.engine, self.query.sync, self.shape, table, rows, upserts=any(op != "remove" for op in parts))
         chunks = digest.chunks(self.engine, table, self.shape.stored, chunk_count(parts))
         keys = self.engine.value(f"SELECT COUNT(DISTINCT _key) FROM {table}", what=table)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cdp.engine.base import literal
-from cdp.governance.query import SUBJECT, GovernedQuery, Removals
+from cdp.governance.query import GovernedQuery, Removals
 from cdp.sync import diff
 from cdp.sync.ledger import Control
+from cdp.sync.people import People, kept_out
 
 TABLE = "revocations"
 LEFT, CHANGED, ENDED = "left_segment", "decision_changed", "agreement_ended"  # reasons besides the names of rules
@@ -31,6 +32,7 @@ class Seen:
         removals: who is taken off by a plan that only removes.
         count: how many keys are to be taken off, whether or not the mode does.
         sure: nothing is in doubt: each row of the acknowledged state has a receipt's number.
+        people: who they are, where it pays to ask about them only.
     """
 
     plan: str
@@ -39,6 +41,7 @@ class Seen:
     removals: Removals | None
     count: int
     sure: bool
+    people: People | None = None
 
 
 def record(control: Control, query: GovernedQuery, seen: Seen, now: dt.datetime) -> None:
@@ -96,11 +99,10 @@ def _due(query: GovernedQuery, seen: Seen) -> str:
         every = f"SELECT a.key, a.subject AS person, a.seq AS base, '{ENDED}' AS reason"
         return f"{every} FROM ({seen.acknowledged}) AS a WHERE a.content IS NOT NULL"
     removes = "remove" in diff.MODES[query.sync.mode]
-    rules = f"SELECT CAST(e.{SUBJECT} AS STRING) AS subject, MIN(e._rule) AS rule FROM ({query.eligibility.sql('spark')}) AS e GROUP BY 1"
     reason = f"COALESCE(k.rule, CASE WHEN d.n > 0 THEN '{CHANGED}' ELSE '{LEFT}' END)"
     return (
         f"SELECT d.key, d.subject AS person, d.base, {reason} AS reason FROM ({seen.removed}) AS d "
-        f"{'LEFT JOIN' if removes else 'JOIN'} ({rules}) AS k ON d.subject = k.subject"
+        f"{'LEFT JOIN' if removes else 'JOIN'} ({kept_out(query, seen.people)}) AS k ON d.subject = k.subject"
     )
 
 

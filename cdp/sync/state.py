@@ -94,25 +94,36 @@ def outdated(told: str) -> str:
     return f"(a.content IS NOT NULL AND NOT (a.told <=> {literal(told)}))"
 
 
-def acknowledged(control: Control, sync: str, at: Known) -> str:
-    """SQL of the acknowledged state: one row a key, with the columns of `synced`; tombstones have op `remove`."""
+def acknowledged(control: Control, sync: str, at: Known, *, once: bool = False) -> str:
+    """SQL of the acknowledged state: one row a key, with the columns of `synced`; tombstones have op `remove`.
+
+    Args:
+        control: the control tables.
+        sync: whose state.
+        at: how far it goes.
+        once: no key was delivered twice since the last folding, so that none has to be looked for.
+    """
     columns = control.columns("synced")
     stored = f"SELECT {', '.join(columns)} FROM {control.table('synced')} WHERE sync = {literal(sync)}"
     if at.last == at.folded:
         return stored
+    recent = _delivered(control, sync, at) if once else _recent(control, sync, at)
     kept = f"SELECT {', '.join(f's.{c}' for c in columns)} FROM ({stored}) AS s LEFT ANTI JOIN recent AS r ON s.key = r.key"
-    return f"WITH recent AS ({_recent(control, sync, at)}) {kept} UNION ALL SELECT {', '.join(columns)} FROM recent"
+    return f"WITH recent AS ({recent}) {kept} UNION ALL SELECT {', '.join(columns)} FROM recent"
 
 
 def _recent(control: Control, sync: str, at: Known) -> str:
     """SQL of the newest delivered receipt of each key since the last folding."""
-    fresh = f"r.sync = {literal(sync)} AND r.status = 'delivered' AND r.seq > {at.folded}"
-    receipts = control.table("receipts")
     # A seq is given once, so the newest receipt of each key is found by joining integers, not by sorting rows.
-    return (
-        f"SELECT {', '.join(f'r.{c}' for c in control.columns('synced'))} FROM {receipts} AS r "
-        f"LEFT SEMI JOIN (SELECT MAX(r.seq) AS seq FROM {receipts} AS r WHERE {fresh} GROUP BY r.key) AS m ON r.seq = m.seq WHERE {fresh}"
-    )
+    newest = f"SELECT MAX(d.seq) AS seq FROM ({_delivered(control, sync, at, 'key', 'seq')}) AS d GROUP BY d.key"
+    return f"SELECT r.* FROM ({_delivered(control, sync, at)}) AS r LEFT SEMI JOIN ({newest}) AS m ON r.seq = m.seq"
+
+
+def _delivered(control: Control, sync: str, at: Known, *columns: str) -> str:
+    """SQL of the delivered receipts since the last folding; by default with the columns of `synced`."""
+    shown = ", ".join(f"r.{name}" for name in columns or control.columns("synced"))
+    fresh = f"r.sync = {literal(sync)} AND r.status = 'delivered' AND r.seq > {at.folded}"
+    return f"SELECT {shown} FROM {control.table('receipts')} AS r WHERE {fresh}"
 
 
 # Of `held`, besides the columns of `synced`: whether an acknowledgement stands behind the content; of the last attempt since then, if
@@ -235,7 +246,8 @@ def fold(
     if (before and not worth_it(before, delivered)) or not worth_it(at := known(control, sync)):
         return False
     _carry(control, sync, at, max(after or 0, at.last))
-    rewrite(control, sync, acknowledged(control, sync, at))
+    keys = control.engine.value(f"SELECT COUNT(DISTINCT d.key) FROM ({_delivered(control, sync, at, 'key')}) AS d", what="receipts")
+    rewrite(control, sync, acknowledged(control, sync, at, once=keys == at.fresh))
     return True
 
 

@@ -1,0 +1,45 @@
+"""Whom the rules keep out now: of everyone, or of the people of a plan, where that is small beside its segment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from cdp.compile import sql
+from cdp.compile.narrow import narrowed
+from cdp.governance.query import RULE, SUBJECT, GovernedQuery
+
+FEW = 5  # a plan of no more than one in so many people is asked about by itself: of more, looking them up costs what it spares
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The people whose keys stand as text in a column of a table."""
+
+    table: str
+    column: str
+
+    def narrowed(self, select: exp.Select, query: GovernedQuery) -> exp.Select:
+        """A query of the entity, of these people only where it can tell; of others it says the same as before, or nothing."""
+        return narrowed(select, sql.column(query.entity.name, query.entity.key), lambda key: self._among(key, query))
+
+    def _among(self, key: exp.Expr, query: GovernedQuery) -> exp.Expr:
+        """Integers are looked up as what they are."""
+        known: exp.Expr = exp.column(self.column)
+        if query.entity.columns[query.entity.key].type == "integer":
+            known = exp.Cast(this=known, to=exp.DataType(this=exp.DataType.Type.BIGINT))
+        else:
+            key = exp.Cast(this=key, to=sql.TEXT)
+        return exp.In(this=key, query=exp.select(known).from_(sql.table(self.table, "known")).subquery())
+
+
+def kept_out(query: GovernedQuery, people: People | None = None) -> str:
+    """SQL of everyone whom a rule keeps out at the query's wall clock: subject, as text, and the first such rule in the alphabet.
+
+    Args:
+        query: from governance.
+        people: whom it is asked about; None for all. Who is not among them may be left out.
+    """
+    select = people.narrowed(query.eligibility, query) if people else query.eligibility
+    return f"SELECT CAST(e.{SUBJECT} AS STRING) AS subject, MIN(e.{RULE}) AS rule FROM ({select.sql('spark')}) AS e GROUP BY 1"

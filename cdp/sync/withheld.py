@@ -1,0 +1,47 @@
+"""Who may no longer be told: asked at apply, of the people of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cdp.engine.base import quoted
+from cdp.governance.query import GovernedQuery
+from cdp.sync import state
+from cdp.sync.ledger import Control
+from cdp.sync.people import FEW, People, kept_out
+from cdp.sync.plan import Plan, rows_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Subjects, and in how many rows of a plan they would be added or changed."""
+
+    subjects: pa.Array
+    rows: int
+
+
+def from_plan(control: Control, plan: Plan, query: GovernedQuery) -> Withheld:
+    """Who became ineligible since a plan was made, at the query's wall clock, was removed since or is gone.
+
+    Args:
+        control: the control tables; those of the plan's rows are among them.
+        plan: about to be applied.
+        query: governed just now.
+    """
+    table, entity = rows_table(control, plan.id), query.entity
+    few = FEW * plan.rows <= plan.rows + plan.counts["unchanged"]
+    removed = state.removed_since(control, plan.sync, plan.base_seq)
+    told = f"SELECT p._subject AS subject FROM {table} AS p WHERE p._op <> 'remove'"
+    # No rule speaks of who is not there.
+    gone = f"SELECT t.subject FROM ({told}) AS t LEFT ANTI JOIN {entity.table} AS e ON t.subject = CAST(e.{quoted(entity.key)} AS STRING)"
+    kept = f"SELECT k.subject FROM ({kept_out(query, People(table, '_subject') if few else None)}) AS k"
+    counted = (
+        f"SELECT t.subject, COUNT(*) AS n FROM ({told}) AS t LEFT SEMI JOIN ({kept} UNION ALL {removed} UNION ALL {gone}) AS w "
+        "ON t.subject = w.subject GROUP BY t.subject"
+    )
+    found = control.engine.query(counted, what="who may no longer be told")
+    return Withheld(found.column("subject").combine_chunks(), sum(found.column("n").to_pylist()))

@@ -10,12 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from sqlglot import exp
+
+from cdp.compile.early import early
 from cdp.engine.base import literal, quoted
 from cdp.governance.query import RULE, SUBJECT, GovernedQuery, Removals
 from cdp.sync import encoding, state
 from cdp.sync.people import People, kept_out
 
 CHUNK_ROWS = 100_000
+_HASH = "_cdp_content"
 
 # The columns of a plan's rows besides those that leave, which are called k0, k1, ..., v0, v1, ...: a name of a
 # channel may hold what a Delta column's may not.
@@ -67,7 +71,20 @@ def members(query: GovernedQuery, types: Mapping[str, str]) -> str:
 
 def _members(query: GovernedQuery, types: Mapping[str, str], key: str) -> str:
     named = f"g.{quoted(RULE)} AS rule, g.{quoted(SUBJECT)} IS NULL AS nobody"
-    return f"SELECT {key} AS key, {encoding.content(query, types)} AS content, {named} FROM ({query.select.sql('spark')}) AS g"
+    select, content = _hashed(query, types)
+    return f"SELECT {key} AS key, {content} AS content, {named} FROM ({select.sql('spark')}) AS g"
+
+
+def _hashed(query: GovernedQuery, types: Mapping[str, str]) -> tuple[exp.Select, str]:
+    """A query of members, and in its terms the hash of what they are told. What is told as it stands is hashed where it is read."""
+    told = {each.alias_or_name: each.unalias() for each in query.select.expressions}
+    if all(isinstance(told[name], exp.Column) for name in query.values):
+        hashed = encoding.content(query, types, told)
+        if (select := early(query.select, query.entity.name, (SUBJECT, RULE, *query.keys), _HASH, hashed)) is not None:
+            return select, f"g.{_HASH}"
+    return query.select, encoding.content(
+        query, types, {name: exp.column(exp.to_identifier(name, quoted=True)) for name in query.values}
+    ).sql("spark")
 
 
 Changed = Literal["keep", "resend", "remove"]
@@ -242,7 +259,7 @@ def rows(
     select = People(changes_table, "key").narrowed(query.select, query) if few and _keyed_by_subject(query) else query.select
     wide = f"SELECT g.{quoted(SUBJECT)} AS subject, g.{quoted(RULE)} AS rule, {key} AS key, {outputs} FROM ({select.sql('spark')}) AS g"
     # Texts and hashes of those rows only that the join finds: of two that are compared by `=` an engine would hash every row to join by it.
-    content = encoding.content(query, types, {name: f"w.{stored}" for stored, name in shape.names.items()})
+    content = encoding.content(query, types, {name: exp.column(stored, "w") for stored, name in shape.names.items()}).sql("spark")
     sources = []
     if "remove" in parts:
         nothing = ", ".join(f"CAST(NULL AS {kind})" for kind in shape.kinds.values())

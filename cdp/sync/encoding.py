@@ -10,7 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cdp.engine.base import literal, quoted
+from sqlglot import exp
+
+from cdp.compile import sql
+from cdp.engine.base import quoted
 from cdp.errors import DataError
 
 if TYPE_CHECKING:
@@ -99,21 +102,21 @@ def key_columns(values: Sequence[str], count: int) -> list[list[str]]:
     return [[row[i] for row in rows] for i in range(count)]
 
 
-def content(query: GovernedQuery, types: Mapping[str, str], named: Mapping[str, str] | None = None) -> str:
-    """SQL for the hash of what a row tells: a column that is renamed, or a mask's new version, makes it another.
+def content(query: GovernedQuery, types: Mapping[str, str], values: Mapping[str, exp.Expr]) -> exp.Expr:
+    """The hash of what a row tells, of which every value has one: a column that is renamed, or a mask's new version, makes it another.
 
     Args:
         query: from governance.
         types: of its output.
-        named: the columns by other names, where they have them.
+        values: of each column that is no key.
     """
     shape = json.dumps([query.keys, query.values, sorted((m.column, m.version, m.context) for m in query.wire_masks)])
-    parts = [literal(shape)]
+    parts: list[exp.Expr] = [sql.string(shape)]
     for name in query.values:
-        column = named[name] if named else quoted(name)
-        hashed = f"CAST({column} AS STRING)" if _base(types[name]) == "decimal" else _exact_float(column, types[name])
-        parts += [hashed, f"{column} IS NULL"]
-    return f"XXHASH64({', '.join(parts)})"
+        value, kind = values[name], types[name]
+        to = {"decimal": sql.TEXT, "float": sql.DOUBLE}.get(_base(kind))
+        parts += [exp.Cast(this=value, to=to) if to else value, sql.is_null(value)]
+    return exp.Anonymous(this="XXHASH64", expressions=parts)
 
 
 def line(columns: Mapping[str, str]) -> str:

@@ -1,0 +1,33 @@
+"""A value of a query's row, computed where the row is read: through a join goes the value, not what it is made of. A pure tree function."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlglot import exp
+
+from cdp.compile import sql
+
+
+def early(select: exp.Select, row: str, keep: Collection[str], name: str, value: exp.Expr) -> exp.Select | None:
+    """The query with some of its outputs and a value of its row; None where that cannot be had before its joins, or has none to pass.
+
+    Args:
+        select: of a `Statement`; it is not changed.
+        row: the alias of its row.
+        keep: the outputs that stay.
+        name: of the value, which no column of the row has.
+        value: made of plain columns of the row, by functions that cannot fail: it is computed for rows too that the query leaves out.
+    """
+    from_ = select.args.get("from_")
+    read = from_ is not None and isinstance(from_.this, exp.Table) and from_.this.alias_or_name == row
+    if not read or not select.args.get("joins") or any(column.table != row for column in value.find_all(exp.Column)):
+        return None
+    found = select.copy()
+    table = found.args["from_"].this
+    whole = exp.Column(this=exp.Star(), table=sql.identifier(row))
+    rows = exp.Select(expressions=[whole, sql.alias(value.copy(), name)], from_=exp.From(this=table.copy()))
+    table.replace(exp.Subquery(this=rows, alias=exp.TableAlias(this=sql.identifier(row))))
+    kept = [each for each in found.expressions if each.alias_or_name in keep]
+    found.set("expressions", [*kept, sql.alias(sql.column(row, name), name)])
+    return found

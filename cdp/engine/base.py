@@ -10,7 +10,6 @@ therefore stand as literals of sqlglot (`literal`).
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlglot import exp
 
 from cdp.compile.sql import PRIVATE
-from cdp.engine import files
+from cdp.engine import files, log
 from cdp.engine.failures import reduce_error
 from cdp.engine.rows import Rows, constant
 from cdp.errors import CdpError, DataError
@@ -41,7 +40,7 @@ _FILTERS = (
     ("information_schema.row_filters", "filter_name", "row filter"),
     ("information_schema.column_masks", "column_name", "mask of column"),
 )
-_COMMIT = re.compile(r"(\d{20})\.(json|checkpoint\..*parquet)")
+_ANSWERS = 256  # that are remembered: a few for each sync
 
 
 def literal(value: str | int | None) -> str:
@@ -78,6 +77,8 @@ class Engine:
         self.lakehouse = lakehouse
         self._registered: set[str] = set()
         self._schemas: set[str] = set()
+        self._logs = log.Logs()
+        self._answers: dict[tuple[Any, ...], tuple[str | None, pa.Table]] = {}
         self._naming = threading.RLock()  # syncs that run side by side share the session, and so its names
         # Sail reads a stored timestamp in UTC whatever the session says, so every session is in UTC and
         # compiled SQL names the project's zone where a local day is meant.
@@ -108,7 +109,7 @@ class Engine:
         """Whether the table is there; one whose first commit is not written is not."""
         folder = self.folder(table)
         if folder is not None:
-            return any(_COMMIT.fullmatch(path.name) for path in (folder / "_delta_log").glob("*"))
+            return log.exists(folder)
         with self._reduced(f"table {table}"):
             return bool(self.session.catalog.tableExists(table))
 
@@ -125,8 +126,7 @@ class Engine:
         """The number of a Delta table's newest commit; None where the table keeps none, or the engine does not tell."""
         folder = self.folder(table)
         if folder is not None:
-            found = (_COMMIT.fullmatch(path.name) for path in (folder / "_delta_log").glob("*"))
-            return max((int(match[1]) for match in found if match), default=None)
+            return self._logs.newest(folder)
         try:
             return int(self.session.sql(f"DESCRIBE HISTORY {table} LIMIT 1").collect()[0]["version"])
         except Exception:  # a view, another format, or an engine without histories
@@ -135,18 +135,10 @@ class Engine:
     def state(self, table: str) -> str | None:
         """Which state a table is in: another word after every change of it; None where that cannot be told.
 
-        Of a Delta folder the number of the newest commit and the hash of what it says, for a table that was dropped and made anew
-        counts from 0 again; of a catalog's table its id, and the number and time of the newest commit.
+        Of a Delta folder see `Logs.state`; of a catalog's table its id, and the number and time of the newest commit.
         """
         folder = self.folder(table)
-        if folder is None:
-            return self._catalog_state(table)
-        newest = self.version(table)
-        try:
-            said = (folder / "_delta_log" / f"{newest:020}.json").read_bytes() if newest is not None else None
-        except OSError:  # cleaned up, or being replaced
-            said = None
-        return f"{newest}:{hashlib.sha256(said).hexdigest()}" if said else None
+        return self._logs.state(folder) if folder is not None else self._catalog_state(table)
 
     def _catalog_state(self, table: str) -> str | None:
         try:
@@ -304,6 +296,19 @@ class Engine:
         """Run a query; all rows as one Arrow table. `args` are named parameters (`:name`), none of them None."""
         with step(f"read {what or 'rows'}"), self._reduced(what or "a query"):
             return self.frame(statement, args).toArrow()
+
+    def recall(self, table: str, statement: str, args: Mapping[str, Any] | None = None) -> pa.Table:
+        """A query of one table whose answer is small. In each state of the table it is asked once, where a folder shows that state."""
+        folder, asked = self.folder(table), (statement, *sorted((args or {}).items()))
+        at = self._logs.state(folder) if folder is not None else None  # before the query: what it sees is of that state or later
+        known = self._answers.get(asked)
+        if at is not None and known is not None and known[0] == at:
+            return known[1]
+        found = self.query(statement, args, what=table)
+        if len(self._answers) >= _ANSWERS:
+            self._answers.clear()
+        self._answers[asked] = (at, found)
+        return found
 
     def part(self, table: str, column: str, value: int, kinds: Mapping[str, str]) -> pa.Table:
         """One partition of a table that was written once: the columns of these names and Spark types, in no order.

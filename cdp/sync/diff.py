@@ -6,12 +6,13 @@ that differ, and who is left out), and the rows that will leave.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlglot import exp
 
+from cdp.compile import sql
 from cdp.compile.early import early
 from cdp.engine.base import literal, quoted
 from cdp.governance.query import RULE, SUBJECT, GovernedQuery, Removals
@@ -78,7 +79,7 @@ def _members(query: GovernedQuery, types: Mapping[str, str], key: str) -> str:
 def _hashed(query: GovernedQuery, types: Mapping[str, str]) -> tuple[exp.Select, str]:
     """A query of members, and in its terms the hash of what they are told. What is told as it stands is hashed where it is read."""
     told = {each.alias_or_name: each.unalias() for each in query.select.expressions}
-    if all(isinstance(told[name], exp.Column) for name in query.values):
+    if all(isinstance(told.get(name), exp.Column) for name in query.values):
         hashed = encoding.content(query, types, told)
         if (select := early(query.select, query.entity.name, (SUBJECT, RULE, *query.keys), _HASH, hashed)) is not None:
             return select, f"g.{_HASH}"
@@ -256,7 +257,8 @@ def rows(
     outputs = ", ".join(f"g.{quoted(name)} AS {stored}" for stored, name in shape.names.items())
     number = encoding.integer_key(query, types)
     key = quoted(query.keys[0]) if number else encoding.key(query, types)
-    select = People(changes_table, "key").narrowed(query.select, query) if few and _keyed_by_subject(query) else query.select
+    people = _subjects(query, changes_table, upserts) if few else None
+    select = people.narrowed(query.select, query) if people else query.select
     wide = f"SELECT g.{quoted(SUBJECT)} AS subject, g.{quoted(RULE)} AS rule, {key} AS key, {outputs} FROM ({select.sql('spark')}) AS g"
     # Texts and hashes of those rows only that the join finds: of two that are compared by `=` an engine would hash every row to join by it.
     content = encoding.content(query, types, {name: exp.column(stored, "w") for stored, name in shape.names.items()}).sql("spark")
@@ -282,12 +284,17 @@ def rows(
     return f"SELECT {named} FROM ({bodies}) AS p"
 
 
-def _keyed_by_subject(query: GovernedQuery) -> bool:
-    """Whether the key of a row at the channel is the key of the person."""
-    if len(query.keys) != 1 or any(mask.column in query.keys for mask in query.wire_masks):
-        return False
+def _subjects(query: GovernedQuery, changes_table: str, ops: Sequence[str]) -> People | None:
+    """Who is added or changed, where the key of a row at the channel, or what stands behind its pseudonym, is the person's."""
     values = {each.alias_or_name: each.unalias() for each in query.select.expressions}
-    return values.get(query.keys[0]) == values.get(SUBJECT)
+    if len(query.keys) != 1 or values.get(query.keys[0]) != values.get(SUBJECT):
+        return None
+    key: exp.Expr = sql.column("d", "key")
+    for mask in query.wire_masks:
+        if mask.column in query.keys:
+            key = exp.Left(this=key, expression=exp.Sub(this=exp.Length(this=key), expression=sql.number(len(encoding.version_text(mask)))))
+    of = sql.one_of(sql.column("d", "op"), [sql.string(op) for op in ops])
+    return People(exp.select(sql.alias(key, "key")).from_(sql.table(changes_table, "d")).where(of))
 
 
 def _place(key: str) -> str:

@@ -17,7 +17,7 @@ from cdp.engine.base import quoted
 from cdp.errors import DataError
 
 if TYPE_CHECKING:
-    from cdp.governance.query import GovernedQuery
+    from cdp.governance.query import GovernedQuery, WireMask
 
 _EXACT = ("string", "boolean", "tinyint", "smallint", "int", "bigint", "date", "decimal")  # text says all of the value
 _INTEGERS = ("tinyint", "smallint", "int", "bigint")
@@ -65,12 +65,17 @@ def key(query: GovernedQuery, types: Mapping[str, str]) -> str:
     A key that leaves as a pseudonym carries the version of its mask (`p001@2`): under a new version everybody is somebody
     else at the receiver, so a mirror removes the old pseudonyms and adds the new ones.
     """
-    versions = {mask.column: mask.version for mask in query.wire_masks}
+    versions = {mask.column: version_text(mask) for mask in query.wire_masks}
     texts = [text(quoted(name), types[name]) for name in query.keys]
-    texts = [f"CONCAT({t}, '@{versions[name]}')" if name in versions else t for name, t in zip(query.keys, texts, strict=True)]
+    texts = [f"CONCAT({t}, '{versions[name]}')" if name in versions else t for name, t in zip(query.keys, texts, strict=True)]
     if len(texts) == 1:
         return texts[0]
     return "CONCAT(" + ", ".join(f"LENGTH({t}), ':', {t}" for t in texts) + ")"
+
+
+def version_text(mask: WireMask) -> str:
+    """What follows the text of a key column that leaves as a pseudonym."""
+    return f"@{mask.version}"
 
 
 def split_key(value: str, count: int) -> list[str]:

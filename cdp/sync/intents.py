@@ -62,7 +62,7 @@ def runs(control: Control, sync: str) -> tuple[tuple[Open, ...], int]:
         f"JOIN ({last}) AS z ON r.run = z.run AND r.n = z.n WHERE COALESCE(r.open, 1) > 0 "
         f"UNION ALL SELECT {nothing}, MAX(s.seq) FROM ({own}) AS s WHERE s.run > COALESCE(({rebuilt}), '')"
     )
-    found = control.engine.query(statement, what=table).to_pylist()
+    found = control.engine.recall(table, statement).to_pylist()
     left = sorted((row for row in found if row["run"] is not None), key=lambda row: row["run"])
     counted = max((row["seq"] or 0 for row in found if row["run"] is None), default=0)
     return tuple(Open(row["run"], row["plan"], row["repeats"] or "effect", row["n"]) for row in left), counted

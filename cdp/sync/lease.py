@@ -18,7 +18,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cdp.engine.base import literal
@@ -35,10 +35,7 @@ _TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write the receipts of a sync, or to use what `subject` says. Made by `acquire`.
-
-    `looked`: the rows of the lease in the state that its table was in when they were last read.
-    """
+    """The right to write the receipts of a sync, or to use what `subject` says. Made by `acquire`."""
 
     control: Control
     sync: str
@@ -47,7 +44,6 @@ class Lease:
     wall: Callable[[], dt.datetime]
     seconds: float = SECONDS
     subject: str = ""
-    looked: dict[str, list[dict[str, Any]]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def first_seq(self) -> int:
@@ -74,7 +70,7 @@ class Lease:
         Raises:
             BusyError: it is not.
         """
-        rows = self._now()
+        rows = _rows(self.control, self.sync)
         mine = [row for row in rows if row["owner"] == self.owner]
         if mine and min(row["expires"] for row in mine) > _micros(self.wall()):
             return
@@ -84,17 +80,6 @@ class Lease:
             f"{self.subject or _sync(self.sync)}: this run lost its lease {who}",
             fix="run the sync again: it sends what was not acknowledged",
         )
-
-    def _now(self) -> list[dict[str, Any]]:
-        """The rows of the lease; where the state of their table is to be seen in its folder, they are read once in each."""
-        engine, table = self.control.engine, self.control.table("leases")
-        at = engine.state(table) if engine.folder(table) is not None else None
-        if at is None or at not in self.looked:
-            rows = _rows(self.control, self.sync)
-            self.looked.clear()
-            self.looked[at or ""] = rows
-            return rows
-        return self.looked[at]
 
     def release(self, after: float = 0.0) -> None:
         """Let the next run in; when the engine fails, the lease expires by itself.
@@ -273,7 +258,7 @@ def _update(control: Control, change: str, where: str) -> EngineError | None:
 def _rows(control: Control, sync: str) -> list[dict[str, Any]]:
     table = control.table("leases")
     statement = f"SELECT owner, token, since, expires, holder, process FROM {table} WHERE sync = :sync"
-    rows: list[dict[str, Any]] = control.engine.query(statement, {"sync": sync}, what=table).to_pylist()
+    rows: list[dict[str, Any]] = control.engine.recall(table, statement, {"sync": sync}).to_pylist()
     return rows
 
 

@@ -15,10 +15,14 @@ FEW = 5  # a plan of no more than one in so many people is asked about by itself
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The people whose keys stand as text in a column of a table."""
+    """The people whose keys a query gives as text, in its one column `key`."""
 
-    table: str
-    column: str
+    keys: exp.Select
+
+    @classmethod
+    def of(cls, table: str, column: str) -> People:
+        """Those whose keys stand in a column of a table."""
+        return cls(exp.select(sql.alias(sql.column("known", column), "key")).from_(sql.table(table, "known")))
 
     def narrowed(self, select: exp.Select, query: GovernedQuery) -> exp.Select:
         """A query of the entity, of these people only where it can tell; of others it says the same as before, or nothing."""
@@ -26,12 +30,12 @@ class People:
 
     def _among(self, key: exp.Expr, query: GovernedQuery) -> exp.Expr:
         """Integers are looked up as what they are."""
-        known: exp.Expr = exp.column(self.column)
+        known: exp.Expr = sql.column("people", "key")
         if query.entity.columns[query.entity.key].type == "integer":
             known = exp.Cast(this=known, to=exp.DataType(this=exp.DataType.Type.BIGINT))
         else:
             key = exp.Cast(this=key, to=sql.TEXT)
-        return exp.In(this=key, query=exp.select(known).from_(sql.table(self.table, "known")).subquery())
+        return exp.In(this=key, query=exp.select(known).from_(self.keys.subquery("people")).subquery())
 
 
 def kept_out(query: GovernedQuery, people: People | None = None) -> str:

@@ -151,7 +151,7 @@ class _Maker:
             removed, people = diff.taken_off(changes, acknowledged, sure=sure), None
             if parts.get("remove") and found.due("remove") == found.keys["remove"]:
                 removed = diff.taken_off(changes, f"SELECT _key AS key, _subject AS subject FROM {table}", sure=False)
-                people = People(table, "_subject") if few else None
+                people = People.of(table, "_subject") if few else None
             seen = revocations.Seen(plan_id, removed, acknowledged, self.removals, found.keys["remove"], sure, people)
             revocations.record(self.ledger, self.query, seen, self.now)
         except ConflictError:  # a table was replaced while it was read
@@ -336,7 +336,7 @@ class _Maker:
             weighed,
             known=held,
             segment=size,
-            source=sources.rows(self.engine, self.query.entity.table),
+            source=1 if size else sources.rows(self.engine, self.query.entity.table),
             invalid=counts["invalid"] + counts["dropped"],
             eligible=eligible,
             past=usual.sizes(self.ledger, self.query.sync.name) if asked else (),

@@ -66,13 +66,13 @@ class Known:
 def known(control: Control, sync: str) -> Known:
     """Read how far the state of a sync goes; 0 stands for nothing."""
     synced, receipts = control.table("synced"), control.table("receipts")
-    (made,) = control.engine.query(f"{_MADE} FROM {synced} WHERE sync = :sync", {"sync": sync}, what=synced).to_pylist()
+    (made,) = control.engine.recall(synced, f"{_MADE} FROM {synced} WHERE sync = :sync", {"sync": sync}).to_pylist()
     folded = made["seq"] or 0
     statement = (
         f"SELECT MAX(CASE WHEN status = 'delivered' THEN seq END) AS last, COUNT_IF({_DOUBTFUL}) AS attempts, MAX(seq) AS newest, "
         f"COUNT_IF(status = 'delivered') AS fresh FROM {receipts} AS r WHERE sync = :sync AND seq > :folded"
     )
-    (row,) = control.engine.query(statement, {"sync": sync, "folded": folded}, what=receipts).to_pylist()
+    (row,) = control.engine.recall(receipts, statement, {"sync": sync, "folded": folded}).to_pylist()
     effect = bool(row["attempts"]) and intents.last_repeats(control, sync) == "effect"
     opened, counted = intents.runs(control, sync)
     return Known(

@@ -38,7 +38,7 @@ def from_plan(control: Control, plan: Plan, query: GovernedQuery) -> Withheld:
     told = f"SELECT p._subject AS subject FROM {table} AS p WHERE p._op <> 'remove'"
     # No rule speaks of who is not there.
     gone = f"SELECT t.subject FROM ({told}) AS t LEFT ANTI JOIN {entity.table} AS e ON t.subject = CAST(e.{quoted(entity.key)} AS STRING)"
-    kept = f"SELECT k.subject FROM ({kept_out(query, People(table, '_subject') if few else None)}) AS k"
+    kept = f"SELECT k.subject FROM ({kept_out(query, People.of(table, '_subject') if few else None)}) AS k"
     counted = (
         f"SELECT t.subject, COUNT(*) AS n FROM ({told}) AS t LEFT SEMI JOIN ({kept} UNION ALL {removed} UNION ALL {gone}) AS w "
         "ON t.subject = w.subject GROUP BY t.subject"

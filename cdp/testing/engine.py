@@ -75,6 +75,19 @@ class EngineSuite:
         engine.append(f"{schema}.t", pa.table({"b": ["right"], "a": ["left"]}))
         assert engine.query(f"SELECT a, b FROM {schema}.t").to_pylist() == [{"a": "left", "b": "right"}]
 
+    def test_what_is_recalled_is_of_the_state_that_a_table_is_in(self, engine: Engine, schema: str) -> None:
+        table, statement = f"{schema}.t", f"SELECT SUM(n) AS n FROM {schema}.t WHERE n > :low"
+        for first in (1, 10):  # the second time it is another table of the same name
+            engine.create(table, {"n": "bigint"})
+            for rows in ([first], [first + 1, first + 2]):
+                engine.append(table, pa.table({"n": rows}))
+                for low in (0, first):
+                    known = engine.query(statement, {"low": low})
+                    assert [engine.recall(table, statement, {"low": low}) for _ in range(3)] == [known] * 3
+            engine.execute(f"DELETE FROM {table} WHERE n = {first}")
+            assert engine.recall(table, statement, {"low": 0}).to_pylist() == [{"n": 2 * first + 3}]
+            engine.drop(table)
+
     def test_all_missing_tables_are_named(self, engine: Engine, schema: str) -> None:
         with pytest.raises(DataError, match=rf"{schema}\.one, {schema}\.two") as caught:
             engine.register([f"{schema}.two", f"{schema}.one"])

@@ -7,13 +7,17 @@ from collections import Counter
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pytest
+from sqlglot import exp
 
 from cdp.compile.clock import Clock
 from cdp.engine import Engine
 from cdp.governance.decide import Governor
 from cdp.governance.query import RULE, SUBJECT, GovernedQuery
 from cdp.project.load import load
+from cdp.sync import diff, encoding
+from cdp.sync.people import People, kept_out
 from tests.people_world import ASKING, NOW, RULES, Person, anybody, project_at, slow, write
 
 CLOCK = Clock(NOW.astimezone(ZoneInfo("America/New_York")))
@@ -60,6 +64,35 @@ class PeopleStory:
         for key in told:
             assert {name: found[key][name] for name in asking.mappings} == expected[key][1], key
         assert told, "nobody is told"
+
+    @pytest.mark.parametrize("asking", ASKING, ids=lambda each: each.name)
+    def test_of_some_people_the_rules_say_what_they_say_of_all(self, engine: Engine, asking: Any) -> None:
+        query = self.governor.govern(asking.name, clock=CLOCK, now=CLOCK)
+        some = random.Random(asking.name).sample(sorted(self.people), self.count // 5)
+        engine.drop("tmp.some_people")
+        engine.create("tmp.some_people", {"who": "string"})
+        engine.append("tmp.some_people", pa.table({"who": some}))
+        of = People.of("tmp.some_people", "who")
+        for select, every in ((query.eligibility, left_out(engine, query)), (query.select, asked(engine, query))):
+            few = of.narrowed(select, query)
+            assert few.sql("spark").count("tmp.some_people") > 1, "the people and at least one table about them"
+            found = {row[SUBJECT]: row for row in engine.query(few.sql("spark")).to_pylist()}
+            assert set(found) == set(some) & set(every)
+            assert {who: row if select is query.select else row[RULE] for who, row in found.items()} == {who: every[who] for who in found}
+        rules = {row["subject"]: row["rule"] for row in engine.query(kept_out(query, of)).to_pylist()}
+        assert rules == {who: rule for who, rule in left_out(engine, query).items() if who in some}
+
+    @pytest.mark.parametrize("asking", ASKING, ids=lambda each: each.name)
+    def test_a_hash_of_what_is_told_is_the_same_wherever_it_is_computed(self, engine: Engine, asking: Any) -> None:
+        query = self.governor.govern(asking.name, clock=CLOCK, now=CLOCK)
+        engine.register(query.tables)
+        types = engine.types(query.select)
+        plain = encoding.content(query, types, {name: exp.column(name, "g", quoted=True) for name in query.values}).sql("spark")
+        late = f"SELECT {encoding.key(query, types)} AS key, {plain} AS content FROM ({query.select.sql('spark')}) AS g"
+        both = (diff.members(query, types), late)
+        assert "AS _cdp_content FROM clinical.patients" in both[0] or asking.name != "ids", "told as it stands: hashed where it is read"
+        found = [sorted((str(row["key"]), row["content"]) for row in engine.query(each).to_pylist()) for each in both]
+        assert found[0] == found[1]
 
     def test_every_rule_is_the_first_for_somebody(self) -> None:
         found = Counter(slow(person, asking)[0] for asking in ASKING for person in self.people.values())

@@ -23,8 +23,11 @@ from cdp.governance.decide import Governor
 from cdp.governance.query import RULE
 from cdp.project.load import load
 from cdp.sync.apply import Run, apply_plan
+from cdp.sync.ledger import Control
+from cdp.sync.people import People
 from cdp.sync.plan import Plan
 from cdp.sync.planning import make_plan
+from cdp.sync.revocations import revocations
 from cdp.testing.channel import Channel
 from tests.conformance.people import CLOCK, PeopleStory, asked
 from tests.people_world import ASKING, NOW, RULES, Person, anybody, consent, project_at, slow, somebody, write
@@ -140,6 +143,36 @@ def test_what_happens_between_plan_and_apply_withholds_and_then_removes(desk: De
     assert (plan.counts["remove"], sum(left_out(plan).values())) == (1, 2)
     desk.apply(plan)
     assert desk.held() == set()
+
+
+@pytest.mark.parametrize("happens", HAPPENS, ids=lambda each: each.__name__)
+def test_a_small_plan_asks_about_its_own_people_and_misses_nobody(
+    desk: Desk, happens: Callable[[Person], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of forty people four are planned: what they are told, why one goes, who may no longer be told is asked about them alone."""
+    asked_about: list[str] = []
+    narrowed = People.narrowed
+    monkeypatch.setattr(
+        People, "narrowed", lambda self, select, query: asked_about.append(self.keys.sql("spark")) or narrowed(self, select, query)
+    )
+    crowd = [somebody(f"p{number:02}", email=f"p{number:02}@example.org") for number in range(40)]
+    write(desk.engine, crowd)
+    desk.apply(desk.plan())
+    assert (len(desk.held()), asked_about) == (40, [])
+    for person in crowd[:3]:
+        person.row["given_name"] = "New"
+    happens(crowd[3])
+    write(desk.engine, crowd)
+    plan = desk.plan()
+    assert (plan.counts["change"], plan.counts["remove"], sum(left_out(plan).values())) == (3, 1, 1)
+    happens(crowd[0])
+    write(desk.engine, crowd)
+    run = desk.apply(plan)
+    assert (run.withheld, run.delivered, len(desk.held())) == (1, 3, 39)
+    assert {row["first_name"] for row in desk.channel.rows.values()} == {"New", crowd[9].row["given_name"]}
+    assert sum(row["first_name"] == "New" for row in desk.channel.rows.values()) == 2
+    assert [found.split(" AS ", 1)[0] for found in asked_about] == ["SELECT LEFT(d.key, LENGTH(d.key) - 2)", *["SELECT known._subject"] * 2]
+    assert {row["reason"] for row in revocations(Control(desk.engine, desk.control))} == set(left_out(plan))
 
 
 def test_a_parent_is_not_told_once_the_child_is_of_age(desk: Desk) -> None:

@@ -655,6 +655,24 @@ def test_a_lost_lease_stops_the_run_before_its_receipts_are_written(world: World
     assert state.known(control, "letters").last == 0
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["each key once", "some keys twice"])
+def test_folding_what_was_delivered_once_and_twice(world: World, again: bool) -> None:
+    control, clinic = Control(world.engine, world.control), people(9)
+    world.sync()
+    if again:
+        del clinic[2]
+        clinic[3]["email"] = "new@example.org"
+        world.load(clinic)
+        world.sync()
+    at = state.known(control, "letters")
+    before = world.engine.query(state.acknowledged(control, "letters", at)).sort_by("key").to_pylist()
+    assert at.fresh == len(before) + 2 * again
+    assert state.fold(control, "letters", rows=0, share=0)
+    after = state.known(control, "letters")
+    assert (after.folded, after.last, after.rows, after.fresh) == (at.last, at.last, len(before), 0)
+    assert world.engine.query(state.acknowledged(control, "letters", after)).sort_by("key").to_pylist() == before
+
+
 def test_folding_keeps_the_state_of_every_sync(world: World) -> None:
     other = World(world.engine, world.schema, world.control, world.root, name="calls")
     world.sync()

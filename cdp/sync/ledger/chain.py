@@ -116,5 +116,6 @@ def ends(control: Control, sync: str) -> list[dict[str, Any]]:
 def last_moment(control: Control) -> dt.datetime | None:
     """When the newest block of any sync was written."""
     table = control.table(TABLE)
-    found: dt.datetime | None = control.engine.value(f"SELECT MAX(at) FROM {table} WHERE kind = '{BLOCK}'", what=table)
+    newest = control.engine.recall(table, f"SELECT MAX(at) AS at FROM {table} WHERE kind = '{BLOCK}'").column("at")
+    found: dt.datetime | None = newest[0].as_py()
     return found

@@ -83,9 +83,7 @@ def _hashed(query: GovernedQuery, types: Mapping[str, str]) -> tuple[exp.Select,
         hashed = encoding.content(query, types, told)
         if (select := early(query.select, query.entity.name, (SUBJECT, RULE, *query.keys), _HASH, hashed)) is not None:
             return select, f"g.{_HASH}"
-    return query.select, encoding.content(
-        query, types, {name: exp.column(exp.to_identifier(name, quoted=True)) for name in query.values}
-    ).sql("spark")
+    return query.select, encoding.content(query, types).sql("spark")
 
 
 Changed = Literal["keep", "resend", "remove"]

@@ -107,18 +107,18 @@ def key_columns(values: Sequence[str], count: int) -> list[list[str]]:
     return [[row[i] for row in rows] for i in range(count)]
 
 
-def content(query: GovernedQuery, types: Mapping[str, str], values: Mapping[str, exp.Expr]) -> exp.Expr:
+def content(query: GovernedQuery, types: Mapping[str, str], values: Mapping[str, exp.Expr] | None = None) -> exp.Expr:
     """The hash of what a row tells, of which every value has one: a column that is renamed, or a mask's new version, makes it another.
 
     Args:
         query: from governance.
         types: of its output.
-        values: of each column that is no key.
+        values: of each column that is no key; by default the column of its name.
     """
     shape = json.dumps([query.keys, query.values, sorted((m.column, m.version, m.context) for m in query.wire_masks)])
     parts: list[exp.Expr] = [sql.string(shape)]
     for name in query.values:
-        value, kind = values[name], types[name]
+        value, kind = values[name] if values else exp.column(name, quoted=True), types[name]
         to = {"decimal": sql.TEXT, "float": sql.DOUBLE}.get(_base(kind))
         parts += [exp.Cast(this=value, to=to) if to else value, sql.is_null(value)]
     return exp.Anonymous(this="XXHASH64", expressions=parts)

@@ -43,7 +43,7 @@ def by_hand(clinic: Keyed) -> dict[str, int]:
     """Who differs and what they are sent, as one would write it; how many of each kind."""
     engine, query = clinic.engine, clinic.plain(Clock.now(clinic.project.timezone))
     engine.register([*query.tables, f"{SCHEMA}.synced"])
-    content = encoding.content(query, engine.types(query.select))
+    content = encoding.content(query, engine.types(query.select)).sql("spark")
     columns = ", ".join(map(quoted, query.values))
     op = "CASE WHEN a.key IS NULL THEN 'add' WHEN w.key IS NULL THEN 'remove' ELSE 'change' END AS op"
     engine.drop(HAND)

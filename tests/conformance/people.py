@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
-from sqlglot import exp
 
 from cdp.compile.clock import Clock
 from cdp.engine import Engine
@@ -87,7 +86,7 @@ class PeopleStory:
         query = self.governor.govern(asking.name, clock=CLOCK, now=CLOCK)
         engine.register(query.tables)
         types = engine.types(query.select)
-        plain = encoding.content(query, types, {name: exp.column(name, "g", quoted=True) for name in query.values}).sql("spark")
+        plain = encoding.content(query, types).sql("spark")
         late = f"SELECT {encoding.key(query, types)} AS key, {plain} AS content FROM ({query.select.sql('spark')}) AS g"
         both = (diff.members(query, types), late)
         assert "AS _cdp_content FROM clinical.patients" in both[0] or asking.name != "ids", "told as it stands: hashed where it is read"

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from sqlglot import exp
 
 from cdp.compile import sql
+from cdp.compile.narrow import begin_with, begins_with
 
 
 def early(select: exp.Select, row: str, keep: Collection[str], name: str, value: exp.Expr) -> exp.Select | None:
@@ -19,15 +20,11 @@ def early(select: exp.Select, row: str, keep: Collection[str], name: str, value:
         name: of the value, which no column of the row has.
         value: made of plain columns of the row, by functions that cannot fail: it is computed for rows too that the query leaves out.
     """
-    from_ = select.args.get("from_")
-    read = from_ is not None and isinstance(from_.this, exp.Table) and from_.this.alias_or_name == row
-    if not read or not select.args.get("joins") or any(column.table != row for column in value.find_all(exp.Column)):
+    if not begins_with(select, row) or not select.args.get("joins") or any(column.table != row for column in value.find_all(exp.Column)):
         return None
     found = select.copy()
-    table = found.args["from_"].this
     whole = exp.Column(this=exp.Star(), table=sql.identifier(row))
-    rows = exp.Select(expressions=[whole, sql.alias(value.copy(), name)], from_=exp.From(this=table.copy()))
-    table.replace(exp.Subquery(this=rows, alias=exp.TableAlias(this=sql.identifier(row))))
+    begin_with(found, exp.Select(expressions=[whole, sql.alias(value.copy(), name)], from_=found.args["from_"].copy()))
     kept = [each for each in found.expressions if each.alias_or_name in keep]
     found.set("expressions", [*kept, sql.alias(sql.column(row, name), name)])
     return found

@@ -23,7 +23,7 @@ def narrowed(select: exp.Select, key: exp.Column, only: Only) -> exp.Select:
         key: of the row, as the query names it.
         only: which rows.
     """
-    if not _reads(select, key):
+    if not begins_with(select, key.table):
         return select
     found = select.copy()
     _narrow(found, key, only)
@@ -37,10 +37,16 @@ def narrowed(select: exp.Select, key: exp.Column, only: Only) -> exp.Select:
     return found
 
 
-def _reads(select: exp.Select, column: exp.Column) -> bool:
-    """Whether a column is one of the table that a SELECT begins with."""
+def begins_with(select: exp.Select, alias: str) -> bool:
+    """Whether the first thing that a SELECT reads is a table of this alias."""
     from_ = select.args.get("from_")
-    return from_ is not None and isinstance(from_.this, exp.Table) and from_.this.alias_or_name == column.table
+    return from_ is not None and isinstance(from_.this, exp.Table) and from_.this.alias_or_name == alias
+
+
+def begin_with(select: exp.Select, rows: exp.Select) -> None:
+    """Have a SELECT read the rows of a query in the place of its first table, under that table's alias; it is changed."""
+    table = select.args["from_"].this
+    table.replace(exp.Subquery(this=rows, alias=exp.TableAlias(this=sql.identifier(table.alias_or_name))))
 
 
 def _joined_by(join: exp.Join, key: exp.Column) -> exp.Column | None:
@@ -62,7 +68,7 @@ def _grouped_by(body: exp.Expr | None, name: str) -> exp.Column | None:
         return None
     value = next((each.unalias() for each in body.expressions if each.alias_or_name == name), None)
     group = body.args.get("group")
-    grouped = isinstance(value, exp.Column) and group is not None and value in group.expressions and _reads(body, value)
+    grouped = isinstance(value, exp.Column) and group is not None and value in group.expressions and begins_with(body, value.table)
     return value if grouped else None
 
 
@@ -72,9 +78,8 @@ def _times_read(select: exp.Select, name: str) -> int:
 
 def _narrow(select: exp.Select, column: exp.Column, only: Only) -> None:
     """Have a SELECT read some rows of its first table only: before its joins, past which no engine moves such a test."""
-    table = select.args["from_"].this
-    alias = table.alias_or_name
+    table = select.args["from_"].this.copy()
     table.set("alias", exp.TableAlias(this=sql.identifier(ROW)))
     star = exp.Column(this=exp.Star(), table=sql.identifier(ROW))
-    rows = exp.Select(expressions=[star], from_=exp.From(this=table.copy()), where=exp.Where(this=only(sql.column(ROW, column.name))))
-    table.replace(exp.Subquery(this=rows, alias=exp.TableAlias(this=sql.identifier(alias))))
+    where = exp.Where(this=only(sql.column(ROW, column.name)))
+    begin_with(select, exp.Select(expressions=[star], from_=exp.From(this=table), where=where))

@@ -284,17 +284,17 @@ class _Application:
         async def work() -> None:
             async with connector:
                 await accounts.check(connector, self.query.agreement.account, f"destination {self.plan.destination}")
-                await self._settled(connector, settling)
+                await self._settled(connector, settling, intents.open_runs(self.ledger, self.plan.sync))
 
         run_loop(work())
         return self.nothing()
 
-    async def _settled(self, connector: Connector, settling: intents.Settling, left: Sequence[intents.Open] | None = None) -> int:
+    async def _settled(self, connector: Connector, settling: intents.Settling, opened: Sequence[intents.Open]) -> int:
         """Settle what is unknown and can be asked about, and what earlier runs left open; the last `seq` that was given."""
         seq = settling.lease.first_seq
         if self.plan.counts["unknown"]:
             seq = await unsettled.ask(self.ledger, self.plan.sync, connector, settling.mask_keys, settling.lease, self.wall)
-        return await settling.run(seq, left)
+        return await settling.run(seq, opened)
 
     def _verify(self) -> state.Known:
         """Nothing but removals was acknowledged since, and the plan is what was made; its rows are held to it when they are read.

@@ -1,7 +1,7 @@
-"""How a row becomes a key, a content hash and a line of the digest: as SQL, equal on every engine.
+"""How a row becomes a key and a content hash: as SQL, equal on every engine.
 
 A hash skips nulls, and engines print doubles and timestamps differently; so nulls are flagged, decimals are
-hashed as text, and doubles and timestamps enter the digest as the integers behind them.
+hashed as text, and doubles and timestamps are no keys.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EXACT = ("string", "boolean", "tinyint", "smallint", "int", "bigint", "date", "decimal")  # text says all of the value
 _INTEGERS = ("tinyint", "smallint", "int", "bigint")
-_BY_HASH = ("float", "double", "timestamp", "timestamp_ntz")  # xxhash64 of eight bytes is one to one
+_HASHED = ("float", "double", "timestamp", "timestamp_ntz")  # xxhash64 of eight bytes is one to one
 
 
 def _base(kind: str) -> str:
@@ -35,23 +35,15 @@ def check_types(types: Mapping[str, str], keys: Sequence[str]) -> None:
         DataError: a key is no exact value, or a column is an array, map, struct or binary; all are named.
     """
     wrong = [f"key {name} ({types[name]})" for name in keys if _base(types[name]) not in _EXACT]
-    wrong += [f"{name} ({kind})" for name, kind in types.items() if name not in keys and _base(kind) not in _EXACT + _BY_HASH]
+    wrong += [f"{name} ({kind})" for name, kind in types.items() if name not in keys and _base(kind) not in _EXACT + _HASHED]
     if wrong:
-        fix = f"make it one of: {', '.join(_EXACT)}; a value also {', '.join(_BY_HASH)}"
+        fix = f"make it one of: {', '.join(_EXACT)}; a value also {', '.join(_HASHED)}"
         raise DataError(f"cannot be sent: {', '.join(wrong)}", fix=fix)
 
 
-def text(column: str, kind: str) -> str:
-    """SQL for the text of a value; different values have different texts."""
-    if _base(kind) == "string":
-        return column
-    if _base(kind) in _BY_HASH:
-        return f"CAST(XXHASH64({_exact_float(column, kind)}) AS STRING)"
-    return f"CAST({column} AS STRING)"
-
-
-def _exact_float(column: str, kind: str) -> str:
-    return f"CAST({column} AS DOUBLE)" if kind == "float" else column
+def _text(column: str, kind: str) -> str:
+    """SQL for the text of a key column, whose type `check_types` has seen; different values have different texts."""
+    return column if _base(kind) == "string" else f"CAST({column} AS STRING)"
 
 
 def integer_key(query: GovernedQuery, types: Mapping[str, str]) -> bool:
@@ -66,7 +58,7 @@ def key(query: GovernedQuery, types: Mapping[str, str]) -> str:
     else at the receiver, so a mirror removes the old pseudonyms and adds the new ones.
     """
     versions = {mask.column: version_text(mask) for mask in query.wire_masks}
-    texts = [text(quoted(name), types[name]) for name in query.keys]
+    texts = [_text(quoted(name), types[name]) for name in query.keys]
     texts = [f"CONCAT({t}, '{versions[name]}')" if name in versions else t for name, t in zip(query.keys, texts, strict=True)]
     if len(texts) == 1:
         return texts[0]
@@ -122,12 +114,6 @@ def content(query: GovernedQuery, types: Mapping[str, str], values: Mapping[str,
         to = {"decimal": sql.TEXT, "float": sql.DOUBLE}.get(_base(kind))
         parts += [exp.Cast(this=value, to=to) if to else value, sql.is_null(value)]
     return exp.Anonymous(this="XXHASH64", expressions=parts)
-
-
-def line(columns: Mapping[str, str]) -> str:
-    """SQL for one unambiguous text of a whole row, for the digest."""
-    texts = (text(name, kind) for name, kind in columns.items())
-    return "CONCAT(" + ", ".join(f"COALESCE(CONCAT(LENGTH({t}), ':', {t}), '-')" for t in texts) + ")"
 
 
 def order(column: str) -> str:

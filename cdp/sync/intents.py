@@ -111,18 +111,18 @@ class Settling:
     connector: Connector | None
     mask_keys: Mapping[str, bytes]
 
-    async def run(self, seq: int, found: Sequence[Open] | None = None) -> int:
+    async def run(self, seq: int, opened: Sequence[Open]) -> int:
         """Settle all; the last `seq` that was given.
 
         Args:
             seq: the last that was given before.
-            found: the open runs, where they were looked for under this lease.
+            opened: the runs, as `open_runs` gives them under this lease.
 
         Raises:
             DeliveryError: the channel can be asked and gives no answer.
             BusyError: the lease was lost.
         """
-        for left in open_runs(self.control, self.sync) if found is None else found:
+        for left in opened:
             if left.run == self.run_id:
                 continue
             seq += await self._asked(left, seq)

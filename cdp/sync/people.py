@@ -10,7 +10,12 @@ from cdp.compile import sql
 from cdp.compile.narrow import narrowed
 from cdp.governance.query import RULE, SUBJECT, GovernedQuery
 
-FEW = 5  # a plan of no more than one in so many people is asked about by itself: of more, looking them up costs what it spares
+_FEW = 5  # no more than one in so many: of more, looking them up costs what it spares
+
+
+def few_of(planned: int, known: int) -> bool:
+    """Whether it pays to ask about the planned people only, among those who are known."""
+    return _FEW * planned <= known
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from cdp.sync.allowance import Allowance
 from cdp.sync.digest import Chunk
 from cdp.sync.ledger import Control, new_name
 from cdp.sync.ledger.disclosure import check_clock
-from cdp.sync.people import FEW, People
+from cdp.sync.people import People, few_of
 from cdp.sync.plan import _SEAL, LIFETIME, TAKEN_OFF, Plan, created, masks_of, rows_table
 from cdp.sync.unfinished import unfinished
 
@@ -142,7 +142,7 @@ class _Maker:
             due, found = self._judge(changes, judged, found)
             parts = self._parts(found)
             sure = not at.doubtful
-            few = FEW * sum(found.due(op) for op in parts) <= found.pairs
+            few = few_of(sum(found.due(op) for op in parts), found.pairs)
             chunks, passed = self._store(table, due, diff.taken_off(due, acknowledged, sure=sure), parts, few=few)
             found = replace(found, kept=found.kept + Counter({("dropped", op): n for op, n in passed.dropped.items()}))
             if sum(c.rows for c in chunks) != sum(found.due(op) for op in parts):
@@ -336,7 +336,7 @@ class _Maker:
             weighed,
             known=held,
             segment=size,
-            source=1 if size else sources.rows(self.engine, self.query.entity.table),
+            source=sources.rows(self.engine, self.query.entity.table),
             invalid=counts["invalid"] + counts["dropped"],
             eligible=eligible,
             past=usual.sizes(self.ledger, self.query.sync.name) if asked else (),

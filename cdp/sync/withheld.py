@@ -9,7 +9,7 @@ from cdp.engine.base import quoted
 from cdp.governance.query import GovernedQuery
 from cdp.sync import state
 from cdp.sync.ledger import Control
-from cdp.sync.people import FEW, People, kept_out
+from cdp.sync.people import People, few_of, kept_out
 from cdp.sync.plan import Plan, rows_table
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def from_plan(control: Control, plan: Plan, query: GovernedQuery) -> Withheld:
         query: governed just now.
     """
     table, entity = rows_table(control, plan.id), query.entity
-    few = FEW * plan.rows <= plan.rows + plan.counts["unchanged"]
+    people = People.of(table, "_subject") if few_of(plan.rows, plan.rows + plan.counts["unchanged"]) else None
     removed = state.removed_since(control, plan.sync, plan.base_seq)
     told = f"SELECT p._subject AS subject FROM {table} AS p WHERE p._op <> 'remove'"
     # No rule speaks of who is not there.
     gone = f"SELECT t.subject FROM ({told}) AS t LEFT ANTI JOIN {entity.table} AS e ON t.subject = CAST(e.{quoted(entity.key)} AS STRING)"
-    kept = f"SELECT k.subject FROM ({kept_out(query, People.of(table, '_subject') if few else None)}) AS k"
+    kept = f"SELECT k.subject FROM ({kept_out(query, people)}) AS k"
     counted = (
         f"SELECT t.subject, COUNT(*) AS n FROM ({told}) AS t LEFT SEMI JOIN ({kept} UNION ALL {removed} UNION ALL {gone}) AS w "
         "ON t.subject = w.subject GROUP BY t.subject"

@@ -79,7 +79,7 @@ def test_syncs_side_by_side_share_one_limit(cdp: Cdp, root: Path, sandbox: Sandb
 def test_two_processes_take_turns(root: Path, sandbox: Sandbox) -> None:
     sandbox.options("mail", key=["external_id"])
     both = [spawn("sync", name, cwd=root) for name in ("one", "two")]
-    ends = [process.communicate(timeout=300) for process in both]
+    ends = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], ends
     check(sandbox, 2 * len(EVERYBODY) // BATCH)
     lists = [path for _, path in arrived(sandbox)]

@@ -79,7 +79,7 @@ def test_texts_that_were_under_way_when_the_run_was_killed_are_asked_about(cdp: 
         assert child.poll() is None
         time.sleep(0.005)
     child.send_signal(signal.SIGKILL)
-    child.communicate(timeout=300)
+    child.communicate(timeout=30)
     channel.channel(CHANNEL).recover()
 
     runs = [run(cdp), run(cdp)]

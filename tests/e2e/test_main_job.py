@@ -300,7 +300,7 @@ def test_a_signal_ends_a_run_cleanly(channel: Sandbox, project: Path, number: si
     child = spawn("sync", SYNC, "--json", cwd=project)
     wait_for(channel, 3)
     child.send_signal(number)
-    out, err = child.communicate(timeout=300)
+    out, err = child.communicate(timeout=30)
     (run,) = json.loads(out)
     assert (child.returncode, run["status"]) == (1, "stopped")
     assert run["delivered"] == len(held(channel)) > 0  # what was in flight is finished and on record
@@ -325,7 +325,7 @@ def test_killed_in_the_middle_and_run_again(cdp: Cdp, channel: Sandbox, project:
     child = spawn("sync", SYNC, cwd=project)
     wait_for(channel, 3)
     child.send_signal(signal.SIGKILL)
-    child.communicate(timeout=300)
+    child.communicate(timeout=30)
     assert len(held(channel)) > 0
     (run,) = cdp("sync", SYNC, "--wait", "0", "--json").json  # its process is gone, and so is its lease
     assert run["status"] == "succeeded"
@@ -344,7 +344,7 @@ def test_of_two_runs_at_once_the_second_waits_or_is_refused(cdp: Cdp, channel: S
     assert (refused.code, refused.json[0]["error"]["kind"]) == (1, "BusyError")
     assert f"is being applied by process {child.pid} on" in refused.json[0]["error"]["message"]
     second = cdp("sync", SYNC, "--json")
-    out, _ = child.communicate(timeout=300)
+    out, _ = child.communicate(timeout=60)
     (first,) = json.loads(out)
     assert (first["status"], child.returncode) == ("succeeded", 0)
     assert (second.code, second.json[0]["status"], second.json[0]["delivered"]) == (0, "nothing", 0)

@@ -16,7 +16,7 @@ SYNC = "a1c_reminder_email"
 
 def test_a_new_project_validates_and_delivers_as_it_stands_and_what_it_did_is_on_record(cdp: Cdp, project: Path) -> None:
     typed = spawn("validate", cwd=project)
-    assert (*typed.communicate(timeout=300), typed.returncode)[1:] == ("", 0)
+    assert (*typed.communicate(timeout=60), typed.returncode)[1:] == ("", 0)
     first = cdp("sync", "--all", "--json")
     runs = first.json
     assert first.code == 0

@@ -162,7 +162,7 @@ def test_one_signal_ends_all_that_runs_side_by_side(channel: Sandbox, project: P
         assert time.monotonic() < deadline
         time.sleep(0.02)
     child.send_signal(signal.SIGTERM)
-    out, err = child.communicate(timeout=300)
+    out, err = child.communicate(timeout=60)
     assert (child.returncode, "Traceback" in err) == (1, False)
     mails, calls, texts = json.loads(out)
     for run, name in ((mails, "outreach_email"), (calls, "care_management")):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import struct
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args, overload, runtime_checkable
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, Self, TypeVar, get_args, overload, runtime_checkable
 
-from cdp.connectors.bodies import contents, offsets
+from cdp.connectors.bodies import contents, lengths
 from cdp.errors import DeliveryError
 from cdp.spec.activation import Destination
 
@@ -62,8 +61,7 @@ class ChangeIds(Sequence[str]):
 
     def digest(self) -> str:
         """One hash over all of them in their order: over how long each text is (32 bits, little-endian), and the texts."""
-        places = offsets(self._texts)
-        found = hashlib.sha256(struct.pack(f"<{len(self)}i", *(end - start for start, end in pairwise(places))))
+        found = hashlib.sha256(lengths(self._texts))
         found.update(contents(self._texts))
         return self._seal(found.hexdigest())
 
@@ -108,6 +106,32 @@ class Batch:
         return Batch(self.op, self.rows.take(at), self.keys, taken, None if self.texts is None else self.texts.take(at))
 
 
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Same(Sequence[Value], Generic[Value]):
+    """One value so many times, however many those are."""
+
+    value: Value
+    times: int
+
+    def __len__(self) -> int:
+        return self.times
+
+    @overload
+    def __getitem__(self, place: int) -> Value: ...
+    @overload
+    def __getitem__(self, place: slice) -> Same[Value]: ...
+    def __getitem__(self, place: int | slice) -> Value | Same[Value]:
+        places = range(self.times)[place]  # an index out of range is an error here as well
+        return Same(self.value, len(places)) if isinstance(places, range) else self.value
+
+    def count(self, value: object) -> int:
+        """How often a value is there."""
+        return self.times if value == self.value else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Receipts:
     """What the channel said of each row of a batch, in the batch's order.
@@ -124,7 +148,14 @@ class Receipts:
     @classmethod
     def all(cls, count: int, status: Status, code: str | None = None) -> Receipts:
         """The same receipt for each of `count` rows."""
-        return cls([status] * count, [code] * count)
+        return cls(Same(status, count), Same(code, count))
+
+    @property
+    def counts(self) -> Mapping[Status, int]:
+        """How many rows have each status that is there."""
+        if isinstance(self.statuses, Same):
+            return {self.statuses.value: self.statuses.times} if self.statuses.times else {}
+        return Counter(self.statuses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from cdp.errors import DeliveryError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_JSON_ESCAPED = r'["\\\x00-\x1f]'  # RFC 8259, 7
+_JSON_ESCAPED = ("\\", '"')  # in this order; and all that comes before a space: RFC 8259, 7
 _FORMULA = r"^[=+\-@\t\r\n]"  # OWASP, CSV injection
 
 
@@ -49,6 +49,20 @@ def contents(text: pa.StringArray) -> memoryview:
         return memoryview(b"")
     places = offsets(text)
     return memoryview(data)[places[0] : places[-1]]
+
+
+def values(array: pa.Array) -> memoryview:
+    """The values of an array without nulls whose type has a fixed width of whole bytes, little-endian; nothing is copied."""
+    width = array.type.bit_width // 8
+    data = array.buffers()[1]
+    return memoryview(data)[array.offset * width : (array.offset + len(array)) * width] if data else memoryview(b"")
+
+
+def lengths(text: pa.StringArray) -> memoryview:
+    """How many bytes each text of an array without nulls has, 32 bits each, little-endian."""
+    import pyarrow.compute as pc
+
+    return values(pc.binary_length(text))
 
 
 def offsets(text: pa.StringArray) -> memoryview:
@@ -96,9 +110,9 @@ def finite(table: pa.Table) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """A column as text, without nulls, and the mark that still has to stand on both sides of each value."""
+    """A column as texts that stand one after the other, without nulls, and the mark that still has to stand on both sides of each value."""
 
-    text: pa.ChunkedArray
+    texts: Sequence[pa.ChunkedArray | str]
     mark: str
 
 
@@ -109,7 +123,7 @@ def _joined(leads: Sequence[str], cells: Sequence[_Cells], end: str) -> pa.Strin
     parts: list[Any] = []
     before = ""
     for lead, column in zip(leads, cells, strict=True):
-        parts += [before + lead + column.mark, column.text]
+        parts += [before + lead + column.mark, *column.texts]
         before = column.mark
     rows: pa.StringArray = pc.binary_join_element_wise(*parts, before + end, "").combine_chunks()
     return rows
@@ -123,25 +137,35 @@ def _cells(table: pa.Table, escape: Callable[[pa.ChunkedArray], pa.ChunkedArray]
     cells, bad = [], []
     for name, column in zip(table.column_names, table.columns, strict=True):
         kind, around = column.type, mark
+        texts: Sequence[pa.ChunkedArray | str]
         if _is_text(kind):
-            text, around = escape(column.cast(pa.string())), '"'
+            texts, around = [escape(column.cast(pa.string()))], '"'
         elif pa.types.is_timestamp(kind):
-            # Taking the zone off leaves the instant, in UTC.
-            text = pc.replace_substring(column.cast(pa.timestamp(kind.unit)).cast(pa.string()), " ", "T", max_replacements=1)
-            text = pc.binary_join_element_wise(text, "Z", "") if kind.tz else text
+            texts = _moments(column)
         elif pa.types.is_date(kind):
-            text = column.cast(pa.date32()).cast(pa.string())
+            texts = [column.cast(pa.date32()).cast(pa.string())]
         elif _is_bare(kind):
-            text, around = column.cast(pa.string()), ""
+            texts, around = [column.cast(pa.string())], ""
         else:
             bad.append(f"{name} ({kind})")
             continue
-        if text.null_count:
-            text, around = pc.fill_null(pc.binary_join_element_wise(around, text, around, "") if around else text, null), ""
-        cells.append(_Cells(text, around))
+        if column.null_count:
+            whole = pc.binary_join_element_wise(around, *texts, around, "") if around else texts[0]
+            texts, around = [pc.fill_null(whole, null)], ""
+        cells.append(_Cells(texts, around))
     if bad:
         raise DeliveryError(f"columns of a type that cannot be written as text: {', '.join(bad)}", fix="cast them in the sync's mappings")
     return cells
+
+
+def _moments(column: pa.ChunkedArray) -> Sequence[pa.ChunkedArray | str]:
+    """Timestamps as their day and their time: taking the zone off leaves the instant, in UTC."""
+    import pyarrow as pa
+
+    unit = column.type.unit
+    instant = column.cast(pa.timestamp(unit))
+    time = pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
+    return [instant.cast(pa.date32()).cast(pa.string()), "T", instant.cast(time).cast(pa.string()), "Z" if column.type.tz else ""]
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -159,13 +183,25 @@ def _is_bare(kind: pa.DataType) -> bool:
 
 
 def _json_text(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text as it stands between the quotes of a JSON string."""
+    """Text as it stands between the quotes of a JSON string. They are looked through at once: a regex on each takes fifty times that."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pc.any(pc.match_substring_regex(text, _JSON_ESCAPED)).as_py():
+    said = [bytes(contents(chunk)) for chunk in text.chunks if len(chunk)]
+    if any(_lowest(data) < ord(" ") for data in said):
         return pa.chunked_array([pa.array([None if v is None else encode_basestring(v)[1:-1] for v in text.to_pylist()], pa.string())])
+    for mark in _JSON_ESCAPED:
+        if any(mark.encode() in data for data in said):
+            text = pc.replace_substring(text, mark, f"\\{mark}")
     return text
+
+
+def _lowest(data: bytes) -> int:
+    """The lowest byte of a text; that of a space where it is empty."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.min(pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])).as_py() if data else ord(" ")
 
 
 def _csv_text(text: pa.ChunkedArray, spreadsheet: bool) -> pa.ChunkedArray:

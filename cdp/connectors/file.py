@@ -67,17 +67,15 @@ class FileConnector:
         Raises:
             DeliveryError: the folder cannot be written, or a column has no form in this format.
         """
-        statuses: list[Status] = ["delivered"] * len(batch)
-        codes: list[str | None] = [None] * len(batch)
-        rows = batch.rows
+        rows, receipts = batch.rows, Receipts.all(len(batch), "delivered")
         if self._options.format == "jsonl" and len(places := finite(rows)) < len(batch):
-            rows = rows.take(places)
-            for place in set(range(len(batch))).difference(places):
-                statuses[place], codes[place] = "rejected", "not_finite"
+            rows, kept = rows.take(places), set(places)
+            statuses: list[Status] = ["delivered" if place in kept else "rejected" for place in range(len(batch))]
+            receipts = Receipts(statuses, [None if status == "delivered" else "not_finite" for status in statuses])
         with self._writing():
             if rows.num_rows:
                 self._part(batch.op, rows.schema).write(rows)
-        return Receipts(statuses, codes)
+        return receipts
 
     async def flush(self) -> None:
         """Close the open parts, make them durable and give them their names.

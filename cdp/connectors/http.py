@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -129,10 +130,11 @@ class HttpConnector:
         Raises:
             DeliveryError: a refused host, a redirect, refused credentials, or a column without a JSON form.
         """
-        verdicts: list[Verdict] = [("rejected", "not_finite")] * len(batch)
+        verdicts: list[Verdict] = [("retryable", NOT_SENT)] * len(batch)
         sendable = finite(batch.rows) if batch.texts is None else list(range(len(batch)))
-        for place in sendable:
-            verdicts[place] = ("retryable", NOT_SENT)
+        if len(sendable) < len(batch):
+            for place in set(range(len(batch))).difference(sendable):
+                verdicts[place] = ("rejected", "not_finite")
         halves, heard = Halves(sendable, len(batch), up=not self._down), False
         while (places := halves.next()) is not None:
             part = batch if len(places) == len(batch) else batch.take(places)
@@ -144,10 +146,11 @@ class HttpConnector:
                 break  # what was settled is told; the next batch meets the same error
             heard = heard or not answer.unsettled
             self._down = not heard
-            found = self._judge(part, answer, final=halves.final)
+            judged = self._judge(part, answer, final=halves.final)
             apart = answer.failed and len(part) > 1 and self._apart(batch.op)
-            if part is batch and len(found) == len(batch) and not apart:  # settled at once, as nearly always
-                return _receipts([found[at] for at in range(len(batch))])
+            if part is batch and judged.rest and not judged.named and not apart:  # settled at once, as nearly always
+                return Receipts.all(len(batch), *judged.rest)
+            found = judged.rows(len(part))
             for at, verdict in found.items():
                 if not (halves.failing and verdict[1] in HARMLESS):  # it may have been applied when the channel failed
                     verdicts[places[at]] = verdict
@@ -199,29 +202,25 @@ class HttpConnector:
             )
         return answer
 
-    def _judge(self, batch: Batch, answer: Answer, *, final: bool) -> dict[int, Verdict]:
-        """What the answer settles, by position. Rows left out were refused for others' sake and may be sent again."""
-        count = len(batch)
+    def _judge(self, batch: Batch, answer: Answer, *, final: bool) -> _Judged:
+        """What the answer settles. Rows that it leaves out were refused for others' sake and may be sent again."""
         if answer.unsettled:
-            return _all(count, "unknown" if self._once(batch.op) and not answer.harmless else "retryable", answer.code)
+            return _Judged(("unknown" if self._once(batch.op) and not answer.harmless else "retryable", answer.code))
         if _is_success(answer):
             return self._read_success(batch, answer)
         named = {} if answer.status not in _WHOLE else self._named(batch, answer)
-        if named and not final:
-            return named
-        if answer.status in _WHOLE and count > 1 and not final:
-            return {}
-        return _all(count, "rejected", answer.code) | named
+        if not final and (named or (answer.status in _WHOLE and len(batch) > 1)):
+            return _Judged(None, named)
+        return _Judged(("rejected", answer.code), named)
 
-    def _read_success(self, batch: Batch, answer: Answer) -> dict[int, Verdict]:
-        taken = _all(len(batch), "delivered", None)
+    def _read_success(self, batch: Batch, answer: Answer) -> _Judged:
         try:
             if self._options.errors is None or answer.status == 204:
                 check_whole(answer.status, answer.body)
-                return taken
-            return taken | self._refused(batch, answer)
+                return _Judged(("delivered", None))
+            return _Judged(("delivered", None), self._refused(batch, answer))
         except Unclear as unclear:
-            return _all(len(batch), "unknown" if self._once(batch.op) else "retryable", unclear.code)
+            return _Judged(("unknown" if self._once(batch.op) else "retryable", unclear.code))
 
     def _named(self, batch: Batch, answer: Answer) -> dict[int, Verdict]:
         try:
@@ -270,6 +269,18 @@ class HttpConnector:
         await self._wire.__aexit__(kind, error, trace)
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What an answer settles: the rows that it names, by position, and `rest` of the others; None where those may be sent again."""
+
+    rest: Verdict | None
+    named: Mapping[int, Verdict] = field(default_factory=dict)
+
+    def rows(self, count: int) -> dict[int, Verdict]:
+        """The verdict of each row that is settled, of so many."""
+        return {**(dict.fromkeys(range(count), self.rest) if self.rest else {}), **self.named}
+
+
 def _receipts(verdicts: Sequence[Verdict]) -> Receipts:
     if len(different := set(verdicts)) == 1:
         return Receipts.all(len(verdicts), *different.pop())
@@ -279,7 +290,3 @@ def _receipts(verdicts: Sequence[Verdict]) -> Receipts:
 
 def _is_success(answer: Answer) -> bool:
     return 200 <= answer.status < 300
-
-
-def _all(count: int, status: Status, code: str | None) -> dict[int, Verdict]:
-    return dict.fromkeys(range(count), (status, code))

@@ -40,14 +40,19 @@ class Logs:
     def state(self, folder: Path) -> str | None:
         """Another word after every change; None where that cannot be told.
 
-        It is the newest commit's number and the hash of what it says: a table that was dropped and made anew counts from 0 again.
+        It is that of the newest commit: a table that was dropped and made anew counts from 0 again.
         """
         newest = self.newest(folder)
-        try:
-            said = _commit(folder, newest).read_bytes() if newest is not None else None
-        except OSError:  # cleaned up, or being replaced
-            said = None
-        return f"{newest}:{hashlib.sha256(said).hexdigest()}" if said else None
+        return None if newest is None else commit(folder, newest)
+
+
+def commit(folder: Path, number: int) -> str | None:
+    """A word for a commit, which no other has: its number and the hash of what it says; None where that cannot be read."""
+    try:
+        said = _commit(folder, number).read_bytes()
+    except OSError:  # cleaned up, or being replaced
+        return None
+    return f"{number}:{hashlib.sha256(said).hexdigest()}" if said else None
 
 
 def _commit(folder: Path, number: int) -> Path:

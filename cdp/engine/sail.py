@@ -12,16 +12,25 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cdp.engine import log
 from cdp.engine.base import Engine
 from cdp.engine.rows import Rows
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+    from pyspark.sql import SparkSession
 
 
 class SailEngine(Engine):
     """An engine whose every instance has a session, and so a catalog, of its own."""
 
     name = "sail"
+
+    def __init__(self, session: SparkSession, *, lakehouse: Path | None, catalog: str | None = None) -> None:
+        super().__init__(session, lakehouse=lakehouse, catalog=catalog)
+        self._opened: dict[Path, tuple[str | None, DeltaTable]] = {}
 
     def _forget(self, table: str) -> None:
         """Its catalog is its own: it knows no name that this session does not."""
@@ -45,7 +54,22 @@ class SailEngine(Engine):
         again = retry_if_exception_type(CommitFailedError)  # it also gives up when others take rows away, which is no matter to new ones
         for attempt in Retrying(retry=again, stop=stop_after_attempt(_TRIES), wait=wait_random(0, 0.05), reraise=True):
             with attempt:
-                write_deltalake(folder, whole, mode="append", writer_properties=properties, commit_properties=commit)
+                opened = self._open(folder)
+                write_deltalake(opened, whole, mode="append", writer_properties=properties, commit_properties=commit)
+        self._opened[folder] = (log.commit(folder, opened.version()), opened)
+
+    def _open(self, folder: Path) -> DeltaTable:
+        """A table as delta-rs sees it, up to date. It is kept from append to append: to read its log costs as much as to write rows.
+
+        Who appends to it in another thread meanwhile opens it anew.
+        """
+        from deltalake import DeltaTable
+
+        seen, opened = self._opened.pop(folder, (None, None))
+        if opened is None or seen is None or log.commit(folder, opened.version()) != seen:  # never seen, or another table by now
+            return DeltaTable(folder)
+        opened.update_incremental()
+        return opened
 
 
 _COMMITS, _TRIES = 1_000, 100  # an append fits behind whatever others commit meanwhile

@@ -116,7 +116,7 @@ class Delivery:
                 said = f"the connector of {self.destination} gave receipts that do not fit its batch"
                 self.error = self.error or DeliveryError(said, fix="mend the connector")
                 receipts = _in_doubt(parcel)
-            too_many = self.failing.after(parcel.batch.op, receipts.statuses)
+            too_many = self.failing.after(parcel.batch.op, receipts.counts)
             self.error = self.error or too_many
             await self.recorder.add(parcel, receipts)
 
@@ -134,7 +134,7 @@ class Delivery:
             self.error = self.error or self.refused() or DeliveryError(failed, fix="mend the connector")
             return _in_doubt(parcel)
         self.error = self.error or self._trouble()
-        silent = all(status in ("retryable", "unknown") for status in receipts.statuses)
+        silent = receipts.counts.keys() <= {"retryable", "unknown"}
         self._silent = self._silent + 1 if silent else 0
         if self._silent >= max(SILENT_BATCHES, 2 * self.connector.concurrency) and self.error is None:
             self.error = DeliveryError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
+from cdp.connectors.base import Status
 from cdp.errors import GuardError
 from cdp.governance.query import Removals
 from cdp.spec.activation import Guards, Limit
@@ -138,12 +139,13 @@ class Failing:
         self.limit, self.sync = limit, sync
         self.answered = self.rejected = 0
 
-    def after(self, op: str, statuses: Sequence[str]) -> GuardError | None:
-        """Count the answers to a batch; the error that ends the delivery, where it is to end."""
+    def after(self, op: str, statuses: Mapping[Status, int]) -> GuardError | None:
+        """Count the answers to a batch, so many of each status; the error that ends the delivery, where it is to end."""
         if self.limit is None or op == "remove":
             return None
-        self.answered += sum(status in ("delivered", "rejected") for status in statuses)
-        self.rejected += sum(status == "rejected" for status in statuses)
+        rejected = statuses.get("rejected", 0)
+        self.answered += statuses.get("delivered", 0) + rejected
+        self.rejected += rejected
         whole = self.answered if self.answered >= FEW else 0
         broken = _bound(MAX_FAILED, self.limit, self.rejected, whole, f"the {self.answered} rows that the channel answered")
         if broken is None:

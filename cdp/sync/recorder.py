@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING
 
-from cdp.connectors.base import STATUSES, Batch, Receipts
+from cdp.connectors.base import STATUSES, Batch, Receipts, Same, Status
 from cdp.connectors.codes import repeats
 from cdp.spec.delivery import CODE
 from cdp.sync.lease import Lease
@@ -45,6 +44,13 @@ class Tally:
     retryable: int = 0
     unknown: int = 0
     waits: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
+
+    def count(self, statuses: Mapping[Status, int]) -> None:
+        """Add the answers to a batch, so many of each status."""
+        self.delivered += statuses.get("delivered", 0)
+        self.rejected += statuses.get("rejected", 0)
+        self.retryable += statuses.get("retryable", 0)
+        self.unknown += statuses.get("unknown", 0)
 
     @property
     def answered(self) -> int:
@@ -80,7 +86,7 @@ class Recorder:
         self.flush, self.wall, self.progress = flush, wall, progress
         self.tally = Tally(plan.rows)
         self._pending: list[tuple[Parcel, Receipts]] = []
-        self._rows = 0
+        self._rows = self._waiting = 0  # without a receipt on record; those of them that no group has been begun of
         self._seq = lease.first_seq  # grows within a run, and from run to run with the token
         self._room = asyncio.Condition()
         self._wake = asyncio.Event()
@@ -109,7 +115,8 @@ class Recorder:
                 self._oldest = time.monotonic()
             self._pending.append((parcel, receipts))
             self._rows += len(parcel.batch)
-        if self._rows >= min(GROUP_ROWS, self._due - self.tally.answered):
+            self._waiting += len(parcel.batch)
+        if self._waiting >= GROUP_ROWS or self._rows >= self._due - self.tally.answered:
             self._wake.set()
 
     async def settled(self, rows: int) -> None:
@@ -148,7 +155,7 @@ class Recorder:
                 await self._renew()
 
     async def _commit(self) -> None:
-        group, self._pending = self._pending, []
+        group, self._pending, self._waiting = self._pending, [], 0
         self._began = time.monotonic()
         await self.flush()
         if time.monotonic() - self._renewed > self.lease.seconds / 4:
@@ -156,10 +163,7 @@ class Recorder:
         rows = self._table(group)
         await asyncio.to_thread(self._write, rows)
         for _, receipts in group:
-            self.tally.delivered += receipts.statuses.count("delivered")
-            self.tally.rejected += receipts.statuses.count("rejected")
-            self.tally.retryable += receipts.statuses.count("retryable")
-            self.tally.unknown += receipts.statuses.count("unknown")
+            self.tally.count(receipts.counts)
         async with self._room:
             self._rows, self._began = self._rows - rows.num_rows, None
             self._room.notify_all()
@@ -181,7 +185,6 @@ class Recorder:
 
         lines = pa.concat_tables([parcel.lines for parcel, _ in group])
         count = lines.num_rows
-        codes = list(chain.from_iterable(_codes(parcel, receipts.codes) for parcel, receipts in group))
         first, self._seq = self._seq + 1, self._seq + count
         columns = {
             "key": lines.column("_key"),
@@ -189,9 +192,9 @@ class Recorder:
             "op": lines.column("_op"),
             "content": lines.column("_content"),
             "base": lines.column("_base"),
-            "status": pa.array(list(chain.from_iterable(receipts.statuses for _, receipts in group)), pa.string()),
-            "code": pa.array(codes, pa.string()),
-            "seq": pa.array(range(first, first + count), pa.int64()),
+            "status": pa.chunked_array([_texts(receipts.statuses) for _, receipts in group]),
+            "code": pa.chunked_array([_texts(_codes(parcel, receipts.codes)) for parcel, receipts in group]),
+            "seq": pa.arange(first, first + count),
         }
         return pa.table(columns)
 
@@ -205,15 +208,22 @@ def _uniform(values: pa.ChunkedArray) -> bool:
 
 def fit(batch: Batch, receipts: Receipts) -> bool:
     """Whether a connector has answered for every row of a batch, and in words that are known."""
-    return len(batch) == len(receipts.statuses) == len(receipts.codes) and _STATUSES.issuperset(receipts.statuses)
+    return len(batch) == len(receipts.statuses) == len(receipts.codes) and _STATUSES.issuperset(receipts.counts)
 
 
-def _codes(parcel: Parcel, codes: Sequence[str | None]) -> list[str | None]:
+def _texts(values: Sequence[str | None]) -> pa.Array:
+    """A batch's statuses or codes as a column."""
+    import pyarrow as pa
+
+    return pa.repeat(pa.scalar(values.value, pa.string()), len(values)) if isinstance(values, Same) else pa.array(values, pa.string())
+
+
+def _codes(parcel: Parcel, codes: Sequence[str | None]) -> Sequence[str | None]:
     """A channel's words for its reasons; one that is longer or odder, or is a value of its row, is not repeated."""
-    if not any(codes):
-        return list(codes)
+    if codes.count(None) == len(codes):
+        return codes
     places = [place for place, code in enumerate(codes) if code is not None]
-    rows = parcel.batch.rows.take(places).to_pylist() if places else []
+    rows = parcel.batch.rows.take(places).to_pylist()
     found = list(codes)
     for place, row in zip(places, rows, strict=True):
         code = str(codes[place])

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from cdp.__main__ import keep_memory
 from tests.benchmarks.ratio import Ratio
 
 BENCHMARKS = (
@@ -39,6 +40,7 @@ def main(names: list[str]) -> int:
     if unknown := [name for name in names if name not in BENCHMARKS]:
         print(f"unknown: {', '.join(unknown)}; valid: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
+    keep_memory()  # as the command does
     ratios = []
     for name in names or BENCHMARKS:
         print(f"running {name} ...", file=sys.stderr, flush=True)

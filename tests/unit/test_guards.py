@@ -58,16 +58,16 @@ def limit(value: object) -> Failing:
 
 def test_what_a_channel_rejects_ends_a_delivery_once_it_says_something() -> None:
     failing = limit("10%")
-    assert failing.after("upsert", ["rejected", "delivered", "delivered"]) is None  # the first row of three
-    assert failing.after("upsert", ["rejected"] * 9 + ["delivered"] * 86) is None  # 98 answered
-    assert failing.after("upsert", ["retryable", "unknown"] * 50) is None  # no answers
-    error = failing.after("upsert", ["rejected", "delivered", "delivered"])
+    assert failing.after("upsert", {"rejected": 1, "delivered": 2}) is None  # the first row of three
+    assert failing.after("upsert", {"rejected": 9, "delivered": 86}) is None  # 98 answered
+    assert failing.after("upsert", {"retryable": 50, "unknown": 50}) is None  # no answers
+    error = failing.after("upsert", {"rejected": 1, "delivered": 2})
     assert isinstance(error, GuardError)
     assert "delivery of letters stopped: max_failed: at most 0.1 of the 101 rows that the channel answered, found 11" in str(error)
-    assert limit(2).after("upsert", ["rejected"] * 2) is None
-    assert limit(2).after("upsert", ["rejected"] * 3) is not None
-    assert limit(0).after("remove", ["rejected"] * 300) is None  # nothing holds back who is taken off
-    assert limit(None).after("upsert", ["rejected"] * 300) is None
+    assert limit(2).after("upsert", {"rejected": 2}) is None
+    assert limit(2).after("upsert", {"rejected": 3}) is not None
+    assert limit(0).after("remove", {"rejected": 300}) is None  # nothing holds back who is taken off
+    assert limit(None).after("upsert", {"rejected": 300}) is None
 
 
 def test_every_guard_but_quality_is_one_of_the_yaml_and_what_holds_for_removals_is_none_of_them() -> None:

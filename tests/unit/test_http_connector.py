@@ -891,6 +891,11 @@ def test_every_control_character_is_escaped() -> None:
     assert json.loads(json_rows(pa.table({'a"\n': [text, "plain"]}))[0]) == {'a"\n': text}
 
 
+@pytest.mark.parametrize("text", ['"', "\\", '\\"', '"\\n"', '\\\\""'])
+def test_quotes_and_backslashes_are_escaped_where_nothing_else_is(text: str) -> None:
+    assert [json.loads(row)["a"] for row in json_rows(pa.table({"a": ["plain", text, None, f"x{text}y"]}))] == ["plain", text, None, f"x{text}y"]
+
+
 def test_slices_of_chunked_tables() -> None:
     table = pa.concat_tables([pa.table({"a": [f"x{n}"]}) for n in range(5)])
     assert json_rows(table.slice(1, 3)) == ['{"a":"x1"}', '{"a":"x2"}', '{"a":"x3"}']

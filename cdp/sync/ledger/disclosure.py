@@ -70,7 +70,7 @@ class Disclosures:
 
         salt, common = chain.salt(), self._common(chunk, op)
         own = {name: rows.column(column) for name, column in _OWN.items()}
-        lines = pa.table({"number": pa.array(range(rows.num_rows), pa.int32()), **own})
+        lines = pa.table({"number": pa.arange(0, rows.num_rows).cast(pa.int32()), **own})
         root = chain.root(salt, chain.common(tuple(self._types), common), lines, self._types)
         block = self._block(common, rows.num_rows, salt, root)
         self.control.append_parts(chain.TABLE, (lines, common), (pa.table({"hash": [block["hash"]]}), block))

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from cdp.governance.query import GovernedQuery, Removals
     from cdp.profile import Profile
     from cdp.sync.apply import Run
+    from cdp.sync.basis import Basis
     from cdp.sync.guards import Violation
     from cdp.sync.plan import Plan
     from cdp.sync.stopping import Stop
-    from cdp.sync.unchanged import Basis
 
 WAIT = 150.0  # seconds, longer than a lease: of runs that were killed on another machine a schedule need not know
 
@@ -80,7 +80,7 @@ def govern_now(session: Session, name: str) -> Ready:
     """Govern a sync, at the session's as_of and the wall clock of this moment."""
     from cdp.governance.decide import govern
     from cdp.profile import phase
-    from cdp.sync.unchanged import basis
+    from cdp.sync.basis import basis
 
     now = session.now
     with phase("govern"):

@@ -108,9 +108,9 @@ def apply_plan(
     left = intents.open_runs(ledger, plan.sync)
     asks = plan.counts["unknown"] > 0 and unsettled.can_be_asked(connector, target.destination)
     if not plan.rows and not left and not asks:
-        return _Application(plan, query, ledger, run, wall, progress).nothing()
+        return _Application(plan, query, ledger, run, now, wall, progress).nothing()
     approved = approval_of(plan, query, ledger, now) if plan.rows else None
-    application = _Application(plan, query, ledger, run, wall, progress, approved)
+    application = _Application(plan, query, ledger, run, now, wall, progress, approved)
     mask_keys = secrets.of_masks(query, sandbox=sandbox)
     opened = opening.connect(connector, target, run=run, sandbox=sandbox)
     sizes = {op: opened.batch_size(op) for op in OPS}
@@ -197,11 +197,12 @@ class _Application:
         query: GovernedQuery,
         ledger: Control,
         run: str,
+        now: dt.datetime,
         wall: Callable[[], dt.datetime],
         progress: Progress | None,
         approved: Approved | None = None,
     ) -> None:
-        self.plan, self.query, self.ledger, self.run, self.wall, self.progress = plan, query, ledger, run, wall, progress
+        self.plan, self.query, self.ledger, self.run, self.now, self.wall, self.progress = plan, query, ledger, run, now, wall, progress
         self.approved = approved
         self.table = rows_table(ledger, plan.id)
         self.withheld = 0
@@ -224,7 +225,7 @@ class _Application:
         """Verify under the lease, settle what earlier runs left open, deliver, record the end."""
         at = self._verify()
         sources.check(self.ledger.engine, self.query, self.wall())
-        people = withheld.from_plan(self.ledger, self.plan, self.query)
+        people = withheld.from_plan(self.ledger, self.plan, self.query, self.now, at.last)
         self.withheld = people.rows
         repeats = repeats_of(connector)
         self._record(0, "running", Tally(self.plan.rows), repeats=repeats)

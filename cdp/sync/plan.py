@@ -10,7 +10,7 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdp.engine.base import Engine
 from cdp.errors import Refusal, UsageError
@@ -18,12 +18,10 @@ from cdp.governance.query import GovernedQuery, Removals
 from cdp.quality import Result
 from cdp.spec.activation import Limit
 from cdp.sync import diff
+from cdp.sync.basis import Basis
 from cdp.sync.digest import Chunk
 from cdp.sync.guards import Violation
 from cdp.sync.ledger import Control
-
-if TYPE_CHECKING:
-    from cdp.sync.unchanged import Basis
 
 LIFETIME = dt.timedelta(hours=24)
 TAKEN_OFF = ("remove", "removals_waiting")  # counts of people who are no members of the segment, or are counted as such already
@@ -56,6 +54,7 @@ class Plan:
         planned_by: who made it, as the engine knows them.
         needs_approval: what asked for an approval when it was made: `purpose marketing`.
         withheld_rows: class, table and number of the special rows that were not read, since the receiver may not know of them.
+        basis: what it rests on, as that was before the plan looked at it; None where nobody asked, or it cannot be told.
     """
 
     id: str
@@ -84,6 +83,7 @@ class Plan:
     quality: tuple[Result, ...] = ()
     weighed: Mapping[str, int] = field(default_factory=dict)
     max_failed: Limit | None = None
+    basis: Basis | None = None
     digest: str = ""
     _seal: object = field(repr=False, compare=False, default=None)
 
@@ -145,6 +145,7 @@ class Plan:
             "names": dict(self.shape.names),
             "kinds": dict(self.shape.kinds),
             "masks": [list(mask) for mask in self.masks],
+            "basis": self.basis.as_json() if self.basis else None,
         }
 
 
@@ -158,12 +159,11 @@ def rows_table(ledger: Control, plan_id: str) -> str:
     return f"{ledger.schema}.plan_{plan_id}"
 
 
-def created(plan: Plan, basis: Basis | None, fresh_until: dt.datetime | None) -> dict[str, Any]:
-    """The event of its making, as a row of the table `plans`: the plan, what it rests on, and when the consent is too old for it."""
+def created(plan: Plan, fresh_until: dt.datetime | None) -> dict[str, Any]:
+    """The event of its making, as a row of the table `plans`: the plan, and when the consent is too old for it."""
     body = {
         **plan.facts(),
         "chunks": [[c.number, c.rows, c.sha256] for c in plan.chunks],
-        "basis": basis.as_json() if basis else None,
         "fresh_until": int(fresh_until.timestamp() * 1e6) if fresh_until else None,
     }
     return {
@@ -221,6 +221,7 @@ def _restored(body: Mapping[str, Any], stored_digest: str) -> Plan:
         quality=tuple(Result.of_json(result) for result in body["quality"]),
         max_failed=Limit(**body["max_failed"]) if body["max_failed"] else None,
         withheld_rows=tuple((each["class"], each["table"], each["rows"]) for each in body["withheld_rows"]),
+        basis=Basis.of_json(body["basis"]) if body["basis"] else None,
         digest=stored_digest,
         _seal=_SEAL,
     )

@@ -23,7 +23,7 @@ from cdp.sync.plan import _SEAL, LIFETIME, TAKEN_OFF, Plan, created, masks_of, r
 from cdp.sync.unfinished import unfinished
 
 if TYPE_CHECKING:
-    from cdp.sync.unchanged import Basis
+    from cdp.sync.basis import Basis
 
 _TRIES = 3
 
@@ -49,7 +49,7 @@ def make_plan(
         as_of: the moment that the query was compiled for.
         defaults: the project's guards.
         only: hold additions and changes back, as a query does that may only remove.
-        basis: what the plan rests on, found out before this call; without it the next run is not skipped.
+        basis: what the plan rests on, found out before this call; without it the next run is not skipped, and apply asks who may be told.
 
     Raises:
         DataError: a table is missing, a column cannot be sent, the consent is too old, or what was delivered is at another receiver
@@ -67,10 +67,10 @@ def make_plan(
     if removals is None:
         gates.check(query.sync, {name: types[name] for name in query.columns})
     drop_expired(ledger, now)
-    maker = _Maker(query, ledger, types, now, as_of, defaults or Guards(), removals)
+    maker = _Maker(query, ledger, types, now, as_of, defaults or Guards(), removals, basis)
     for _ in range(_TRIES):
         if plan := maker.attempt():
-            ledger.append("plans", [created(plan, basis, fresh_until)])
+            ledger.append("plans", [created(plan, fresh_until)])
             return plan
     raise StaleError(
         f"sync {query.sync.name}: the tables changed {_TRIES} times while the plan was made", fix="run again when loading is done"
@@ -120,9 +120,10 @@ class _Maker:
         as_of: dt.datetime,
         defaults: Guards,
         removals: Removals | None,
+        basis: Basis | None,
     ) -> None:
         self.query, self.ledger, self.types, self.now, self.as_of, self.defaults = query, ledger, types, now, as_of, defaults
-        self.removals = removals
+        self.removals, self.basis = removals, basis
         self.engine = ledger.engine
         self.shape = diff.Shape.of(query, types)
 
@@ -310,6 +311,7 @@ class _Maker:
             "planned_by": self.engine.whoami(),
             "needs_approval": self.query.approval.why if self.query.approval and self.removals is None and chunks else (),
             "withheld_rows": sources.withheld(self.engine, self.query) if asked else (),
+            "basis": self.basis,
         }
         unsigned = Plan(**facts, _seal=_SEAL)
         return Plan(**facts, digest=digest.total(chunks, unsigned.facts()), _seal=_SEAL)

@@ -23,6 +23,7 @@ from cdp.connectors.bodies import contents, json_texts
 from cdp.connectors.http import HttpConnector
 from cdp.governance.query import GovernedQuery
 from cdp.sync.apply import apply_plan
+from cdp.sync.basis import basis
 from cdp.sync.ledger import Control
 from cdp.sync.plan import Plan
 from cdp.sync.planning import make_plan
@@ -66,8 +67,9 @@ class Channel:
 
     def plan(self, control: str) -> Planned:
         """All of a plan."""
-        query = self.clinic.governed(self.now)
-        return control, query, make_plan(query, self.clinic.engine, control, now=self.now.instant, as_of=self.now.instant)
+        query, times = self.clinic.governed(self.now), {"now": self.now.instant, "as_of": self.now.instant}
+        rests = basis(query, self.clinic.engine, **times, defaults=None)
+        return control, query, make_plan(query, self.clinic.engine, control, **times, basis=rests)
 
     def apply(self, planned: Planned) -> None:
         """The whole of applying it, to the last receipt; every row must have come."""

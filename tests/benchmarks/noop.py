@@ -13,6 +13,7 @@ from cdp.connectors.base import Egress, Target
 from cdp.connectors.http import HttpConnector
 from cdp.sync import unchanged
 from cdp.sync.apply import apply_plan
+from cdp.sync.basis import basis
 from cdp.sync.planning import make_plan
 from tests.benchmarks.clinic import SCHEMA
 from tests.benchmarks.plan_10m import Keyed, keyed
@@ -43,7 +44,7 @@ class Settled:
         clinic.people(count, second=False)
         query = clinic.plain(now)
         clinic.acknowledge(query, now)
-        rests = unchanged.basis(query, clinic.engine, now=now.instant, as_of=now.instant, defaults=None)
+        rests = basis(query, clinic.engine, now=now.instant, as_of=now.instant, defaults=None)
         plan = make_plan(query, clinic.engine, SCHEMA, now=now.instant, as_of=now.instant, basis=rests)
         assert not plan.rows, plan.counts
         target = Target(query.destination, Egress(), "", clinic.root)
@@ -53,7 +54,7 @@ class Settled:
         """Find that nothing has changed, and write that down."""
         clinic, now = self.clinic, Clock.now(self.clinic.project.timezone)
         query = clinic.plain(now)
-        rests = unchanged.basis(query, clinic.engine, now=now.instant, as_of=now.instant, defaults=None)
+        rests = basis(query, clinic.engine, now=now.instant, as_of=now.instant, defaults=None)
         found = unchanged.since(clinic.control, query, rests)
         assert found is not None
         unchanged.skip(clinic.control, query, found, now.instant)

@@ -20,17 +20,21 @@ from cdp.connectors.base import Egress, Target
 from cdp.engine import Engine
 from cdp.errors import DataError
 from cdp.governance.decide import Governor
-from cdp.governance.query import RULE
+from cdp.governance.query import RULE, GovernedQuery
 from cdp.project.load import load
+from cdp.sync import unchanged, withheld
 from cdp.sync.apply import Run, apply_plan
+from cdp.sync.basis import basis
 from cdp.sync.ledger import Control
-from cdp.sync.people import People
+from cdp.sync.people import People, kept_out
 from cdp.sync.plan import Plan
 from cdp.sync.planning import make_plan
 from cdp.sync.revocations import revocations
 from cdp.testing.channel import Channel
 from tests.conformance.people import CLOCK, PeopleStory, asked
 from tests.people_world import ASKING, NOW, RULES, Person, anybody, consent, project_at, slow, somebody, write
+
+ZONE = ZoneInfo("America/New_York")
 
 
 class TestPeopleOnSail(PeopleStory):
@@ -70,21 +74,25 @@ class Desk:
 
     def plan(self, as_of: str = "") -> Plan:
         now = self._clock()
-        clock = Clock.parse(as_of, now.zone) if as_of else now
-        query = self.governor.govern(self.sync, clock=clock, now=now)
-        return make_plan(query, self.engine, self.control, now=self.now, as_of=clock.instant)
+        clock = Clock.parse(as_of, now.zone) if as_of else self._clock(-1)
+        query, times = self.governor.govern(self.sync, clock=clock, now=now), {"now": self.now, "as_of": clock.instant}
+        rests = basis(query, self.engine, **times, defaults=None)
+        return make_plan(query, self.engine, self.control, **times, basis=rests)
 
     def apply(self, plan: Plan) -> Run:
         self.now += dt.timedelta(minutes=1)
-        query = self.governor.govern(self.sync, clock=self._clock(), now=self._clock())
+        query = self.governed(plan.as_of)
         target = Target(query.destination, Egress(), "", self.root)
         return apply_plan(plan, query, self.engine, self.control, self.channel.connector(), target, now=self.now, sandbox=True)
+
+    def governed(self, as_of: dt.datetime) -> GovernedQuery:
+        return self.governor.govern(self.sync, clock=Clock(as_of.astimezone(ZONE)), now=self._clock())
 
     def held(self) -> set[str]:
         return {row.get("email") or row.get("first_name") for row in self.channel.rows.values()}
 
-    def _clock(self) -> Clock:
-        return Clock(self.now.astimezone(ZoneInfo("America/New_York")))
+    def _clock(self, seconds: int = 0) -> Clock:
+        return Clock((self.now + dt.timedelta(seconds=seconds)).astimezone(ZONE))
 
 
 @pytest.fixture
@@ -173,6 +181,47 @@ def test_a_small_plan_asks_about_its_own_people_and_misses_nobody(
     assert sum(row["first_name"] == "New" for row in desk.channel.rows.values()) == 2
     assert [found.split(" AS ", 1)[0] for found in asked_about] == ["SELECT LEFT(d.key, LENGTH(d.key) - 2)", *["SELECT known._subject"] * 2]
     assert {row["reason"] for row in revocations(Control(desk.engine, desk.control))} == set(left_out(plan))
+
+
+def test_who_may_be_told_is_asked_again_only_where_something_has_changed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither tables nor moments: a consent that ends between plan and apply ends, in a table that nobody has touched."""
+    asked_again: list[str] = []
+    monkeypatch.setattr(withheld, "kept_out", lambda query, people=None: asked_again.append(query.sync.name) or kept_out(query, people))
+    ann, bob = somebody("a", email="ann@example.org"), somebody("b", email="bob@example.org")
+    ann.consents[0]["expires_at"] = NOW + dt.timedelta(minutes=10)
+    write(desk.engine, [ann, bob])
+    plan = desk.plan()
+    assert (desk.apply(plan).delivered, asked_again) == (2, [])
+    ann.row["given_name"] = bob.row["given_name"] = "New"
+    write(desk.engine, [ann, bob])
+    plan = desk.plan()
+    desk.now = NOW + dt.timedelta(minutes=11)
+    run = desk.apply(plan)
+    assert (run.delivered, run.withheld, asked_again) == (1, 1, ["mails"])
+    desk.apply(desk.plan())
+    assert desk.held() == {"bob@example.org"}
+    bob.row["given_name"] = "Newer"
+    write(desk.engine, [ann, bob])
+    plan = desk.plan()
+    write(desk.engine, [ann, bob])
+    asked_again.clear()
+    assert (desk.apply(plan).delivered, asked_again) == (1, ["mails"])
+
+
+def test_a_run_is_skipped_until_a_consent_ends_though_nobody_touches_its_table(desk: Desk) -> None:
+    """What `unchanged` says of a query as governance compiles it, in which one node may stand in several places."""
+    ann, bob = somebody("a", email="ann@example.org"), somebody("b", email="bob@example.org")
+    ann.consents[0]["expires_at"] = NOW + dt.timedelta(minutes=10)
+    write(desk.engine, [ann, bob])
+    plan = desk.plan()
+    desk.apply(plan)
+    for minutes, skipped in ((5, True), (9, True), (11, False)):
+        desk.now = NOW + dt.timedelta(minutes=minutes)
+        query, as_of = desk.governed(plan.as_of), plan.as_of
+        today = basis(query, desk.engine, now=desk.now, as_of=as_of, defaults=None)
+        assert (unchanged.since(Control(desk.engine, desk.control), query, today) is not None) == skipped, minutes
+    desk.apply(desk.plan())
+    assert desk.held() == {"bob@example.org"}
 
 
 def test_a_parent_is_not_told_once_the_child_is_of_age(desk: Desk) -> None:

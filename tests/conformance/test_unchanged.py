@@ -18,6 +18,7 @@ from cdp.errors import DataError
 from cdp.governance.query import GovernedQuery
 from cdp.spec.activation import Guards
 from cdp.sync import unchanged
+from cdp.sync.basis import Basis, basis
 from cdp.sync.history import list_runs, run_detail
 from cdp.sync.ledger import Control
 from tests.conformance.world import NOW, World, patient, people
@@ -32,14 +33,14 @@ def world(engine: Engine, tmp_path: Path) -> World:
     return made
 
 
-def basis(world: World, query: GovernedQuery) -> unchanged.Basis | None:
-    return unchanged.basis(query, world.engine, now=world.now, as_of=world.now, defaults=None)
+def rests(world: World, query: GovernedQuery) -> Basis | None:
+    return basis(query, world.engine, now=world.now, as_of=world.now, defaults=None)
 
 
 def ran(world: World) -> str:
     """A whole run; its name."""
     world.now += MINUTE  # the moment that `plan` goes on to
-    found = basis(world, world.governed())
+    found = rests(world, world.governed())
     world.now -= MINUTE
     return world.apply(world.plan(basis=found)).run
 
@@ -48,7 +49,7 @@ def since(world: World, query: GovernedQuery | None = None) -> str | None:
     """Since which run nothing has changed, as the next run finds it."""
     world.now += MINUTE
     query = query or world.governed()
-    found = unchanged.since(Control(world.engine, world.control), query, basis(world, query))
+    found = unchanged.since(Control(world.engine, world.control), query, rests(world, query))
     return found.run if found else None
 
 
@@ -58,7 +59,7 @@ def test_a_run_after_a_clean_one_is_skipped_on_record_and_counts_from_there(worl
     assert since(world) == first
     second = ran(world)  # planned all the same, and it found nothing
     control, query = Control(world.engine, world.control), world.governed()
-    found = unchanged.since(control, query, basis(world, query))
+    found = unchanged.since(control, query, rests(world, query))
     assert found is not None
     assert found.run == second
     world.now += MINUTE

@@ -24,6 +24,7 @@ from cdp.spec.activation import Destination, Guards, Secret, Sync
 from cdp.spec.delivery import Limits, Retries, Wait
 from cdp.spec.model import Entity
 from cdp.sync.apply import Run, apply_plan
+from cdp.sync.basis import basis
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.accounting import Asked, disclosures
 from cdp.sync.plan import Plan
@@ -192,7 +193,9 @@ class World:
 
     def plan(self, **options: Any) -> Plan:
         self.now += dt.timedelta(minutes=1)
-        return make_plan(self.governed(), self.engine, self.control, now=self.now, as_of=self.now, **options)
+        query, times = self.governed(), {"now": self.now, "as_of": self.now}
+        rests = {"basis": basis(query, self.engine, **times, defaults=None)}
+        return make_plan(query, self.engine, self.control, **times, **(rests | options))
 
     def apply(self, plan: Plan, **options: Any) -> Run:
         os.environ.setdefault("MAILER_KEY", "k")

@@ -893,7 +893,12 @@ def test_every_control_character_is_escaped() -> None:
 
 @pytest.mark.parametrize("text", ['"', "\\", '\\"', '"\\n"', '\\\\""'])
 def test_quotes_and_backslashes_are_escaped_where_nothing_else_is(text: str) -> None:
-    assert [json.loads(row)["a"] for row in json_rows(pa.table({"a": ["plain", text, None, f"x{text}y"]}))] == ["plain", text, None, f"x{text}y"]
+    assert [json.loads(row)["a"] for row in json_rows(pa.table({"a": ["plain", text, None, f"x{text}y"]}))] == [
+        "plain",
+        text,
+        None,
+        f"x{text}y",
+    ]
 
 
 def test_slices_of_chunked_tables() -> None:

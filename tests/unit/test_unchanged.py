@@ -20,7 +20,7 @@ from cdp.governance.decide import govern
 from cdp.governance.query import Freshness, GovernedQuery, Withheld
 from cdp.project.load import Project, load
 from cdp.spec.activation import Guards
-from cdp.sync.unchanged import Basis, basis
+from cdp.sync.basis import Basis, basis
 from tests.projects import SEGMENT, minimal
 
 ZONE = "America/New_York"
@@ -65,8 +65,8 @@ def test_within_a_day_only_the_moments_differ_and_they_are_compared_with_columns
     noon, later = at(project, NOON, LATER), at(project, LATER, Clock(LATER.instant + dt.timedelta(hours=1)))
     assert (noon.facts, noon.tables, noon.compared) == (later.facts, later.tables, later.compared)
     assert noon.moments != later.moments
-    # A consent that takes effect in between decides about people, though no table changes.
-    assert noon.compared == (("now", "crm.consents", "effective_at"),)
+    # A consent that takes effect or ends in between decides about people, though no table changes.
+    assert noon.compared == (("now", "crm.consents", "effective_at"), ("now", "crm.consents", "expires_at"))
 
 
 def test_another_day_is_another_question_only_where_days_are_asked_for(project: Project, tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class Engine:
     """
 
     name = "spark"
+    brief = "delta"  # the format of tables in folders that are dropped before long
 
     def __init__(self, session: SparkSession, *, lakehouse: Path | None, catalog: str | None = None) -> None:
         self.session = session
@@ -114,9 +115,10 @@ class Engine:
             return bool(self.session.catalog.tableExists(table))
 
     def tables(self, schema: str) -> tuple[str, ...]:
-        """The names of the tables of a schema, without it; none when the schema is not there."""
+        """The names of the tables of a schema, without it; none when it is not there. In folders also what was begun only."""
         if self.lakehouse is not None:
-            return tuple(sorted(log.parent.name for log in (self.lakehouse / schema).glob("*/_delta_log")))
+            folders = (folder.name for folder in (self.lakehouse / schema).glob("*/"))
+            return tuple(sorted(name for name in folders if NAME.fullmatch(f"{schema}.{name}")))
         with self._reduced(f"schema {schema}"):
             if not self.session.catalog.databaseExists(schema):
                 return ()
@@ -238,19 +240,20 @@ class Engine:
                         raise
             self.register([table])
 
-    def create_as(self, table: str, query: exp.Expression | str, *, partition: Sequence[str] = ()) -> None:
-        """Create a table from a query. The table must not be there."""
-        self._create(table, "", partition, f" AS {self.sql(query)}")
+    def create_as(self, table: str, query: exp.Expression | str, *, partition: Sequence[str] = (), brief: bool = False) -> None:
+        """Create a table from a query. The table must not be there. One that is `brief` is dropped before long and never written to."""
+        self._create(table, "", partition, f" AS {self.sql(query)}", brief)
 
-    def _create(self, table: str, spec: str, partition: Sequence[str], source: str) -> None:
+    def _create(self, table: str, spec: str, partition: Sequence[str], source: str, brief: bool = False) -> None:
         folder = self.folder(table)
+        kind = self.brief if brief and folder else "delta"
         location = f" LOCATION {literal(str(folder.absolute()))}" if folder else ""
         partitioned = f" PARTITIONED BY ({', '.join(map(quoted, partition))})" if partition else ""
         self._make_schema(table)
         if folder is not None:
             self._forget(table)
         try:
-            self.execute(f"CREATE TABLE {table} {spec} USING delta{partitioned}{location}{source}", what=table)
+            self.execute(f"CREATE TABLE {table} {spec} USING {kind}{partitioned}{location}{source}", what=table)
         except CdpError:
             if folder is not None:  # the embedded engine keeps the name of a table that it could not fill
                 with suppress(CdpError):

@@ -84,11 +84,14 @@ def _now(query: GovernedQuery, types: Mapping[str, str]) -> _Went:
 def _before(control: Control, sync: str, run: str) -> _Went | None:
     """What the plan of a run says."""
     plans, runs = control.table("plans"), control.table("runs")
-    statement = (
-        f"SELECT p.body FROM {plans} AS p LEFT SEMI JOIN (SELECT r.plan FROM {runs} AS r WHERE r.sync = :sync AND r.run = :run) AS w "
-        "ON p.plan = w.plan WHERE p.sync = :sync AND p.event = 'created'"
+    applied = control.engine.recall(
+        runs, f"SELECT MAX(plan) AS plan FROM {runs} WHERE sync = :sync AND run = :run", {"sync": sync, "run": run}
     )
-    found = control.engine.query(statement, {"sync": sync, "run": run}, what=plans).column("body").to_pylist()
+    plan = applied.column("plan")[0].as_py()
+    if plan is None:
+        return None
+    statement = f"SELECT body FROM {plans} WHERE sync = :sync AND plan = :plan AND event = 'created'"
+    found = control.engine.query(statement, {"sync": sync, "plan": plan}, what=plans).column("body").to_pylist()
     return _went(json.loads(found[0])) if found else None
 
 
@@ -103,7 +106,7 @@ def _company(control: Control, sync: str, run: str) -> tuple[str, str] | None:
     """The agreement and the counterparty of a run, as each of its lines in the disclosure ledger has them; None without lines."""
     table = control.table("disclosures")
     lines = f"SELECT agreement, counterparty FROM {table} WHERE sync = :sync AND run = :run AND kind = 'line' LIMIT 1"
-    found = control.engine.query(lines, {"sync": sync, "run": run}, what=table).to_pylist()
+    found = control.engine.recall(table, lines, {"sync": sync, "run": run}).to_pylist()
     return (found[0]["agreement"], found[0]["counterparty"]) if found else None
 
 

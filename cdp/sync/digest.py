@@ -32,10 +32,28 @@ class Chunk:
     sha256: str
 
 
-def chunks(engine: Engine, table: str, columns: Mapping[str, str], count: int) -> tuple[Chunk, ...]:
-    """Hash each chunk of a plan's rows, of which there are at most `count`. Chunks without rows do not appear."""
-    found = ((number, read(engine, table, columns, number)) for number in range(count))
-    return tuple(Chunk(number, rows.num_rows, sha256(rows, columns)) for number, rows in found if rows.num_rows)
+def chunks(engine: Engine, table: str, columns: Mapping[str, str], count: int) -> tuple[Chunk, ...] | None:
+    """Hash each chunk of a plan's rows, of which there are at most `count`. Chunks without rows do not appear.
+
+    Returns:
+        The chunks; None where a row has no key of its own. Chunk and place follow from the key, so those of one key are neighbours.
+    """
+    found = []
+    for number in range(count):
+        rows = read(engine, table, columns, number)
+        if not _keyed(rows):
+            return None
+        if rows.num_rows:
+            found.append(Chunk(number, rows.num_rows, sha256(rows, columns)))
+    return tuple(found)
+
+
+def _keyed(rows: pa.Table) -> bool:
+    """Whether each of the rows, which are in order, has a key of its own."""
+    import pyarrow.compute as pc
+
+    keys = rows.column("_key").combine_chunks()
+    return not keys.null_count and not pc.any(pc.equal(keys.slice(1), keys.slice(0, max(0, len(keys) - 1)))).as_py()
 
 
 def read(engine: Engine, table: str, columns: Mapping[str, str], number: int) -> pa.Table:

@@ -49,8 +49,8 @@ class Holding:
 def rejected(control: Control, sync: str) -> bool:
     """Whether a sync has rejected rows at all. The receipts are partitioned by status, so this does not read what was delivered."""
     receipts = control.table("receipts")
-    found = f"SELECT COUNT(*) FROM {receipts} WHERE sync = :sync AND status = 'rejected'"
-    return bool(control.engine.value(found, {"sync": sync}, what=receipts))
+    counted = f"SELECT COUNT(*) AS n FROM {receipts} WHERE sync = :sync AND status = 'rejected'"
+    return bool(control.engine.recall(receipts, counted, {"sync": sync}).column("n")[0].as_py())
 
 
 def tries(control: Control, sync: str, retries: Retries) -> str:

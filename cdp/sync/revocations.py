@@ -48,11 +48,11 @@ def record(control: Control, query: GovernedQuery, seen: Seen, now: dt.datetime)
     """Write down who is due now and was not before, and who was and is no more."""
     table = control.table(TABLE)
     sync = literal(query.sync.name)
-    known = control.engine.value(f"SELECT COUNT(*) FROM {table} WHERE sync = {sync}", what=table)
+    (known,) = control.engine.recall(table, f"SELECT COUNT(*) AS n FROM {table} WHERE sync = {sync}").column("n").to_pylist()
     if not seen.count and not known:
         return
     made = f"{control.schema}.plan_{seen.plan}_due"
-    control.engine.create_as(made, _events(query, seen, _open(table, sync), bool(known)))
+    control.engine.create_as(made, _events(query, seen, _open(table, sync), bool(known)), brief=True)
     try:
         if not control.engine.value(f"SELECT COUNT(*) FROM {made}", what=table):
             return
@@ -89,7 +89,7 @@ def _events(query: GovernedQuery, seen: Seen, opened: str, known: bool) -> str:
     return (
         f"{new} UNION ALL SELECT '{LIFTED}' AS event, o.key, o.person, o.base, o.reason FROM ({opened}) AS o "
         f"JOIN ({seen.acknowledged}) AS a ON {same} "
-        f"LEFT ANTI JOIN ({due}) AS n ON n.key = o.key"
+        f"LEFT ANTI JOIN ({_due_keys(query, seen, due)}) AS n ON n.key = o.key"
     )
 
 
@@ -104,6 +104,12 @@ def _due(query: GovernedQuery, seen: Seen) -> str:
         f"SELECT d.key, d.subject AS person, d.base, {reason} AS reason FROM ({seen.removed}) AS d "
         f"{'LEFT JOIN' if removes else 'JOIN'} ({kept_out(query, seen.people)}) AS k ON d.subject = k.subject"
     )
+
+
+def _due_keys(query: GovernedQuery, seen: Seen, due: str) -> str:
+    """SQL of the keys of `_due`. Where whoever is taken off is due, for whatever reason, the rules are not asked a second time."""
+    every = seen.removals != "everyone" and "remove" in diff.MODES[query.sync.mode]
+    return f"SELECT d.key FROM ({seen.removed if every else due}) AS d"
 
 
 # -- what is on record ------------------------------------------------------------------------------------------------

@@ -143,4 +143,4 @@ def _age(span: dt.timedelta) -> str:
 
 def rows(engine: Engine, table: str) -> int:
     """1 when a table has rows, else 0."""
-    return len(engine.query(f"SELECT 1 AS one FROM {table} LIMIT 1", what=table))
+    return len(engine.recall(table, f"SELECT 1 AS one FROM {table} LIMIT 1"))

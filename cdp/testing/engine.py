@@ -117,6 +117,28 @@ class EngineSuite:
         found = engine.query(f"SELECT chunk, COUNT(*) AS n, MIN(id) AS low FROM {schema}.t GROUP BY chunk ORDER BY chunk")
         assert [tuple(row.values()) for row in found.to_pylist()] == [(0, 50, 0), (1, 50, 50), (2, 50, 100)]
 
+    def test_a_table_that_is_dropped_before_long_is_like_any_other(self, engine: Engine, schema: str) -> None:
+        for count in (3, 0):  # the second time it is another table of the same name
+            rows = f"SELECT id, CAST(NULL AS STRING) AS empty, id > 1 AS high FROM RANGE({count})"
+            engine.create_as(f"{schema}.t", rows, brief=True)
+            assert engine.columns(f"{schema}.t") == {"id": "bigint", "empty": "string", "high": "boolean"}
+            assert engine.query(f"SELECT COUNT(*) AS n, COUNT_IF(high) AS high FROM {schema}.t").to_pylist() == [
+                {"n": count, "high": int(count > 1)}
+            ]
+            assert engine.tables(schema) == ("t",)
+            engine.drop(f"{schema}.t")
+            assert engine.tables(schema) == ()
+
+    def test_what_is_left_of_a_table_that_was_not_finished_is_found_and_dropped(self, engine: Engine, schema: str) -> None:
+        folder = engine.folder(f"{schema}.t")
+        if folder is None:
+            pytest.skip("a catalog lists its tables itself")
+        folder.mkdir(parents=True)
+        (folder / "part-0.parquet").write_bytes(b"")
+        assert (engine.exists(f"{schema}.t"), engine.tables(schema)) == (False, ("t",))
+        engine.drop(f"{schema}.t")
+        assert not folder.exists()
+
     # -- statements and errors -----------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("text", NASTY)

@@ -67,6 +67,28 @@ def test_the_digest_does_not_depend_on_how_rows_lie_in_memory() -> None:
     assert digest.sha256(padded, KINDS) == digest.sha256(chunked.combine_chunks(), KINDS) == sha(ROWS)
 
 
+class Parts:
+    """An engine of a plan's rows that are there already, chunk by chunk."""
+
+    def __init__(self, *parts: Sequence[Sequence[Any]]) -> None:
+        self.parts = parts
+
+    def part(self, _table: str, _column: str, number: int, _kinds: dict[str, str]) -> pa.Table:
+        return table(self.parts[number]) if self.parts[number] else table().slice(0, 0)
+
+
+@pytest.mark.parametrize("twice", [(1, "a"), (2, "b"), (2, "c"), (2, None), None])
+def test_rows_without_a_key_of_their_own_have_no_digest(twice: tuple[int, str | None] | None) -> None:
+    again = [] if twice is None else [[*twice, *ROWS[0][2:]]]
+    engine: Any = Parts([*again, *ROWS], [], [(2, "a", *ROWS[0][2:])])  # in another place it is another key's
+    found = digest.chunks(engine, "x.t", {"_chunk": "int", **KINDS}, 3)
+    assert (found is None) == (twice is not None)
+    assert found is None or [(chunk.number, chunk.rows, chunk.sha256) for chunk in found] == [
+        (0, 3, sha(ROWS)),
+        (2, 1, sha([(2, "a", *ROWS[0][2:])])),
+    ]
+
+
 def written(folder: Path, *, protocol: int = 1, actions: Sequence[dict[str, Any]] = ()) -> Path:
     """A Delta table of one commit with two parts; the second one's path holds a space."""
     log = folder / "_delta_log"

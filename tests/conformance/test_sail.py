@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,34 @@ class TestSail(EngineSuite, SyncStory):
         with pytest.raises(ConflictError, match="another writer was faster"):
             engine.append(table, pa.table({"key": ["b"]}))
         assert engine.value(f"SELECT COUNT(*) FROM {table}") == 1
+
+    def test_a_table_that_is_kept_open_is_up_to_date_at_each_append(self, tmp_path: Path) -> None:
+        """Two sessions in turns, one of which takes rows away; then one makes the table anew, which the other has open."""
+        one, other = (connect(Environment(lakehouse="lake"), root=tmp_path) for _ in range(2))
+        one.create("clinic.t", {"key": "string"})
+        for number in range(3):
+            for writer in (one, other):
+                writer.append("clinic.t", pa.table({"key": [f"{writer is one}{number}"]}))
+        other.execute("UPDATE clinic.t SET key = 'changed' WHERE key = 'True0'")
+        one.append("clinic.t", pa.table({"key": ["last"]}))
+        found = other.query("SELECT key FROM clinic.t ORDER BY key").column("key").to_pylist()
+        assert found == ["False0", "False1", "False2", "True1", "True2", "changed", "last"]
+        other.drop("clinic.t")
+        other.create("clinic.t", {"key": "string"})
+        other.append("clinic.t", pa.table({"key": ["new"]}))
+        one.append("clinic.t", pa.table({"key": ["after"]}))
+        assert deltalake.DeltaTable(tmp_path / "lake" / "clinic" / "t").to_pyarrow_table().column("key").to_pylist() == ["after", "new"]
+        one.close()
+        other.close()
+
+    def test_threads_append_to_one_table_at_once(self, engine: Engine, schema: str) -> None:
+        table = f"{schema}.t"
+        engine.create(table, {"key": "string"})
+        with ThreadPoolExecutor(8) as threads:
+            for done in [threads.submit(engine.append, table, pa.table({"key": [f"k{n}"]})) for n in range(40)]:
+                done.result()
+        assert engine.value(f"SELECT COUNT(DISTINCT key) FROM {table}") == 40
+        assert engine.version(table) == 40
 
 
 class TestSailDoubts(WholeDoubtStory):

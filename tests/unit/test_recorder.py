@@ -120,6 +120,23 @@ def test_never_more_than_two_groups_and_what_is_in_flight_are_not_on_record(monk
     assert writes.tally.delivered == 600
     assert max(behind) <= 2 * 40 + sender.concurrency * ROWS
     assert len(lake.groups) > 5
+    assert all(len(group) >= 40 for group in lake.groups[:-1])  # what comes while one is written does not become a small one
+
+
+def test_receipts_that_are_alike_are_one_value_and_say_the_same_as_a_list() -> None:
+    alike, listed = Receipts.all(3, "rejected", "bad"), Receipts(["rejected"] * 3, ["bad"] * 3)
+    assert (list(alike.statuses), list(alike.codes)) == (listed.statuses, listed.codes)
+    assert alike.counts == listed.counts == {"rejected": 3}
+    assert (alike.statuses[-1], list(alike.statuses[1:]), alike.statuses.count("rejected"), alike.codes.count(None)) == (
+        "rejected",
+        ["rejected"] * 2,
+        3,
+        0,
+    )
+    with pytest.raises(IndexError):
+        alike.statuses[3]
+    assert Receipts.all(0, "delivered").counts == {}
+    assert Receipts(["delivered", "unknown", "delivered"], [None] * 3).counts == {"delivered": 2, "unknown": 1}
 
 
 def test_an_answer_is_on_record_in_time_however_few_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

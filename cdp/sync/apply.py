@@ -121,7 +121,7 @@ def apply_plan(
     with leased(ledger, plan.sync, target.destination, opened, wall, patience) as held, guarded(target.egress) as refused:
         settling = intents.Settling(ledger, plan.sync, run, held, wall, opened, mask_keys)
         if not plan.rows:
-            return application.settle(opened, settling)
+            return application.settle(opened, settling, stop)
         return application.send(opened, held, mask_keys, sizes, refused, settling, stop)
 
 
@@ -208,9 +208,9 @@ class _Application:
         self.withheld = 0
         self.outgoing: Outgoing | None = None
 
-    def nothing(self) -> Run:
+    def nothing(self, status: str = "nothing") -> Run:
         """An empty plan is done as soon as that is written down."""
-        return self._end(Tally(0), "nothing", seq=self.plan.base_seq)
+        return self._end(Tally(0), status, seq=self.plan.base_seq)
 
     def send(
         self,
@@ -252,14 +252,18 @@ class _Application:
         delivery = Delivery(connector, recorder, self.plan.destination, refused, failing)
         self._show(connector, recorder)
 
+        def end() -> None:
+            settling.pause.end()
+            delivery.stop()
+
         async def work() -> None:
             async with connector:
                 await accounts.check(connector, self.query.agreement.account, f"destination {self.plan.destination}")
-                recorder.after(await self._settled(connector, settling, at.open))
+                recorder.after(await self._settled(settling, at.open))
                 await delivery.run(outgoing.parcels())
 
         try:
-            run_loop(stoppable(delivery, work(), stop))
+            run_loop(stoppable(end, work(), stop))
         except CdpError as error:
             with suppress(CdpError):  # the lakehouse may be what failed
                 self._record(1, "failed", recorder.tally, error, open_rows=None, repeats=repeats)
@@ -279,22 +283,22 @@ class _Application:
         if self.progress:
             self.progress(recorder.tally)
 
-    def settle(self, connector: Connector, settling: intents.Settling) -> Run:
+    def settle(self, connector: Connector, settling: intents.Settling, stop: Stop | None = None) -> Run:
         """Settle what earlier runs left open, under a plan that sends nothing."""
 
         async def work() -> None:
             async with connector:
                 await accounts.check(connector, self.query.agreement.account, f"destination {self.plan.destination}")
-                await self._settled(connector, settling, intents.open_runs(self.ledger, self.plan.sync))
+                await self._settled(settling, intents.open_runs(self.ledger, self.plan.sync))
 
-        run_loop(work())
-        return self.nothing()
+        run_loop(stoppable(settling.pause.end, work(), stop))
+        return self.nothing("stopped" if settling.pause.ended else "nothing")
 
-    async def _settled(self, connector: Connector, settling: intents.Settling, opened: Sequence[intents.Open]) -> int:
+    async def _settled(self, settling: intents.Settling, opened: Sequence[intents.Open]) -> int:
         """Settle what is unknown and can be asked about, and what earlier runs left open; the last `seq` that was given."""
         seq = settling.lease.first_seq
         if self.plan.counts["unknown"]:
-            seq = await unsettled.ask(self.ledger, self.plan.sync, connector, settling.mask_keys, settling.lease, self.wall)
+            seq = await unsettled.ask(settling)
         return await settling.run(seq, opened)
 
     def _verify(self) -> state.Known:

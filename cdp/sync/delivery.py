@@ -154,17 +154,17 @@ def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
     return next((error for error in flat if isinstance(error, CdpError)), flat[0])
 
 
-async def stoppable(delivery: Delivery, work: Coroutine[Any, Any, None], stop: Stop | None = None) -> None:
+async def stoppable(end: Callable[[], object], work: Coroutine[Any, Any, None], stop: Stop | None = None) -> None:
     """Let SIGTERM and Ctrl-C end a delivery cleanly; a second one ends it at once.
 
     Args:
-        delivery: what is asked to stop.
+        end: asks the work to stop.
         work: the run.
         stop: who handles the signals already, for a delivery that is one of several; its own otherwise.
     """
     loop = asyncio.get_running_loop()
     listening = stop or Stop()
-    with nullcontext() if stop else listening.on_signals(), listening.heard_by(lambda: loop.call_soon_threadsafe(delivery.stop)):
+    with nullcontext() if stop else listening.on_signals(), listening.heard_by(lambda: loop.call_soon_threadsafe(end)):
         await work
 
 

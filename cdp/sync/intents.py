@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cdp.connectors.base import Answering, Connector, Repeats
@@ -21,6 +21,7 @@ from cdp.sync.changes import changed
 from cdp.sync.lease import Lease
 from cdp.sync.ledger import Control, typed
 from cdp.sync.ledger.chain import LINE
+from cdp.sync.stopping import Pause
 
 NO_RECEIPT = "no_receipt"  # the code of a row whose run died before its answer was recorded
 ASKED = "asked"  # the code of a row of which the channel said, when it was asked, that it had applied it
@@ -101,6 +102,7 @@ class Settling:
         wall: the clock.
         connector: open; asked what became of the rows where it can be asked; None to ask nobody.
         mask_keys: the secret of each wire mask.
+        pause: what this waits with, where a channel does not know yet; who ends it has the next run ask.
     """
 
     control: Control
@@ -110,6 +112,7 @@ class Settling:
     wall: Callable[[], dt.datetime]
     connector: Connector | None
     mask_keys: Mapping[str, bytes]
+    pause: Pause = field(default_factory=Pause)
 
     async def run(self, seq: int, opened: Sequence[Open]) -> int:
         """Settle all; the last `seq` that was given.
@@ -141,7 +144,7 @@ class Settling:
         rows = [{**row, "sent": now} for row in found_open]
         found: list[dict[str, Any]] = []
         common = self._common(left) if rows else {}
-        for row, applied in zip(rows, await asked(self.connector, rows, self.mask_keys, self.lease, self.wall), strict=True):
+        for row, applied in zip(rows, await asked(self.connector, rows, self.mask_keys, self.lease, self.wall, self.pause), strict=True):
             if applied is not None:
                 said = {"status": "delivered", "code": ASKED} if applied else {"status": "retryable", "code": ABSENT}
                 found.append({**row, **said, **common, "seq": seq + len(found) + 1})

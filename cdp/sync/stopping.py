@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Pause:
+    """Waiting, on an event loop, that ends when somebody asks to stop."""
+
+    def __init__(self) -> None:
+        self._ended = asyncio.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether somebody asked."""
+        return self._ended.is_set()
+
+    def end(self) -> None:
+        """Wait no longer, neither now nor later; called on the loop."""
+        self._ended.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether so many seconds have passed and nobody asked."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        return not self.ended
 
 
 class Stop:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +11,7 @@ from cdp.spec.activation import Destination
 from cdp.sync import intents, state
 from cdp.sync.asking import asked
 from cdp.sync.changes import changed
-from cdp.sync.lease import Lease
+from cdp.sync.intents import Settling
 from cdp.sync.ledger import Control
 
 
@@ -22,18 +20,11 @@ def can_be_asked(connector: type[Connector], destination: Destination) -> bool:
     return hasattr(connector, "lookup") and (destination.http is None or destination.http.lookup is not None)
 
 
-async def ask(
-    control: Control, sync: str, connector: Connector, mask_keys: Mapping[str, bytes], lease: Lease, wall: Callable[[], dt.datetime]
-) -> int:
+async def ask(settling: Settling) -> int:
     """Give the unknown rows of earlier runs the receipts that the channel's answers make.
 
     Args:
-        control: the control tables.
-        sync: whose lease is held.
-        connector: open.
-        mask_keys: the secret of each wire mask.
-        lease: held; none of its numbers has been given yet.
-        wall: the clock.
+        settling: of the run; none of its lease's numbers has been given yet.
 
     Returns:
         The last `seq` that was given.
@@ -42,11 +33,12 @@ async def ask(
         DeliveryError: nothing more can be asked.
         BusyError: the lease was lost.
     """
-    found = _unknown(control, sync)
+    control, sync, lease, wall = settling.control, settling.sync, settling.lease, settling.wall
+    found, connector = _unknown(control, sync), settling.connector
     if not found or not isinstance(connector, Answering):
         return lease.first_seq
     rows: list[dict[str, Any]] = []
-    for row, applied in zip(found, await asked(connector, found, mask_keys, lease, wall), strict=True):
+    for row, applied in zip(found, await asked(connector, found, settling.mask_keys, lease, wall, settling.pause), strict=True):
         if applied is not None:
             status, code = ("delivered", intents.ASKED_LATER) if applied else ("retryable", state.AGAIN)
             own = {"sync": sync, "op": row["tried_op"], "status": status, "code": code, "seq": lease.first_seq + len(rows) + 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from cdp.sync import resync, state
 from cdp.sync.history import list_runs
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.verify import verify
+from cdp.sync.stopping import Stop
 from tests.conformance.world import World, nonzero, patient, people
 
 
@@ -215,6 +217,30 @@ class WholeDoubtStory(DoubtStory):
         assert [len(changes) for changes in world.channel.asked] == [2, 2]
         assert max(sent(world).values()) == 1
         assert nonzero(world.plan().counts) == {"unchanged": 2}
+
+    @pytest.mark.parametrize("new", [0, 1], ids=["nothing to send", "somebody new"])
+    def test_a_stop_is_heard_while_a_channel_is_given_its_time(self, world: World, new: int) -> None:
+        """Nothing is sent then; what the channel does not know yet stays unknown, and the next run asks again."""
+        world.channel.repeats, world.channel.asks, world.channel.concurrency = "effect", True, 1
+        world.load(people(2))
+        world.channel.answers = [killed(world, applied=True)]
+        die(world)
+        world.load(people(2 + new))
+        world.channel.late, world.channel.known_after = set(world.channel.applied), 60.0
+        plan, stop, began = world.plan(), Stop(), time.monotonic()
+        assert plan.rows == new
+        timer = threading.Timer(0.5, stop.ask)
+        timer.start()
+        run = world.apply(plan, stop=stop)
+        timer.join()
+        assert (run.status, run.delivered, time.monotonic() - began < 40) == ("stopped", 0, True)
+        assert ids(world) == the(1, 2)
+        world.channel.known_after = 0.0
+        world.sync()
+        world.sync()
+        assert ids(world) == the(*range(1, 3 + new))
+        assert max(sent(world).values()) == 1
+        assert nonzero(world.plan().counts) == {"unchanged": 2 + new}
 
     def test_what_is_unknown_is_asked_about_when_the_channel_can_be_asked(self, world: World) -> None:
         world.channel.repeats, world.channel.concurrency = "effect", 1

@@ -57,7 +57,7 @@ def test_deliveries_in_threads_of_their_own_all_hear_of_one_signal() -> None:
             while not made.stopped:
                 await asyncio.sleep(0.005)
 
-        asyncio.run(asyncio.wait_for(delivery.stoppable(made, work(), stop), 10))
+        asyncio.run(asyncio.wait_for(delivery.stoppable(made.stop, work(), stop), 10))
 
     made = [SimpleNamespace(stopped=False) for _ in range(3)]
     for each in made:

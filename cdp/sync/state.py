@@ -108,6 +108,8 @@ def acknowledged(control: Control, sync: str, at: Known, *, once: bool = False) 
     if at.last == at.folded:
         return stored
     recent = _delivered(control, sync, at) if once else _recent(control, sync, at)
+    if not at.rows:
+        return recent
     kept = f"SELECT {', '.join(f's.{c}' for c in columns)} FROM ({stored}) AS s LEFT ANTI JOIN recent AS r ON s.key = r.key"
     return f"WITH recent AS ({recent}) {kept} UNION ALL SELECT {', '.join(columns)} FROM recent"
 
@@ -267,7 +269,7 @@ def rewrite(control: Control, sync: str, state: str) -> None:
 def folds(control: Control, sync: str) -> tuple[list[tuple[int, int, int]], bool]:
     """What `synced` may be, as (seq, rows, mark): what was last folded, and what was begun since; and whether anything was ever done."""
     table = control.table("folds")
-    rows = control.engine.query(f"SELECT event, seq, rows, mark FROM {table} WHERE sync = :sync", {"sync": sync}, what=table).to_pylist()
+    rows = control.engine.recall(table, f"SELECT event, seq, rows, mark FROM {table} WHERE sync = :sync", {"sync": sync}).to_pylist()
     done = max((row["seq"] for row in rows if row["event"] == DONE), default=None)
     last = [(row["seq"], row["rows"], row["mark"]) for row in rows if done is None or row["seq"] >= done]
     return last, done is not None

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cdp.connectors.bodies import contents
+from cdp.connectors.bodies import contents, values
 from cdp.engine.base import Engine
 
 if TYPE_CHECKING:
@@ -86,21 +86,13 @@ def _bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:
     import pyarrow.compute as pc
 
     if column.null_count:
-        yield _values(pc.is_valid(column).cast(pa.uint8()))
+        yield values(pc.is_valid(column).cast(pa.uint8()).combine_chunks())
         column = column.drop_null()
     if pa.types.is_string(column.type):
-        yield _values(pc.binary_length(column))
+        yield values(pc.binary_length(column).combine_chunks())
         yield from (contents(chunk) for chunk in column.chunks)
     else:
-        yield _values(column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column)
-
-
-def _values(column: pa.ChunkedArray) -> memoryview:
-    """The values of a column without nulls whose type has a fixed width of whole bytes."""
-    array = column.combine_chunks()
-    width = array.type.bit_width // 8
-    data = array.buffers()[1]
-    return memoryview(data)[array.offset * width : (array.offset + len(array)) * width] if data else memoryview(b"")
+        yield values((column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column).combine_chunks())
 
 
 def total(chunks_: Sequence[Chunk], facts: Mapping[str, Any]) -> str:

@@ -80,6 +80,7 @@ _STARTING = threading.Lock()  # threads that open their first sessions at once w
 def _server() -> tuple[Any, int]:
     """The one server of this process. It must be referenced as long as sessions live."""
     os.environ.setdefault("RUST_LOG", "off")
+    os.environ.setdefault("SAIL_EXECUTION__BATCH_SIZE", "65536")  # rows at a time: of 8,192, its default, joins take a tenth longer
     from pysail.spark import SparkConnectServer
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -150,7 +150,7 @@ def _cells(table: pa.Table, escape: Callable[[pa.ChunkedArray], pa.ChunkedArray]
             bad.append(f"{name} ({kind})")
             continue
         if column.null_count:
-            whole = pc.binary_join_element_wise(around, *texts, around, "") if around else texts[0]
+            whole = pc.binary_join_element_wise(around, *texts, around, "") if around or len(texts) > 1 else texts[0]
             texts, around = [pc.fill_null(whole, null)], ""
         cells.append(_Cells(texts, around))
     if bad:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -20,6 +21,7 @@ from cdp.cli.channel import accounts
 from cdp.project.load import load
 from cdp.sandbox.server import Sandbox
 
+ZONE = ZoneInfo("America/New_York")  # of the example: a day begins there up to five hours after it has here
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("SPARK")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import signal
@@ -16,7 +17,7 @@ from cdp.engine import connect
 from cdp.sandbox.server import Sandbox
 from cdp.spec.activation import Environment
 from cdp.sync.ledger.tables import QUERIES, TABLES
-from tests.e2e.conftest import Cdp, spawn
+from tests.e2e.conftest import ZONE, Cdp, spawn
 
 MAILS, CALLS, TEXTS, FILES = "a1c_reminder_email", "bp_outreach", "flu_reminder_sms", "panel_reports"
 ALL = (CALLS, MAILS, FILES, TEXTS)
@@ -87,7 +88,8 @@ def test_what_was_done_is_listed_explained_and_asked_for(
     assert [run["run"] for run in cdp("runs", "--status", "failed", "--json").json] == [mails]
     assert [run["sync"] for run in cdp("runs", "--destination", "outreach_sms", "--json").json] == [TEXTS]
     assert cdp("runs", "--until", "2020-01-01", "--json").json == []
-    assert len(cdp("runs", "--since", listed[0]["started"][:10], "--limit", "2", "--json").json) == 2
+    day = dt.datetime.fromisoformat(listed[-1]["started"]).astimezone(ZONE).date()
+    assert len(cdp("runs", "--since", str(day), "--limit", "2", "--json").json) == 2
     assert cdp("runs", mails, "--status", "failed").code == 2
     assert "did you mean outreach_sms" in cdp("runs", "--destination", "outreach_smz").err
 

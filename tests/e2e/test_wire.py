@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cdp.sandbox.server import Sandbox
-from tests.e2e.conftest import Cdp
+from tests.e2e.conftest import ZONE, Cdp
 
 SYNC, CHANNEL = "a1c_reminder_email", "outreach_email"
 AGREEMENT = Path("governance", "baa", "outreach_mail.yml")
@@ -21,7 +21,7 @@ def held(channel: Sandbox) -> set[str]:
 
 def ended(project: Path, days: int, after_end: str) -> None:
     """The agreement of the channel ended so many days ago."""
-    path, end = project / AGREEMENT, dt.date.today() - dt.timedelta(days=days)
+    path, end = project / AGREEMENT, dt.datetime.now(ZONE).date() - dt.timedelta(days=days)
     text = re.sub(
         r"signed: \S+\neffective: \S+\nexpires: \S+", f"signed: 2020-01-15\neffective: 2020-01-15\nexpires: {end}", path.read_text()
     )

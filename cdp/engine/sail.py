@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ class SailEngine(Engine):
 
     def __init__(self, session: SparkSession, *, lakehouse: Path | None, catalog: str | None = None) -> None:
         super().__init__(session, lakehouse=lakehouse, catalog=catalog)
-        self._opened: dict[Path, tuple[str | None, DeltaTable]] = {}
+        self._opened: dict[Path, _Opened] = {}
 
     def _forget(self, table: str) -> None:
         """Its catalog is its own: it knows no name that this session does not."""
@@ -54,24 +55,38 @@ class SailEngine(Engine):
         again = retry_if_exception_type(CommitFailedError)  # it also gives up when others take rows away, which is no matter to new ones
         for attempt in Retrying(retry=again, stop=stop_after_attempt(_TRIES), wait=wait_random(0, 0.05), reraise=True):
             with attempt:
-                opened = self._open(folder)
+                opened, appends = self._open(folder)
                 write_deltalake(opened, whole, mode="append", writer_properties=properties, commit_properties=commit)
-        self._opened[folder] = (log.commit(folder, opened.version()), opened)
+        self._opened[folder] = _Opened(opened, log.commit(folder, opened.version()), appends + 1)
 
-    def _open(self, folder: Path) -> DeltaTable:
-        """A table as delta-rs sees it, up to date. It is kept from append to append: to read its log costs as much as to write rows.
+    def _open(self, folder: Path) -> tuple[DeltaTable, int]:
+        """A table as delta-rs sees it, up to date, and how often it was appended to since it was opened.
 
-        Who appends to it in another thread meanwhile opens it anew.
+        It is kept from append to append: to read its log costs as much as to write rows. But an append looks at all commits since the table
+        was opened, so after some of them they are summed up and it is opened anew. Who appends in another thread meanwhile opens it too.
         """
         from deltalake import DeltaTable
 
-        seen, opened = self._opened.pop(folder, (None, None))
-        if opened is None or seen is None or log.commit(folder, opened.version()) != seen:  # never seen, or another table by now
-            return DeltaTable(folder)
-        opened.update_incremental()
-        return opened
+        last = self._opened.pop(folder, None)
+        if last is None or last.commit is None or log.commit(folder, last.table.version()) != last.commit:  # or another table by now
+            return DeltaTable(folder), 0
+        if last.appends >= _APPENDS:
+            last.table.create_checkpoint()
+            return DeltaTable(folder), 0
+        last.table.update_incremental()
+        return last.table, last.appends
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A table that is open, the commit that it was last seen at, and how often it was appended to."""
+
+    table: DeltaTable
+    commit: str | None
+    appends: int
+
+
+_APPENDS = 20
 _COMMITS, _TRIES = 1_000, 100  # an append fits behind whatever others commit meanwhile
 _STARTING = threading.Lock()  # threads that open their first sessions at once would start a server each
 

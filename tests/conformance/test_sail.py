@@ -78,6 +78,22 @@ class TestSail(EngineSuite, SyncStory):
         one.close()
         other.close()
 
+    def test_a_log_is_summed_up_after_some_appends(self, engine: Engine, schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An append must not cost more with each that was before it; what is read stays the same."""
+        monkeypatch.setattr("cdp.engine.sail._APPENDS", 3)
+        table = f"{schema}.t"
+        engine.create(table, {"key": "string", "part": "string"}, partition=("part",))
+        for number in range(11):
+            engine.append(table, pa.table({"key": [f"k{number}"], "part": [f"p{number % 2}"]}))
+            assert engine.value(f"SELECT COUNT(*) FROM {table}") == number + 1
+        folder = engine.folder(table)
+        assert folder is not None
+        assert len(list((folder / "_delta_log").glob("*.checkpoint.parquet"))) == 3
+        other = connect(Environment(lakehouse=str(engine.lakehouse)), root=folder)
+        other.register([table])
+        assert other.value(f"SELECT COUNT(DISTINCT key) FROM {table}") == 11
+        other.close()
+
     def test_threads_append_to_one_table_at_once(self, engine: Engine, schema: str) -> None:
         table = f"{schema}.t"
         engine.create(table, {"key": "string"})

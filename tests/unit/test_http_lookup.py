@@ -90,7 +90,7 @@ def test_refused_credentials_a_redirect_and_a_long_pause_end_it(sandbox: Sandbox
     for fault, said in (("401", "refuses our credentials"), ("redirect", "redirects are refused")):
         sandbox.fault("email", fault, on="lookup")
         with pytest.raises(DeliveryError, match=said):
-            asked(asking(sandbox.url, ONE), ["a", "b"])
+            asked(asking(sandbox.url, ONE), ["a"])  # one: a second one, cut off here, may reach the sandbox later and take the next fault
     sandbox.fault("email", "429", on="lookup", retry_after=3600)
     with pytest.raises(DeliveryError, match="asks to be left alone"):
         asked(asking(sandbox.url, ONE), ["a"])

@@ -229,23 +229,7 @@ class _Application:
         self.withheld = people.rows
         repeats = repeats_of(connector)
         self._record(0, "running", Tally(self.plan.rows), repeats=repeats)
-        approver = self.approved.by if self.approved else None
-        lines = Disclosures(self.ledger, self.query, self.run, self.plan.id, approver, self.wall)
-        outgoing = Outgoing(
-            self.ledger,
-            self.plan,
-            self.query,
-            withheld=people.subjects,
-            mask_keys=mask_keys,
-            sizes=sizes,
-            disclosures=lines,
-            lease=held,
-            allowance=Allowance.of(self.ledger, self.query, self.wall),
-            encoded=getattr(connector, "encoded", None),
-            repeats=repeats,
-            abreast=connector.concurrency,
-        )
-        self.outgoing = outgoing
+        outgoing = self.outgoing = self._outgoing(connector, held, mask_keys, sizes, people)
         recorder = Recorder(self.ledger, held, self.plan, self.run, flush=connector.flush, wall=self.wall, progress=self.progress)
         accepted = acceptance.during(self.plan) in acceptance.accepted(self.ledger, self.plan)
         failing = guards.Failing(None if accepted else self.plan.max_failed, self.plan.sync)
@@ -275,6 +259,31 @@ class _Application:
         if delivery.error:
             raise delivery.error
         return run
+
+    def _outgoing(
+        self,
+        connector: Connector,
+        held: lease.Lease,
+        mask_keys: Mapping[str, bytes],
+        sizes: Mapping[WireOp, int],
+        people: withheld.Withheld,
+    ) -> Outgoing:
+        """What leaves in this run, and the lines of the ledger that are written before it does."""
+        approver = self.approved.by if self.approved else None
+        return Outgoing(
+            self.ledger,
+            self.plan,
+            self.query,
+            withheld=people.subjects,
+            mask_keys=mask_keys,
+            sizes=sizes,
+            disclosures=Disclosures(self.ledger, self.query, self.run, self.plan.id, approver, self.wall),
+            lease=held,
+            allowance=Allowance.of(self.ledger, self.query, self.wall),
+            encoded=getattr(connector, "encoded", None),
+            repeats=repeats_of(connector),
+            abreast=connector.concurrency,
+        )
 
     def _show(self, connector: Connector, recorder: Recorder) -> None:
         """Let whoever looks see how many rows there are, and ask at any time what the run waits for."""

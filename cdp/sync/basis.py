@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel
 from sqlglot import exp
@@ -24,8 +24,6 @@ from cdp.compile import sql
 from cdp.engine.base import Engine, quoted
 from cdp.governance.query import GovernedQuery
 from cdp.spec.activation import Guards
-
-CLOCKS: Final = ("as_of", "now")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ def basis(query: GovernedQuery, engine: Engine, *, now: dt.datetime, as_of: dt.d
     compared = _compared(query, now, as_of)
     if compared is None or None in states.values() or engine.filters(sorted(tables)):
         return None
-    clocks = dict(zip(CLOCKS, (as_of, now), strict=True))
+    clocks = {"as_of": as_of, "now": now}
     facts = {**_said(query, clocks), "defaults": _plain(defaults, clocks), "version": __version__}
     return Basis(
         facts=_hash(facts),

@@ -86,10 +86,11 @@ def _events(query: GovernedQuery, seen: Seen, opened: str, known: bool) -> str:
     if seen.removals == "kept_out":  # such a plan asks for some only; that others are not among them says nothing
         return new
     same = "a.seq = o.base" if seen.sure else "a.key = o.key AND a.seq = o.base"
+    # Who is due still is no candidate: where nobody is left, what is acknowledged need not be read.
+    gone = f"SELECT o.* FROM ({opened}) AS o LEFT ANTI JOIN ({_due_keys(query, seen, due)}) AS n ON n.key = o.key"
     return (
-        f"{new} UNION ALL SELECT '{LIFTED}' AS event, o.key, o.person, o.base, o.reason FROM ({opened}) AS o "
-        f"JOIN ({seen.acknowledged}) AS a ON {same} "
-        f"LEFT ANTI JOIN ({_due_keys(query, seen, due)}) AS n ON n.key = o.key"
+        f"{new} UNION ALL SELECT '{LIFTED}' AS event, o.key, o.person, o.base, o.reason FROM ({gone}) AS o "
+        f"JOIN ({seen.acknowledged}) AS a ON {same}"
     )
 
 

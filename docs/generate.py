@@ -131,7 +131,8 @@ def tables() -> str:
     parts.append(
         "Plain Delta tables in the `control` schema of the environment (`cdp` in the examples): in a lakehouse of folders\n"
         "`<lakehouse>/cdp/runs` and so on, for whatever reads Delta. People may query them. Only `cdp` writes them. They name people: who\n"
-        "may read the lakehouse's folder or schema is who may know of whom each channel was told.\n"
+        "may read the lakehouse's folder or schema is who may know of whom each channel was told. How their files are kept few, and when\n"
+        "old ones go: [delivery.md](delivery.md#the-control-tables).\n"
     )
     for name, table in TABLES.items():
         apart = ", ".join(f"`{column}`" for column in table.partition)

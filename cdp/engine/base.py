@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlglot import exp
 
 from cdp.compile.sql import PRIVATE
-from cdp.engine import files, log
+from cdp.engine import files, log, maintenance
 from cdp.engine.failures import reduce_error
 from cdp.engine.rows import Rows, constant
 from cdp.errors import CdpError, DataError
@@ -269,6 +269,14 @@ class Engine:
         self._registered.discard(table)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def maintain(self, table: str, part: Mapping[str, str]) -> None:
+        """Merge a partition's small files (`{"sync": "letters"}`) and delete old ones, once a day. A catalog's platform does it."""
+        folder = self.folder(table)
+        with self._reduced(f"maintaining {table}"):
+            if folder is not None and maintenance.due(folder, part):
+                with step(f"maintain {table}"):
+                    maintenance.maintain(folder, part)
 
     def append(self, table: str, rows: pa.Table) -> None:
         """Append rows by column name in one commit; no rows, no commit."""

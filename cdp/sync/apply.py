@@ -210,7 +210,10 @@ class _Application:
 
     def nothing(self, status: str = "nothing") -> Run:
         """An empty plan is done as soon as that is written down."""
-        return self._end(Tally(0), status, seq=self.plan.base_seq)
+        run = self._end(Tally(0), status, seq=self.plan.base_seq)
+        if status == "nothing":
+            self.ledger.maintain(self.plan.sync)
+        return run
 
     def send(
         self,
@@ -256,6 +259,8 @@ class _Application:
         run = self._end(recorder.tally, self._status(recorder.tally, delivery), delivery.error, recorder.last, repeats)
         with suppress(EngineError):  # folding only saves time; the next run does it as well
             state.fold(self.ledger, self.plan.sync, after=recorder.last, before=at, delivered=recorder.tally.delivered)
+        if not delivery.stopped:  # who wants it to end does not wait for more
+            self.ledger.maintain(self.plan.sync)
         if delivery.error:
             raise delivery.error
         return run

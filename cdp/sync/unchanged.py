@@ -76,6 +76,7 @@ def skip(control: Control, query: GovernedQuery, found: Since, now: dt.datetime)
     who = {"sync": query.sync.name, "run": run, "plan": found.plan, "destination": query.destination.name}
     done = {"n": 1, "status": "nothing", "at": now, "actor": control.engine.whoami(), "body": json.dumps({"unchanged_since": found.run})}
     control.append("runs", [{**who, **counts, **done}])
+    control.maintain(query.sync.name)
     return run
 
 

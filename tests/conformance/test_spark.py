@@ -15,6 +15,7 @@ from tests.conformance.example import SOME, ExampleStory
 from tests.conformance.explore import ExploreStory
 from tests.conformance.functions import FunctionStory
 from tests.conformance.leases import LeaseStory
+from tests.conformance.maintenance import MaintenanceStory
 from tests.conformance.masks import MaskStory
 from tests.conformance.people import PeopleStory
 from tests.conformance.quality import SOME as SOME_EXPECTATIONS
@@ -44,6 +45,10 @@ class TestSpark(EngineSuite, SyncStory):
 
 
 class TestSparkDoubts(DoubtStory):
+    pass
+
+
+class TestSparkMaintenance(MaintenanceStory):
     pass
 
 

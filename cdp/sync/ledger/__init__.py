@@ -9,10 +9,12 @@ was delivered.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cdp.errors import CdpError, ConflictError
 from cdp.sync.ledger.tables import TABLES
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from cdp.engine.base import Engine
     from cdp.engine.rows import Rows
+
+_log = logging.getLogger(__name__)
 
 
 class Control:
@@ -72,6 +76,17 @@ class Control:
     def append_parts(self, name: str, *parts: tuple[pa.Table, Mapping[str, Any]]) -> None:
         """Append rows in one commit, each part with what is the same in all of its rows; columns that are not given are null."""
         self.engine.append_parts(self.table(name), *(self._rows(name, own, same) for own, same in parts))
+
+    def maintain(self, sync: str) -> None:
+        """Keep few the files of the tables that were used, a sync's part of them alone. What cannot be done now is left to the next run."""
+        for name in sorted(self._made):
+            part = {"sync": sync} if "sync" in TABLES[name].partition else {}
+            try:
+                self.engine.maintain(self.table(name), part)
+            except ConflictError:  # somebody else maintains it
+                continue
+            except CdpError as error:  # whoever delivered has delivered
+                _log.warning("%s", error.message)
 
     def _rows(self, name: str, own: pa.Table, same: Mapping[str, Any]) -> Rows:
         import pyarrow as pa

@@ -259,10 +259,10 @@ class _Application:
         run = self._end(recorder.tally, self._status(recorder.tally, delivery), delivery.error, recorder.last, repeats)
         with suppress(EngineError):  # folding only saves time; the next run does it as well
             state.fold(self.ledger, self.plan.sync, after=recorder.last, before=at, delivered=recorder.tally.delivered)
-        if not delivery.stopped:  # who wants it to end does not wait for more
-            self.ledger.maintain(self.plan.sync)
         if delivery.error:
             raise delivery.error
+        if not delivery.stopped:  # who wants it to end does not wait for more
+            self.ledger.maintain(self.plan.sync)
         return run
 
     def _outgoing(

@@ -13,7 +13,7 @@ import pytest
 
 from cdp.compile import sql
 from cdp.connectors.base import Batch, Receipts
-from cdp.engine import Engine
+from cdp.engine import Engine, maintenance
 from cdp.errors import DataError
 from cdp.governance.query import GovernedQuery
 from cdp.spec.activation import Guards
@@ -21,6 +21,7 @@ from cdp.sync import unchanged
 from cdp.sync.basis import Basis, basis
 from cdp.sync.history import list_runs, run_detail
 from cdp.sync.ledger import Control
+from tests.conformance.maintenance import a_day_later, folder_of, in_use
 from tests.conformance.world import NOW, World, patient, people
 
 MINUTE = dt.timedelta(minutes=1)
@@ -51,6 +52,21 @@ def since(world: World, query: GovernedQuery | None = None) -> str | None:
     query = query or world.governed()
     found = unchanged.since(Control(world.engine, world.control), query, rests(world, query))
     return found.run if found else None
+
+
+def test_files_that_were_merged_since_are_no_change(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "FILES", 2)
+    control, last = Control(world.engine, world.control), ""
+    for number in range(3):
+        world.load(people(5 + number))
+        last = ran(world)
+    for name in ("receipts", "disclosures", "runs", "plans"):
+        folder = folder_of(world.engine, control.table(name))
+        before = in_use(folder)
+        a_day_later(folder)
+        control.maintain("letters")
+        assert in_use(folder) < before, name
+    assert since(world) == last
 
 
 def test_a_run_after_a_clean_one_is_skipped_on_record_and_counts_from_there(world: World) -> None:

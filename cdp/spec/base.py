@@ -49,6 +49,7 @@ class Spec(BaseModel):
         populate_by_name=True,
         arbitrary_types_allowed=True,
         allow_inf_nan=False,
+        defer_build=True,  # when a document needs it: not again for each part of one
     )
 
 

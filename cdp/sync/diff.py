@@ -17,6 +17,7 @@ from cdp.compile.early import early
 from cdp.engine.base import literal, quoted
 from cdp.governance.query import RULE, SUBJECT, GovernedQuery, Removals
 from cdp.sync import encoding, state
+from cdp.sync.hash_key import HashKey
 from cdp.sync.people import People, kept_out
 
 CHUNK_ROWS = 100_000
@@ -89,7 +90,7 @@ def _hashed(query: GovernedQuery, types: Mapping[str, str]) -> tuple[exp.Select,
 Changed = Literal["keep", "resend", "remove"]
 
 
-def changes(members: str, acknowledged: str, outdated: str, changed: Changed) -> str:
+def changes(members: str, acknowledged: str, outdated: str, changed: Changed, hashed: HashKey) -> str:
     """Every key that is not as it should be, and who is left out: all that a plan counts, from one look at the sources.
 
     `op` is add, change, remove, `unknown`, `invalid` or `left_out`. Unknown is what was sent to a channel where each request has an
@@ -104,6 +105,7 @@ def changes(members: str, acknowledged: str, outdated: str, changed: Changed) ->
         acknowledged: SQL of what the destination holds or may hold.
         outdated: SQL, of a row `a` of it: whether it went out under another decision.
         changed: what becomes of such rows.
+        hashed: what stands for a key in what this gives (`h0`, `h1`).
     """
     tried = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in state.ATTEMPT.items())
     last = ", ".join(f"{'BOOL_OR' if kind == 'boolean' else 'MAX'}({name}) AS {name}" for name, kind in state.ATTEMPT.items())
@@ -134,7 +136,7 @@ WITH both AS (
       WHEN n = 0 AND have IS NOT NULL THEN 'remove' END AS op
   FROM keys
 )
-SELECT op, key, left_out, content, base, link, n, held FROM named WHERE op IS NOT NULL"""
+SELECT op, {hashed.listed("key")}{hashed.rest}, left_out, content, base, link, n, held FROM named WHERE op IS NOT NULL"""
 
 
 def joined(query: GovernedQuery, types: Mapping[str, str], acknowledged: str, outdated: str, changed: Changed) -> str:
@@ -151,35 +153,39 @@ def joined(query: GovernedQuery, types: Mapping[str, str], acknowledged: str, ou
         outdated: as in `changes`.
         changed: as in `changes`.
     """
-    number = encoding.integer_key(query, types)
+    hashed = HashKey.of(query, types)
     kept = "FALSE" if changed == "keep" else outdated
     again = {"keep": "", "resend": "WHEN n = 1 AND outdated THEN 'change'", "remove": "WHEN n = 1 AND outdated THEN 'remove'"}[changed]
-    member = f"CAST({quoted(query.keys[0])} AS BIGINT)" if number else encoding.key(query, types)
+    member = quoted(query.keys[0]) if hashed.number else encoding.key(query, types)
+    paired = ", ".join(f"COALESCE(w.{name}, h.{name}) AS {name}" for name in hashed.names)
+    alike = " AND ".join(f"w.{name} = h.{name}" for name in hashed.names)
+    other = ", ".join(f"CASE WHEN NOT same THEN {name} END AS {name}" for name in hashed.names)
+    grouped = ", ".join(str(i + 1) for i in range(len(hashed.names) + 1))
     # What goes through the join is small: of a rule its number, and no flag that a hash says as well, which is never null.
     rules = list(enumerate(map(literal, query.rules), 1))
     numbered = " ".join(("CASE m.rule", *(f"WHEN {rule} THEN {i}" for i, rule in rules), "ELSE 0 END")) if rules else "0"
     named = " ".join(("CASE left_out", *(f"WHEN {i} THEN {rule}" for i, rule in rules), "WHEN 0 THEN '' END"))
     return f"""
 WITH wanted AS (
-  SELECT CASE WHEN m.rule IS NULL THEN m.key END AS key,
+  SELECT {hashed.listed("m.key", known="m.rule IS NULL AND m.key IS NOT NULL")},
     CAST(CASE WHEN m.rule IS NOT NULL THEN {numbered} WHEN m.key IS NULL THEN 0 END AS SMALLINT) AS left_out, m.content AS want, m.nobody
   FROM ({_members(query, types, member)}) AS m
 ), there AS (
-  SELECT {"CAST(a.key AS BIGINT)" if number else "a.key"} AS key, a.content AS have, a.seq AS base, {kept} AS outdated
+  SELECT {hashed.listed("a.key")}, a.content AS have, a.seq AS base, {kept} AS outdated
   FROM ({acknowledged}) AS a
 ), pairs AS (
-  SELECT COALESCE(w.key, h.key) AS key, w.left_out, w.want, w.nobody, CASE WHEN w.want IS NULL THEN 0 ELSE 1 END AS n,
+  SELECT {paired}, w.left_out, w.want, w.nobody, CASE WHEN w.want IS NULL THEN 0 ELSE 1 END AS n,
     h.have, h.base, h.outdated, COALESCE(w.want = h.have AND NOT w.nobody AND NOT h.outdated, FALSE) AS same
-  FROM wanted AS w FULL OUTER JOIN there AS h ON w.key = h.key
+  FROM wanted AS w FULL OUTER JOIN there AS h ON {alike}
 ), keys AS (
-  SELECT CASE WHEN NOT same THEN key END AS key, left_out, MAX(want) AS want, SUM(n) AS n, BOOL_OR(nobody) AS nobody, MAX(have) AS have,
+  SELECT {other}, left_out, MAX(want) AS want, SUM(n) AS n, BOOL_OR(nobody) AS nobody, MAX(have) AS have,
     MAX(base) AS base, BOOL_OR(outdated) AS outdated
-  FROM pairs WHERE n = 1 OR have IS NOT NULL GROUP BY 1, 2
+  FROM pairs WHERE n = 1 OR have IS NOT NULL GROUP BY {grouped}
 ), named AS (
-  SELECT {"CAST(key AS STRING)" if number else "key"} AS key, {named} AS left_out, want AS content, base, base AS link, n,
+  SELECT {", ".join(hashed.names)}{hashed.rest}, {named} AS left_out, want AS content, base, base AS link, n,
     have IS NOT NULL AS held, CASE
       WHEN left_out IS NOT NULL THEN 'left_out'
-      WHEN key IS NULL THEN 'same'
+      WHEN h0 IS NULL THEN 'same'
       WHEN n > 1 OR (n = 1 AND nobody) THEN 'invalid'
       WHEN n = 1 AND have IS NULL THEN 'add'
       {again}
@@ -187,7 +193,7 @@ WITH wanted AS (
       ELSE 'remove' END AS op
   FROM keys
 )
-SELECT op, key, left_out, content, base, link, n, held FROM named"""
+SELECT op, h0, h1, left_out, content, base, link, n, held FROM named"""
 
 
 def _link(want: str, removed: str) -> str:
@@ -201,12 +207,13 @@ def asks_segment(which: Removals | None) -> bool:
     return which in (None, "left")
 
 
-def removals(query: GovernedQuery, which: Removals, acknowledged: str) -> str:
+def removals(query: GovernedQuery, which: Removals, acknowledged: str, hashed: HashKey) -> str:
     """The keys to take off without looking at the segment: of everyone, or of whom a rule keeps out. Columns as in `changes`."""
     nothing = "CAST(NULL AS STRING) AS left_out, CAST(NULL AS BIGINT) AS content"
     taken = f"SELECT a.*, a.seq AS base FROM ({acknowledged}) AS a"
     link = _link("content", "TRUE")
-    listed = f"SELECT 'remove' AS op, a.key, {nothing}, a.base, {link} AS link, 0 AS n, TRUE AS held FROM ({taken}) AS a"
+    keys = f"{hashed.listed('a.key')}{hashed.rest}"
+    listed = f"SELECT 'remove' AS op, {keys}, {nothing}, a.base, {link} AS link, 0 AS n, TRUE AS held FROM ({taken}) AS a"
     if which == "kept_out":
         listed += f" LEFT SEMI JOIN ({kept_out(query)}) AS k ON a.subject = k.subject"
     return f"{listed} WHERE a.content IS NOT NULL"
@@ -217,17 +224,18 @@ def sent(mode: str, which: Removals | None) -> tuple[str, ...]:
     return tuple(op for op in MODES[mode] if which is None or op == "remove")
 
 
-def taken_off(changes_table: str, acknowledged: str, *, sure: bool) -> str:
-    """SQL of the keys to take off and whose they are: the columns of `changes`, and `subject`.
+def taken_off(changes_table: str, acknowledged: str, hashed: HashKey, *, sure: bool) -> str:
+    """SQL of the keys to take off and whose they are: the columns of `changes`, `key` and `subject`.
 
     Args:
         changes_table: what `changes` gave.
         acknowledged: SQL of the acknowledged state, or of what may be held besides.
+        hashed: what stands for a key.
         sure: nothing is in doubt, so that each row has a receipt's number, which is found faster than its key; an open intent
             has that of its block.
     """
-    same = "a.seq = d.base" if sure else "a.key = d.key"
-    return f"SELECT d.*, a.subject FROM {changes_table} AS d JOIN ({acknowledged}) AS a ON {same} WHERE d.op = 'remove'"
+    same = "a.seq = d.base" if sure else hashed.matches("a.key", "d")
+    return f"SELECT d.*, a.key, a.subject FROM {changes_table} AS d JOIN ({acknowledged}) AS a ON {same} WHERE d.op = 'remove'"
 
 
 def rows(
@@ -253,53 +261,56 @@ def rows(
     """
     upserts = [op for op in ("add", "change") if op in parts]
     outputs = ", ".join(f"g.{quoted(name)} AS {stored}" for stored, name in shape.names.items())
-    number = encoding.integer_key(query, types)
-    key = quoted(query.keys[0]) if number else encoding.key(query, types)
-    people = _subjects(query, changes_table, upserts) if few else None
+    hashed = HashKey.of(query, types)
+    key = quoted(query.keys[0]) if hashed.number else encoding.key(query, types)
+    people = _subjects(query, hashed, changes_table, upserts) if few else None
     select = people.narrowed(query.select, query) if people else query.select
-    wide = f"SELECT g.{quoted(SUBJECT)} AS subject, g.{quoted(RULE)} AS rule, {key} AS key, {outputs} FROM ({select.sql('spark')}) AS g"
+    named = f"g.{quoted(SUBJECT)} AS subject, g.{quoted(RULE)} AS rule, {key} AS key, {hashed.values(key)[0]} AS h0"
+    wide = f"SELECT {named}, {outputs} FROM ({select.sql('spark')}) AS g"
     # Texts and hashes of those rows only that the join finds: of two that are compared by `=` an engine would hash every row to join by it.
     content = encoding.content(query, types, {name: exp.column(stored, "w") for stored, name in shape.names.items()}).sql("spark")
+    same = f"({content} ^ d.content) = 0 AND {hashed.surely('w.key', 'd')}"
+    order = hashed.order("d")
     sources = []
     if "remove" in parts:
         nothing = ", ".join(f"CAST(NULL AS {kind})" for kind in shape.kinds.values())
         sources.append(
-            f"SELECT {_chunk('d.key', parts['remove'], 0)} AS _chunk, {_place('d.key')} AS _place, "
+            f"SELECT {_chunk(order, parts['remove'], 0)} AS _chunk, {_place(order)} AS _place, "
             f"d.op AS _op, d.key AS _key, d.subject AS _subject, "
             f"CAST(NULL AS BIGINT) AS _content, d.link AS _base, {nothing} FROM ({removed}) AS d"
         )
     if upserts:
         listed = ", ".join(f"'{op}'" for op in upserts)
         sources.append(
-            f"SELECT {_chunk('d.key', parts[upserts[0]], parts.get('remove', 0))} AS _chunk, {_place('d.key')} AS _place, "
-            f"d.op AS _op, d.key AS _key, "
+            f"SELECT {_chunk(order, parts[upserts[0]], parts.get('remove', 0))} AS _chunk, {_place(order)} AS _place, "
+            f"d.op AS _op, CAST(w.key AS STRING) AS _key, "
             f"CAST(w.subject AS STRING) AS _subject, d.content AS _content, d.link AS _base, {', '.join(f'w.{c}' for c in shape.names)} "
-            f"FROM {changes_table} AS d JOIN ({wide}) AS w ON w.key = {'CAST(d.key AS BIGINT)' if number else 'd.key'} "
-            f"WHERE d.op IN ({listed}) AND w.rule IS NULL AND ({content} ^ d.content) = 0"
+            f"FROM {changes_table} AS d JOIN ({wide}) AS w ON w.h0 = d.h0 "
+            f"WHERE d.op IN ({listed}) AND w.rule IS NULL AND {same}"
         )
     named = ", ".join(shape.stored)
     bodies = " UNION ALL ".join(f"SELECT * FROM ({source}) AS r{i} ({named})" for i, source in enumerate(sources))
     return f"SELECT {named} FROM ({bodies}) AS p"
 
 
-def _subjects(query: GovernedQuery, changes_table: str, ops: Sequence[str]) -> People | None:
+def _subjects(query: GovernedQuery, hashed: HashKey, changes_table: str, ops: Sequence[str]) -> People | None:
     """Who is added or changed, where the key of a row at the channel, or what stands behind its pseudonym, is the person's."""
     values = {each.alias_or_name: each.unalias() for each in query.select.expressions}
     if len(query.keys) != 1 or values.get(query.keys[0]) != values.get(SUBJECT):
         return None
-    key: exp.Expr = sql.column("d", "key")
-    for mask in query.wire_masks:
-        if mask.column in query.keys:
-            key = exp.Left(this=key, expression=exp.Sub(this=exp.Length(this=key), expression=sql.number(len(encoding.version_text(mask)))))
+    key: exp.Expr = sql.column("d", "h0")
     of = sql.one_of(sql.column("d", "op"), [sql.string(op) for op in ops])
-    return People(exp.select(sql.alias(key, "key")).from_(sql.table(changes_table, "d")).where(of))
+    if hashed.number:
+        return People(exp.select(sql.alias(exp.Cast(this=key, to=sql.TEXT), "key")).from_(sql.table(changes_table, "d")).where(of))
+    ends = "".join(encoding.version_text(mask) for mask in query.wire_masks if mask.column in query.keys)
+    return People(exp.select(sql.alias(key, "key")).from_(sql.table(changes_table, "d")).where(of), hashed=ends)
 
 
-def _place(key: str) -> str:
+def _place(order: str) -> str:
     """By which the rows of a plan are in order, and after it by their keys."""
-    return f"CAST({encoding.order(key)} AS INT)"
+    return f"CAST({order} AS INT)"
 
 
-def _chunk(key: str, parts: int, offset: int) -> str:
+def _chunk(order: str, parts: int, offset: int) -> str:
     """A chunk is a range of key order, so its number follows from the key and chunks need no sort to be in order."""
-    return f"CAST({offset} + ({encoding.order(key)} * {parts}) DIV 2147483648 AS INT)"
+    return f"CAST({offset} + ({order} * {parts}) DIV 2147483648 AS INT)"

@@ -118,4 +118,9 @@ def content(query: GovernedQuery, types: Mapping[str, str], values: Mapping[str,
 
 def order(column: str) -> str:
     """SQL for the place of a key: 31 bits of its hash, so that reruns, engines and plans agree on the order."""
-    return f"SHIFTRIGHTUNSIGNED(XXHASH64({column}), 33)"
+    return shifted(f"XXHASH64({column})")
+
+
+def shifted(hashed: str) -> str:
+    """SQL of `order`, from SQL of the key's hash."""
+    return f"SHIFTRIGHTUNSIGNED({hashed}, 33)"

@@ -20,13 +20,14 @@ from typing import Literal
 
 from cdp.engine.base import literal
 from cdp.spec.delivery import CodeRetries, Retries
-from cdp.sync import encoding
+from cdp.sync import hash_key
+from cdp.sync.hash_key import HashKey
 from cdp.sync.ledger import Control
 
 REASONS = ("waiting", "given_up", "carried_over")  # why a difference is not sent now, as plans count them
 REMOVAL_SECONDS = 24 * 60 * 60  # the longest wait of a removal
 _DOUBLINGS = 40  # after so many any wait is the longest
-_COLUMNS = ("key", "left_out", "content", "base", "link", "n", "held")  # of the table of changes, besides op
+_COLUMNS = (*hash_key.COLUMNS, "left_out", "content", "base", "link", "n", "held")  # of the table of changes, besides op
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def tries(control: Control, sync: str, retries: Retries) -> str:
     )
 
 
-def judged(changes: str, holding: Holding, ops: Collection[str], now: int) -> str:
+def judged(changes: str, holding: Holding, ops: Collection[str], now: int, hashed: HashKey) -> str:
     """SQL of the changes with `op` replaced by why a difference is not sent now; `was` is what it would be.
 
     Args:
@@ -84,22 +85,24 @@ def judged(changes: str, holding: Holding, ops: Collection[str], now: int) -> st
         holding: what holds them back.
         ops: those that the plan sends.
         now: the wall clock, in microseconds.
+        hashed: what stands for a key.
     """
     upserts = ", ".join(literal(op) for op in ops if op != "remove")
     rest = ", ".join(f"d.{name}" for name in _COLUMNS)
     held = f"SELECT d.op, d.op AS was, {rest} FROM {changes} AS d"
     if holding.tries is not None:
         # The content of a removal is what is wanted of that key, if anything; its receipts have none.
+        key = hashed.matches("t.key", "d")
         same = "t.removal = (d.op = 'remove') AND (t.removal OR t.content = d.content) AND t.base <=> d.link"
         sent = f"d.op IN ({', '.join(map(literal, ops))})"
         op = f"CASE WHEN NOT {sent} THEN d.op WHEN t.spent THEN 'given_up' WHEN t.next > {now} THEN 'waiting' ELSE d.op END"
-        held = f"SELECT {op} AS op, d.op AS was, {rest} FROM {changes} AS d LEFT JOIN ({holding.tries}) AS t ON t.key = d.key AND {same}"
+        held = f"SELECT {op} AS op, d.op AS was, {rest} FROM {changes} AS d LEFT JOIN ({holding.tries}) AS t ON {key} AND {same}"
     if holding.room is None or not upserts:
         return held
     counted = f"d.op IN ({upserts})"
-    first = f"SELECT d.key FROM ({held}) AS d WHERE {counted} ORDER BY {encoding.order('d.key')}, d.key LIMIT {holding.room}"
-    op = f"CASE WHEN {counted} AND f.key IS NULL THEN 'carried_over' ELSE d.op END"
-    return f"SELECT {op} AS op, d.was, {rest} FROM ({held}) AS d LEFT JOIN ({first}) AS f ON f.key = d.key"
+    first = f"SELECT d.h0, d.h1 FROM ({held}) AS d WHERE {counted} ORDER BY {hashed.order('d')}, d.h0, d.h1 LIMIT {holding.room}"
+    op = f"CASE WHEN {counted} AND f.h0 IS NULL THEN 'carried_over' ELSE d.op END"
+    return f"SELECT {op} AS op, d.was, {rest} FROM ({held}) AS d LEFT JOIN ({first}) AS f ON f.h0 = d.h0 AND f.h1 = d.h1"
 
 
 def _by_code(retries: Retries, field: Literal["attempts", "wait", "longest_wait"]) -> str:

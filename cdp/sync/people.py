@@ -20,9 +20,10 @@ def few_of(planned: int, known: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The people whose keys a query gives as text, in its one column `key`."""
+    """The people whose keys a query gives as text, in its one column `key`; or the hashes of those texts, with `hashed` after each."""
 
     keys: exp.Select
+    hashed: str | None = None
 
     @classmethod
     def of(cls, table: str, column: str) -> People:
@@ -36,7 +37,11 @@ class People:
     def _among(self, key: exp.Expr, query: GovernedQuery) -> exp.Expr:
         """Integers are looked up as what they are."""
         known: exp.Expr = sql.column("people", "key")
-        if query.entity.columns[query.entity.key].type == "integer":
+        if self.hashed is not None:
+            text: exp.Expr = exp.Cast(this=key, to=sql.TEXT)
+            text = exp.Concat(expressions=[text, sql.string(self.hashed)]) if self.hashed else text
+            key = exp.Anonymous(this="XXHASH64", expressions=[text])
+        elif query.entity.columns[query.entity.key].type == "integer":
             known = exp.Cast(this=known, to=exp.DataType(this=exp.DataType.Type.BIGINT))
         else:
             key = exp.Cast(this=key, to=sql.TEXT)

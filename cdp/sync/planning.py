@@ -16,6 +16,7 @@ from cdp.spec.activation import Guards
 from cdp.sync import continuity, diff, digest, encoding, gates, guards, pending, resync, revocations, sources, state, usual
 from cdp.sync.allowance import Allowance
 from cdp.sync.digest import Chunk
+from cdp.sync.hash_key import HashKey
 from cdp.sync.ledger import Control, new_name
 from cdp.sync.ledger.disclosure import check_clock
 from cdp.sync.people import People, few_of
@@ -125,7 +126,7 @@ class _Maker:
         self.query, self.ledger, self.types, self.now, self.as_of, self.defaults = query, ledger, types, now, as_of, defaults
         self.removals, self.basis = removals, basis
         self.engine = ledger.engine
-        self.shape = diff.Shape.of(query, types)
+        self.shape, self.hashed = diff.Shape.of(query, types), HashKey.of(query, types)
 
     def attempt(self) -> Plan | None:
         """The plan, or None when a table changed while it was made: between the diff and reading the values, or under a statement."""
@@ -144,14 +145,14 @@ class _Maker:
             parts = self._parts(found)
             sure = not at.doubtful
             few = few_of(sum(found.due(op) for op in parts), found.pairs)
-            chunks, passed = self._store(table, due, diff.taken_off(due, acknowledged, sure=sure), parts, few=few)
+            chunks, passed = self._store(table, due, diff.taken_off(due, acknowledged, self.hashed, sure=sure), parts, few=few)
             found = replace(found, kept=found.kept + Counter({("dropped", op): n for op, n in passed.dropped.items()}))
             if sum(c.rows for c in chunks) != sum(found.due(op) for op in parts):
                 self.engine.drop(table)
                 return None
-            removed, people = diff.taken_off(changes, acknowledged, sure=sure), None
+            removed, people = diff.taken_off(changes, acknowledged, self.hashed, sure=sure), None
             if parts.get("remove") and found.due("remove") == found.keys["remove"]:
-                removed = diff.taken_off(changes, f"SELECT _key AS key, _subject AS subject FROM {table}", sure=False)
+                removed = diff.taken_off(changes, f"SELECT _key AS key, _subject AS subject FROM {table}", self.hashed, sure=False)
                 people = People.of(table, "_subject") if few else None
             seen = revocations.Seen(plan_id, removed, acknowledged, self.removals, found.keys["remove"], sure, people)
             revocations.record(self.ledger, self.query, seen, self.now)
@@ -195,8 +196,8 @@ class _Maker:
     def _changes(self, acknowledged: str) -> str:
         if self.removals is None or diff.asks_segment(self.removals):
             members = diff.members(self.query, self.types)
-            return diff.changes(members, acknowledged, self._outdated, self._changed)
-        return diff.removals(self.query, self.removals, acknowledged)
+            return diff.changes(members, acknowledged, self._outdated, self._changed, self.hashed)
+        return diff.removals(self.query, self.removals, acknowledged, self.hashed)
 
     @property
     def _changed(self) -> diff.Changed:
@@ -235,7 +236,7 @@ class _Maker:
         holding = pending.Holding(tries, Allowance.of(self.ledger, self.query, lambda: self.now).room() if upserts else None)
         if not holding.binds(upserts):
             return changes, found
-        self.engine.create_as(judged, pending.judged(changes, holding, ops, int(self.now.timestamp() * 1e6)), brief=True)
+        self.engine.create_as(judged, pending.judged(changes, holding, ops, int(self.now.timestamp() * 1e6), self.hashed), brief=True)
         counted = self.engine.query(f"SELECT op, was, COUNT(*) AS keys FROM {judged} WHERE op <> was GROUP BY op, was", what=judged)
         return judged, replace(found, kept=Counter({(row["op"], row["was"]): row["keys"] for row in counted.to_pylist()}))
 

@@ -24,6 +24,7 @@ from cdp.spec.activation import Guards
 from cdp.spec.delivery import CodeRetries, Limits, Retries, Wait
 from cdp.sync import encoding, pending
 from cdp.sync.allowance import Allowance
+from cdp.sync.hash_key import COLUMNS, HashKey
 from cdp.sync.history import list_runs
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.disclosure import Disclosures
@@ -35,7 +36,8 @@ HOUR = 3600
 CHANGES = pa.schema(
     [
         ("op", pa.string()),
-        ("key", pa.string()),
+        ("h0", pa.int64()),
+        ("h1", pa.int64()),
         ("left_out", pa.string()),
         ("content", pa.int64()),
         ("base", pa.int64()),
@@ -98,7 +100,7 @@ def verdict(change: Change, answers: Sequence[Answer], retries: Retries) -> str:
     return "waiting" if attempts and next_try > 0 else change.op
 
 
-KEYS, CODES = ("a", "b", "c"), (None, "full", "bad", "odd")
+KEYS, CODES = ("1", "2", "3"), (None, "full", "bad", "odd")
 LINKS = st.sampled_from([None, 5])
 UPSERTS = st.tuples(st.sampled_from(["add", "change"]), st.integers(1, 2))
 OPS = st.one_of(UPSERTS, st.just(("remove", None)))
@@ -134,12 +136,18 @@ def answers_of(draw: st.DrawFn) -> list[Answer]:
     answers=answers_of(),
     retries=RETRIES,
     room=st.none() | st.integers(0, 3),
+    number=st.booleans(),
 )
 def test_the_sql_says_what_a_slow_oracle_says(
-    world: World, changes: list[tuple[tuple[str, int | None], int | None]], answers: list[Answer], retries: Retries, room: int | None
+    world: World,
+    changes: list[tuple[tuple[str, int | None], int | None]],
+    answers: list[Answer],
+    retries: Retries,
+    room: int | None,
+    number: bool,
 ) -> None:
     wanted = [Change(op, key, content, link) for key, ((op, content), link) in zip(KEYS, changes, strict=True)]
-    found = judged(world, wanted, answers, retries, room)
+    found = judged(world, wanted, answers, retries, room, HashKey(number))
     expected = {change.key: verdict(change, answers, retries) for change in wanted}
     due = [key for key, op in found.items() if expected[key] in ("add", "change")]  # in the order of plans
     if room is not None:
@@ -147,7 +155,9 @@ def test_the_sql_says_what_a_slow_oracle_says(
     assert found == expected
 
 
-def judged(world: World, changes: Sequence[Change], answers: Sequence[Answer], retries: Retries, room: int | None) -> dict[str, str]:
+def judged(
+    world: World, changes: Sequence[Change], answers: Sequence[Answer], retries: Retries, room: int | None, hashed: HashKey
+) -> dict[str, str]:
     """What the SQL says of each key, in the order of plans."""
     control, sync, now = Control(world.engine, world.control), uuid.uuid4().hex, int(NOW.timestamp() * 1e6)
     shared = {"sync": sync, "run": "r", "plan": "p", "subject": "s", "told": "t"}
@@ -168,17 +178,23 @@ def judged(world: World, changes: Sequence[Change], answers: Sequence[Answer], r
             for seq, a in enumerate(answers, start=1)
         ],
     )
-    rows = [{"op": c.op, "key": c.key, "content": c.content, "link": c.link, "base": 77, "n": 1, "held": False} for c in changes]
+    listed = ", ".join(f"('{key}')" for key in KEYS)
+    numbers = world.engine.query(f"SELECT key, {hashed.listed('key')}{hashed.rest} FROM (VALUES {listed}) AS k (key)").to_pylist()
+    stands = {row["key"]: {name: row[name] for name in COLUMNS} for row in numbers}
+    rows = [{"op": c.op, **stands[c.key], "content": c.content, "link": c.link, "base": 77, "n": 1, "held": False} for c in changes]
     rows.append({"op": "left_out", "left_out": "deceased", "n": 4, "held": False})
     world.engine.view(f"changes_{sync}", pa.Table.from_pylist(rows, schema=CHANGES))
     some = any(answer.status == "rejected" for answer in answers)
     assert pending.rejected(control, sync) == some
     holding = pending.Holding(pending.tries(control, sync, retries) if some else None, room)
-    sql = pending.judged(f"changes_{sync}", holding, ("add", "change", "remove"), now)
-    said = world.engine.query(f"SELECT * FROM ({sql}) AS x ORDER BY {encoding.order('x.key')}, x.key").to_pylist()
+    sql = pending.judged(f"changes_{sync}", holding, ("add", "change", "remove"), now, hashed)
+    said = world.engine.query(f"SELECT * FROM ({sql}) AS x").to_pylist()
     assert Counter(row["was"] for row in said) == Counter(row["op"] for row in rows)
     assert [row["n"] for row in said if row["op"] == "left_out"] == [4]
-    return {row["key"]: row["op"] for row in said if row["op"] != "left_out"}
+    said_of = {tuple(row[name] for name in COLUMNS): row["op"] for row in said if row["op"] != "left_out"}
+    ordered = f"SELECT key FROM (VALUES {listed}) AS k (key) ORDER BY {encoding.order('k.key')}, k.key"
+    keys = [row["key"] for row in world.engine.query(ordered).to_pylist()]
+    return {key: said_of[tuple(stands[key].values())] for key in keys}
 
 
 # -- run by run ---------------------------------------------------------------------------------------------------------

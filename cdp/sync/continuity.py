@@ -29,7 +29,12 @@ class _Went:
     keys: tuple[tuple[str, str, bool], ...]
 
 
-def check(control: Control, query: GovernedQuery, types: Mapping[str, str], acknowledged: str, last: int) -> None:
+def newest(acknowledged: str, last: int) -> str:
+    """SQL of the run of the newest delivered receipt, if its row is held: most often it is, and the files' statistics find it."""
+    return f"SELECT MAX(a.run) FROM ({acknowledged}) AS a WHERE a.content IS NOT NULL AND a.seq = {last}"
+
+
+def check(control: Control, query: GovernedQuery, types: Mapping[str, str], acknowledged: str, run: str | None) -> None:
     """Refuse a sync whose destination holds nothing of what was acknowledged, or under other keys.
 
     All rows that are held went out alike, since no plan is made that would send others: the newest tells of all.
@@ -39,15 +44,13 @@ def check(control: Control, query: GovernedQuery, types: Mapping[str, str], ackn
         query: from governance.
         types: of its output.
         acknowledged: SQL of the acknowledged state.
-        last: the newest receipt that was delivered.
+        run: what `newest` found.
 
     Raises:
         DataError: the receiver or the form of the key is another than that of the rows that were delivered.
     """
-    held = f"FROM ({acknowledged}) AS a WHERE a.content IS NOT NULL"
-    # Most often the newest receipt is of a row that is held, and found by the files' statistics.
-    run = control.engine.value(f"SELECT a.run {held} AND a.seq = {last} LIMIT 1", what="the acknowledged state")
-    run = run or control.engine.value(f"SELECT MAX_BY(a.run, a.seq) {held}", what="the acknowledged state")
+    last = f"SELECT MAX_BY(a.run, a.seq) FROM ({acknowledged}) AS a WHERE a.content IS NOT NULL"
+    run = run or control.engine.value(last, what="the acknowledged state")
     if run is None:
         return
     before, company = _before(control, query.sync.name, run), _company(control, query.sync.name, run)
@@ -84,14 +87,11 @@ def _now(query: GovernedQuery, types: Mapping[str, str]) -> _Went:
 def _before(control: Control, sync: str, run: str) -> _Went | None:
     """What the plan of a run says."""
     plans, runs = control.table("plans"), control.table("runs")
-    applied = control.engine.recall(
-        runs, f"SELECT MAX(plan) AS plan FROM {runs} WHERE sync = :sync AND run = :run", {"sync": sync, "run": run}
+    applied = f"SELECT MAX(r.plan) AS plan FROM {runs} AS r WHERE r.sync = :sync AND r.run = :run"
+    statement = (
+        f"SELECT p.body FROM {plans} AS p JOIN ({applied}) AS r ON p.plan = r.plan WHERE p.sync = :sync AND p.event = 'created' LIMIT 1"
     )
-    plan = applied.column("plan")[0].as_py()
-    if plan is None:
-        return None
-    statement = f"SELECT body FROM {plans} WHERE sync = :sync AND plan = :plan AND event = 'created'"
-    found = control.engine.query(statement, {"sync": sync, "plan": plan}, what=plans).column("body").to_pylist()
+    found = control.engine.learn(statement, {"sync": sync, "run": run}, what=plans).column("body").to_pylist()
     return _went(json.loads(found[0])) if found else None
 
 
@@ -106,7 +106,7 @@ def _company(control: Control, sync: str, run: str) -> tuple[str, str] | None:
     """The agreement and the counterparty of a run, as each of its lines in the disclosure ledger has them; None without lines."""
     table = control.table("disclosures")
     lines = f"SELECT agreement, counterparty FROM {table} WHERE sync = :sync AND run = :run AND kind = 'line' LIMIT 1"
-    found = control.engine.recall(table, lines, {"sync": sync, "run": run}).to_pylist()
+    found = control.engine.learn(lines, {"sync": sync, "run": run}, what=table).to_pylist()
     return (found[0]["agreement"], found[0]["counterparty"]) if found else None
 
 

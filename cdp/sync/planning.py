@@ -109,6 +109,21 @@ class _Found:
         return self.kept[why, "add"] + self.kept[why, "change"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the destination holds.
+
+    Attributes:
+        rows: how many.
+        outdated: those of them that went out under another decision.
+        run: that of the newest receipt, where its row is one of them.
+    """
+
+    rows: int = 0
+    outdated: int = 0
+    run: str | None = None
+
+
 class _Maker:
     """One plan in the making; `attempt` is its story."""
 
@@ -137,9 +152,9 @@ class _Maker:
             at = state.known(self.ledger, self.query.sync.name)
             resync.check(self.ledger, self.query.sync.name, at)
             acknowledged = state.held(self.ledger, self.query.sync.name, at)
-            if at.any:
-                continuity.check(self.ledger, self.query, self.types, acknowledged, at.last)
             holds = self._held(acknowledged, at)
+            if holds.rows:
+                continuity.check(self.ledger, self.query, self.types, acknowledged, holds.run)
             found = self._compare(changes, acknowledged, at, holds)
             due, found = self._judge(changes, judged, found)
             parts = self._parts(found)
@@ -164,30 +179,32 @@ class _Maker:
             self.engine.drop(judged)
         return self._plan(plan_id, at, found, parts, holds, chunks, passed.results)
 
-    def _held(self, acknowledged: str, at: state.Known) -> tuple[int, int]:
-        """How many rows the destination holds, and how many of them went out under another decision."""
+    def _held(self, acknowledged: str, at: state.Known) -> _Held:
         if not at.any:
-            return 0, 0
-        # Apart: what a row was told under is read only where the files' statistics say that it may be another.
+            return _Held()
+        # Each apart: what a row was told under, and its run, are read only where the files' statistics say that it may be one of these.
         other = f"a.acked AND a.content IS NOT NULL AND (a.told IS NULL OR a.told <> {literal(self.query.told)})"
-        outdated = f"(SELECT COUNT(*) FROM ({acknowledged}) AS a WHERE {other})"
-        counts = f"SELECT (SELECT COUNT(a.content) FROM ({acknowledged}) AS a) AS held, {outdated} AS outdated"
-        (row,) = self.engine.query(counts, what="the acknowledged state").to_pylist()
-        return row["held"], row["outdated"]
+        asked = {
+            "rows": f"SELECT COUNT(a.content) FROM ({acknowledged}) AS a",
+            "outdated": f"SELECT COUNT(*) FROM ({acknowledged}) AS a WHERE {other}",
+            "run": continuity.newest(acknowledged, at.last),
+        }
+        statement = f"SELECT {', '.join(f'({each}) AS {name}' for name, each in asked.items())}"
+        (row,) = self.engine.query(statement, what="the acknowledged state").to_pylist()
+        return _Held(**row)
 
     @property
     def _outdated(self) -> str:
         return state.outdated(self.query.told)
 
-    def _compare(self, changes: str, acknowledged: str, at: state.Known, holds: tuple[int, int]) -> _Found:
+    def _compare(self, changes: str, acknowledged: str, at: state.Known, holds: _Held) -> _Found:
         """Write what differs, and count it. What `_held` has counted says whether the short way will do."""
-        held, outdated = holds
         if diff.asks_segment(self.removals) and not at.doubtful:
             sure = state.acknowledged(self.ledger, self.query.sync.name, at)
-            joined = diff.joined(self.query, self.types, sure, self._outdated, self._changed if outdated else "keep")
+            joined = diff.joined(self.query, self.types, sure, self._outdated, self._changed if holds.outdated else "keep")
             self.engine.create_as(changes, joined, brief=True)
             found = self._found(changes)
-            if found.pairs == held:
+            if found.pairs == holds.rows:
                 return found
             self.engine.drop(changes)  # several people have one acknowledged key
         self.engine.create_as(changes, self._changes(acknowledged), brief=True)
@@ -273,17 +290,16 @@ class _Maker:
         at: state.Known,
         found: _Found,
         parts: Mapping[str, int],
-        holds: tuple[int, int],
+        holds: _Held,
         chunks: tuple[Chunk, ...],
         results: tuple[Result, ...],
     ) -> Plan:
-        held, outdated = holds
-        counts, excluded = self._counts(found, parts, held), found.excluded
+        counts, excluded = self._counts(found, parts, holds.rows), found.excluded
         asked = diff.asks_segment(self.removals)
         size = sum(n for _, n in excluded) + sum(n for name, n in counts.items() if name not in TAKEN_OFF) if asked else 0
         rules = guards.holding(guards.effective(self.query.sync.guards, self.defaults), self.removals)
         weighed = self._weighed(found)
-        broken = self._broken(rules, self._looked_at(rules, weighed, counts, held, size, size - sum(n for _, n in excluded)))
+        broken = self._broken(rules, self._looked_at(rules, weighed, counts, holds.rows, size, size - sum(n for _, n in excluded)))
         facts: dict[str, Any] = {
             "id": plan_id,
             "sync": self.query.sync.name,
@@ -300,7 +316,7 @@ class _Maker:
             "base_seq": at.last,
             "fingerprint": self.query.fingerprint,
             "told": self.query.told,
-            "outdated": outdated,
+            "outdated": holds.outdated,
             "when_changed": self.query.when_changed,
             "model_sha256": self.query.model_sha256,
             "shape": self.shape,

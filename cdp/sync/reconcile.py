@@ -219,7 +219,8 @@ class _Comparing:
         engine.register(self.query.tables)
         types = engine.types(self.query.select, what=f"the query of sync {self.query.sync.name}")
         if self.at.any:
-            continuity.check(self.control, self.query, types, held, self.at.last)
+            run = engine.value(continuity.newest(held, self.at.last), what="the acknowledged state")
+            continuity.check(self.control, self.query, types, held, run)
         claim = "CASE WHEN h.doubt = 'unknown' THEN 'unknown' WHEN h.acked THEN 'held' ELSE 'doubtful' END"
         now = f"SELECT h.key, {claim} AS claim FROM ({held}) AS h WHERE h.content IS NOT NULL"
         once = f"SELECT l.key, 'once' AS claim FROM ({self._lines(types)}) AS l LEFT ANTI JOIN ({now}) AS n ON l.key = n.key"

@@ -8,18 +8,21 @@ they were taken off is what a delivered removal says. So a person is open as lon
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from cdp.engine import files
 from cdp.engine.base import literal
 from cdp.governance.query import GovernedQuery, Removals
 from cdp.sync import diff
-from cdp.sync.ledger import Control
+from cdp.sync.ledger import Control, typed
 from cdp.sync.people import People, kept_out
 
 TABLE = "revocations"
 LEFT, CHANGED, ENDED = "left_segment", "decision_changed", "agreement_ended"  # reasons besides the names of rules
 DUE, LIFTED = "due", "lifted"
+_MANY: Final = 50_000  # events that are cheaper written by the engine than handed over and back
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +54,30 @@ def record(control: Control, query: GovernedQuery, seen: Seen, now: dt.datetime)
     (known,) = control.engine.recall(table, f"SELECT COUNT(*) AS n FROM {table} WHERE sync = {sync}").column("n").to_pylist()
     if not seen.count and not known:
         return
-    made = f"{control.schema}.plan_{seen.plan}_due"
-    control.engine.create_as(made, _events(query, seen, _open(table, sync), bool(known)), brief=True)
+    events = _events(query, seen, _open(table, sync), bool(known))
+    same = {
+        "sync": query.sync.name,
+        "destination": query.decision.receiver,
+        "agreement": query.decision.agreement,
+        "plan": seen.plan,
+        "at": now,
+    }
+    if seen.count + known > _MANY:  # each event is of a key to be taken off, or of one that is on record
+        _insert(control, f"{control.schema}.plan_{seen.plan}_due", events, same)
+        return
+    found = control.engine.query(events, what=table)
+    control.append_parts(TABLE, (files.typed(found, {name: control.types(TABLE)[name] for name in found.column_names}), same))
+
+
+def _insert(control: Control, made: str, events: str, same: Mapping[str, Any]) -> None:
+    """Write down events without reading them: as a table, which tells whether there are any."""
+    table = control.table(TABLE)
+    control.engine.create_as(made, events, brief=True)
     try:
         if not control.engine.value(f"SELECT COUNT(*) FROM {made}", what=table):
             return
-        same = {
-            "sync": sync,
-            "destination": literal(query.decision.receiver),
-            "agreement": literal(query.decision.agreement),
-            "plan": literal(seen.plan),
-            "at": f"TIMESTAMP_MICROS({int(now.timestamp() * 1e6)})",
-        }
-        columns = ", ".join(f"{same.get(name, f'm.{name}')} AS {name}" for name in control.columns(TABLE))
-        control.engine.execute(f"INSERT INTO {table} SELECT {columns} FROM {made} AS m", what=table)
+        shown = (f"{typed(same[name], kind) if name in same else f'm.{name}'} AS {name}" for name, kind in control.types(TABLE).items())
+        control.engine.execute(f"INSERT INTO {table} SELECT {', '.join(shown)} FROM {made} AS m", what=table)
     finally:
         control.engine.drop(made)
 

@@ -10,6 +10,7 @@ import pytest
 from cdp.connectors.base import Batch, Receipts
 from cdp.engine import Engine
 from cdp.sync import diff, state
+from cdp.sync import revocations as revoked
 from cdp.sync.ledger import Control
 from cdp.sync.revocations import revocations
 from tests.conformance.world import World, people
@@ -34,6 +35,25 @@ def moved(world: World, **changes: dict[str, Any]) -> None:
 
 def listed(world: World, **options: Any) -> list[tuple[str, str, str]]:
     return [(row["person"], row["reason"], row["state"]) for row in revocations(Control(world.engine, world.control), **options)]
+
+
+@pytest.mark.parametrize("many", [revoked._MANY, 0], ids=["read", "inserted"])
+def test_what_is_new_is_written_down_alike_whether_or_not_it_is_read(world: World, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.setattr(revoked, "_MANY", many)
+    moved(world, p1={"member": False}, p2={"deceased": True})
+    world.plan()
+    moved(world, p2={"deceased": True})
+    plan, at = world.plan(), world.now
+    table = Control(world.engine, world.control).table("revocations")
+    rows = world.engine.query(f"SELECT * FROM {table} WHERE sync = 'letters' ORDER BY at, person").to_pylist()
+    assert [(row["event"], row["person"], row["reason"]) for row in rows] == [
+        ("due", "p001", "left_segment"),
+        ("due", "p002", "deceased"),
+        ("lifted", "p001", "left_segment"),
+    ]
+    last = rows[-1]
+    assert (last["plan"], last["at"], last["destination"], last["agreement"]) == (plan.id, at, "mailer", "mailer_baa")
+    assert all(row["key"] and row["base"] for row in rows)
 
 
 def test_the_rule_or_the_segment_is_the_reason_and_since_is_the_first_plan(world: World) -> None:

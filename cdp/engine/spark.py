@@ -13,6 +13,8 @@ DEFAULTS = {
     "spark.ui.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
+    # Of the classes that it makes for statements Spark keeps 100; those of a whole plan are kept, so that the next one needs not make them.
+    "spark.sql.codegen.cache.maxEntries": "2000",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     # The embedded engine cannot merge over files with INT96 timestamps.

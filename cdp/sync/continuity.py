@@ -106,7 +106,7 @@ def _company(control: Control, sync: str, run: str) -> tuple[str, str] | None:
     """The agreement and the counterparty of a run, as each of its lines in the disclosure ledger has them; None without lines."""
     table = control.table("disclosures")
     lines = f"SELECT agreement, counterparty FROM {table} WHERE sync = :sync AND run = :run AND kind = 'line' LIMIT 1"
-    found = control.engine.learn(lines, {"sync": sync, "run": run}, what=table).to_pylist()
+    found = control.engine.recall(table, lines, {"sync": sync, "run": run}).to_pylist()
     return (found[0]["agreement"], found[0]["counterparty"]) if found else None
 
 

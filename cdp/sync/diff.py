@@ -136,7 +136,8 @@ WITH both AS (
       WHEN n = 0 AND have IS NOT NULL THEN 'remove' END AS op
   FROM keys
 )
-SELECT op, {hashed.listed("key")}{hashed.rest}, left_out, content, base, link, n, held FROM named WHERE op IS NOT NULL"""
+SELECT op, {hashed.listed("key", known="key IS NOT NULL")}{hashed.rest},
+  left_out, content, base, link, n, held FROM named WHERE op IS NOT NULL"""
 
 
 def joined(query: GovernedQuery, types: Mapping[str, str], acknowledged: str, outdated: str, changed: Changed) -> str:

@@ -1,4 +1,4 @@
-"""What stands for a key while rows are compared: numbers, which engines move, hash and join at half the cost of a text.
+"""What stands for a key while rows are compared: numbers, which engines move and join faster and in less memory than texts.
 
 An integer stands for itself. A text has two hashes of 64 bits that begin differently; that two of n texts are alike in both has a chance of
 n^2 / 2^129 (the birthday bound): of ten million once in 10^24 plans. The texts of what is planned are read again from where they are.

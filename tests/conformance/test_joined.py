@@ -11,7 +11,7 @@ import pytest
 from cdp.engine import Engine
 from cdp.sync import diff, state
 from cdp.sync.hash_key import HashKey
-from tests.conformance.world import World, patient
+from tests.conformance.world import World, nonzero, patient, people
 
 ROUNDS = 4
 
@@ -66,3 +66,24 @@ def test_both_ways_give_the_same(engine: Engine, tmp_path: Path, key: str) -> No
 
 def _sorted(rows: Any) -> list[tuple[str, ...]]:
     return sorted(tuple(str(row[name]) for name in ("op", "h0", "h1", "left_out", "content", "base", "link", "n", "held")) for row in rows)
+
+
+@pytest.mark.parametrize("alike", [0, 1])
+def test_one_hash_alone_tells_no_keys_apart(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alike: int) -> None:
+    """Texts that are alike in one of their hashes are other keys all the same, in the diff, in the plan's rows and in what is taken off."""
+    values = HashKey.values
+
+    def few(self: HashKey, key: str) -> tuple[str, ...]:
+        return tuple(f"PMOD({each}, 3)" if i == alike else each for i, each in enumerate(values(self, key)))
+
+    monkeypatch.setattr(HashKey, "values", few)
+    world = World.fresh(engine, tmp_path)
+    crowd = people(30)
+    world.load(crowd)
+    world.sync()
+    rest = {number: row for number, row in crowd.items() if number % 3}
+    next(iter(rest.values()))["email"] = "new@example.org"
+    world.load(rest)
+    plan, _ = world.sync()
+    assert nonzero(plan.counts) == {"change": 1, "remove": len(crowd) - len(rest), "unchanged": len(rest) - 1}
+    assert {key for (key,) in world.channel.rows} == {row["patient_id"] for row in rest.values()}

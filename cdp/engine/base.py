@@ -315,17 +315,7 @@ class Engine:
         known = self._answers.get(asked)
         if at is not None and known is not None and known[0] == at:
             return known[1]
-        return self._remembered(asked, at, self.query(statement, args, what=table))
-
-    def learn(self, statement: str, args: Mapping[str, Any] | None = None, *, what: str = "") -> pa.Table:
-        """A query of a few rows that are written once and stay as they are: it is asked until it finds some."""
-        asked = (statement, *sorted((args or {}).items()))
-        known = self._answers.get(asked)
-        if known is not None and known[1].num_rows:
-            return known[1]
-        return self._remembered(asked, None, self.query(statement, args, what=what))
-
-    def _remembered(self, asked: tuple[Any, ...], at: str | None, found: pa.Table) -> pa.Table:
+        found = self.query(statement, args, what=table)
         if len(self._answers) >= _ANSWERS:
             self._answers.clear()
         self._answers[asked] = (at, found)

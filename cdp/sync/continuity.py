@@ -91,7 +91,7 @@ def _before(control: Control, sync: str, run: str) -> _Went | None:
     statement = (
         f"SELECT p.body FROM {plans} AS p JOIN ({applied}) AS r ON p.plan = r.plan WHERE p.sync = :sync AND p.event = 'created' LIMIT 1"
     )
-    found = control.engine.learn(statement, {"sync": sync, "run": run}, what=plans).column("body").to_pylist()
+    found = control.engine.query(statement, {"sync": sync, "run": run}, what=plans).column("body").to_pylist()
     return _went(json.loads(found[0])) if found else None
 
 

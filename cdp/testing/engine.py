@@ -88,16 +88,6 @@ class EngineSuite:
             assert engine.recall(table, statement, {"low": 0}).to_pylist() == [{"n": 2 * first + 3}]
             engine.drop(table)
 
-    def test_what_is_learned_is_asked_until_it_is_found(self, engine: Engine, schema: str) -> None:
-        table, statement = f"{schema}.t", f"SELECT n FROM {schema}.t WHERE n = :n"
-        engine.create(table, {"n": "bigint", "at": "bigint"})
-        assert engine.learn(statement, {"n": 1}).num_rows == 0
-        engine.append(table, pa.table({"n": [1], "at": [1]}))
-        assert engine.learn(statement, {"n": 1}).to_pylist() == [{"n": 1}]
-        engine.execute(f"DELETE FROM {table} WHERE n = 1")
-        assert engine.learn(statement, {"n": 1}).to_pylist() == [{"n": 1}]
-        assert engine.learn(statement, {"n": 2}).num_rows == 0
-
     def test_all_missing_tables_are_named(self, engine: Engine, schema: str) -> None:
         with pytest.raises(DataError, match=rf"{schema}\.one, {schema}\.two") as caught:
             engine.register([f"{schema}.two", f"{schema}.one"])

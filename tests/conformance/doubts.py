@@ -19,7 +19,7 @@ from cdp.sync.history import list_runs
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.verify import verify
 from cdp.sync.stopping import Stop
-from tests.conformance.world import World, nonzero, patient, people
+from tests.conformance.world import World, nonzero, passing, patient, people
 
 
 class Killed(BaseException):
@@ -80,12 +80,9 @@ class DoubtStory:
 
     @pytest.fixture
     def world(self, engine: Engine, tmp_path: Path) -> Iterator[World]:
-        world = World.fresh(engine, tmp_path)
-        world.channel.size, world.channel.concurrency = 2, 2
-        yield world
-        for schema in (world.schema, world.control):
-            for table in engine.tables(schema):
-                engine.drop(f"{schema}.{table}")
+        with passing(engine, tmp_path) as world:
+            world.channel.size, world.channel.concurrency = 2, 2
+            yield world
 
     def test_what_was_lost_goes_again_under_its_key_and_who_left_is_taken_off(self, world: World) -> None:
         clinic = people(6)

@@ -20,7 +20,7 @@ from cdp.sync.ledger import Control
 from cdp.sync.ledger.verify import verify
 from cdp.sync.reconcile import Compared, reconcile
 from tests.conformance.doubts import die, ids, killed, sent, silent, the
-from tests.conformance.world import World, nonzero, people
+from tests.conformance.world import World, nonzero, passing, people
 
 
 def ask(world: World, **how: Any) -> Compared:
@@ -46,12 +46,9 @@ class ListStory:
 
     @pytest.fixture
     def world(self, engine: Engine, tmp_path: Path) -> Iterator[World]:
-        world = World.fresh(engine, tmp_path)
-        world.channel.size, world.channel.lists = 2, True
-        yield world
-        for schema in (world.schema, world.control):
-            for table in engine.tables(schema):
-                engine.drop(f"{schema}.{table}")
+        with passing(engine, tmp_path) as world:
+            world.channel.size, world.channel.lists = 2, True
+            yield world
 
     def test_what_the_channel_lost_is_added_and_what_others_put_there_is_left_alone(self, world: World) -> None:
         clinic = people(6)

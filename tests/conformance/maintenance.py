@@ -18,7 +18,7 @@ from cdp.errors import EngineError
 from cdp.sync import state
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.verify import verify
-from tests.conformance.world import World, people
+from tests.conformance.world import World, passing, people
 
 WEEK = 7 * 86_400
 
@@ -64,11 +64,8 @@ class MaintenanceStory:
 
     @pytest.fixture
     def world(self, engine: Engine, tmp_path: Path) -> Iterator[World]:
-        world = World.fresh(engine, tmp_path)
-        yield world
-        for schema in (world.schema, world.control):
-            for table in engine.tables(schema):
-                engine.drop(f"{schema}.{table}")
+        with passing(engine, tmp_path) as world:
+            yield world
 
     @pytest.fixture
     def table(self, world: World) -> str:

@@ -15,7 +15,7 @@ from cdp.engine.base import Engine
 from cdp.errors import DataError, GuardError
 from cdp.spec.quality import EXPECTATIONS
 from cdp.sync.plan import Plan, load_plan
-from tests.conformance.world import World, patient, people
+from tests.conformance.world import World, passing, patient, people
 
 BAD = "no-address-of-p004"
 EMAIL = {"expect_column_values_to_match_regex": {"column": "email", "regex": "^[^@]+@[^@]+$"}}
@@ -76,11 +76,8 @@ class QualityStory:
 
     @pytest.fixture
     def world(self, engine: Engine, tmp_path: Path) -> Iterator[World]:
-        world = World.fresh(engine, tmp_path, values=("email", "given_name", "born", "score", "balance", "visits", "active"))
-        yield world
-        for schema in (world.schema, world.control):
-            for table in engine.tables(schema):
-                engine.drop(f"{schema}.{table}")
+        with passing(engine, tmp_path, values=("email", "given_name", "born", "score", "balance", "visits", "active")) as world:
+            yield world
 
     def test_every_expectation_counts_the_same_and_shows_no_value(
         self, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

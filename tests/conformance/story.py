@@ -13,17 +13,14 @@ from cdp.sync import state
 from cdp.sync.history import list_runs, run_detail
 from cdp.sync.ledger import Control
 from cdp.sync.ledger.verify import verify
-from tests.conformance.world import World, nonzero, patient, people, told
+from tests.conformance.world import World, nonzero, passing, patient, people, told
 
 
 class SyncStory:
     @pytest.fixture
     def world(self, engine: Engine, tmp_path: Path) -> Iterator[World]:
-        world = World.fresh(engine, tmp_path)
-        yield world
-        for schema in (world.schema, world.control):
-            for table in engine.tables(schema):
-                engine.drop(f"{schema}.{table}")
+        with passing(engine, tmp_path) as world:
+            yield world
 
     def test_the_whole_story(self, world: World) -> None:
         clinic = people(10)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -207,6 +208,16 @@ class World:
     def sync(self) -> tuple[Plan, Run]:
         plan = self.plan()
         return plan, self.apply(plan)
+
+
+@contextmanager
+def passing(engine: Engine, root: Path, **facts: Any) -> Iterator[World]:
+    """A world of which no table stays behind."""
+    world = World.fresh(engine, root, **facts)
+    yield world
+    for schema in (world.schema, world.control):
+        for table in engine.tables(schema):
+            engine.drop(f"{schema}.{table}")
 
 
 def told(world: World, key: str) -> list[dict[str, Any]]:

@@ -10,6 +10,11 @@ from cdp.engine.base import parameters
 from cdp.engine.failures import reduce_error
 
 MARKER = "Zq7-patient-value"
+STACK = """
+\tat org.apache.spark.sql.delta.OptimisticTransactionImpl.commit(OptimisticTransaction.scala:1180)
+\tat java.base/java.util.concurrent.ThreadPoolExecutor.runWorker(ThreadPoolExecutor.java:1136)
+\t... 31 more
+"""
 
 
 @pytest.mark.parametrize(
@@ -20,6 +25,11 @@ MARKER = "Zq7-patient-value"
         ("No space left on device (os error 28)", "no space left"),
         ("[TABLE_OR_VIEW_NOT_FOUND] the table cannot be found", "a table is not there"),
         ("commit conflict: version 7 exists", "another writer was faster"),
+        ("Resources exhausted: Failed to allocate additional 4.0 MB", "not enough memory"),
+        (f"Job aborted.{STACK}Caused by: java.lang.OutOfMemoryError: Java heap space{STACK}", "not enough memory"),
+        (f"io.delta.exceptions.ConcurrentAppendException: files were added{STACK}", "another writer was faster"),
+        (f"Job aborted.{STACK}Caused by: java.lang.ArithmeticException: overflow{STACK}", "the engine failed (RuntimeError)"),
+        (f"java.util.concurrent.ExecutionException: boxed{STACK}", "the engine failed (RuntimeError)"),
         ("something that nobody has seen", "the engine failed (RuntimeError)"),
     ],
 )

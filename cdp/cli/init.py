@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -43,4 +44,4 @@ def _show(session: Session, folder: Path, rows: int) -> None:
     if session.out.as_json:
         return session.out.json({"project": str(folder), "rows": rows})
     session.out.text(f"made {folder}{f' with {rows:,} rows of sample data' if rows else ', without data (`cdp sample` makes some)'}")
-    return session.out.text("\n".join(["next:", f"  cd {folder}", *(f"  {line}" for line in NEXT)]))
+    return session.out.text("\n".join(["next:", f"  cd {shlex.quote(str(folder))}", *(f"  {line}" for line in NEXT)]))

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cdp.engine.base import Engine
-from cdp.errors import EngineError
+from cdp.errors import CdpError, EngineError
 from cdp.spec.activation import Environment
 
 __all__ = ["Engine", "connect"]
@@ -23,6 +23,7 @@ def connect(environment: Environment, *, root: Path) -> Engine:
         root: the project's folder, where a relative `lakehouse` starts.
 
     Raises:
+        UsageError: the engine cannot work in the lakehouse's folder.
         EngineError: the engine's packages are not installed, or it does not start.
     """
     name = environment.engine
@@ -34,7 +35,7 @@ def connect(environment: Environment, *, root: Path) -> Engine:
         engine: Engine = import_module(f"cdp.engine.{name}").connect(
             lakehouse=lakehouse, catalog=environment.catalog, settings=environment.spark
         )
-    except EngineError:
+    except CdpError:
         raise
     except Exception as error:  # a JVM or a server that does not start raises anything
         fix = "check that Java 17 or later is installed (JAVA_HOME)" if name == "spark" else "run again with -v"

@@ -76,6 +76,7 @@ class Engine:
     def __init__(self, session: SparkSession, *, lakehouse: Path | None, catalog: str | None = None) -> None:
         self.session = session
         self.lakehouse = lakehouse
+        self.reached = lakehouse and lakehouse.absolute()  # the path by which the session reaches it
         self._registered: set[str] = set()
         self._schemas: set[str] = set()
         self._logs = log.Logs()
@@ -191,11 +192,16 @@ class Engine:
 
     def _register(self, table: str) -> None:
         with self._naming:
-            if (folder := self.folder(table)) is not None and table not in self._registered:
+            if (location := self._location(table)) and table not in self._registered:
                 self._make_schema(table)
                 self._forget(table)
-                self.execute(f"CREATE TABLE IF NOT EXISTS {table} USING delta LOCATION {literal(str(folder.absolute()))}", what=table)
+                self.execute(f"CREATE TABLE IF NOT EXISTS {table} USING delta{location}", what=table)
             self._registered.add(table)
+
+    def _location(self, table: str) -> str:
+        """The clause that says where a table's folder is; nothing when tables are found by catalog name."""
+        folder = self.folder(table)
+        return f" LOCATION {literal(str(self.reached / folder.parent.name / folder.name))}" if folder and self.reached else ""
 
     def _make_schema(self, table: str) -> None:
         schema = table.partition(".")[0]
@@ -247,13 +253,12 @@ class Engine:
     def _create(self, table: str, spec: str, partition: Sequence[str], source: str, brief: bool = False) -> None:
         folder = self.folder(table)
         kind = self.brief if brief and folder else "delta"
-        location = f" LOCATION {literal(str(folder.absolute()))}" if folder else ""
         partitioned = f" PARTITIONED BY ({', '.join(map(quoted, partition))})" if partition else ""
         self._make_schema(table)
         if folder is not None:
             self._forget(table)
         try:
-            self.execute(f"CREATE TABLE {table} {spec} USING {kind}{partitioned}{location}{source}", what=table)
+            self.execute(f"CREATE TABLE {table} {spec} USING {kind}{partitioned}{self._location(table)}{source}", what=table)
         except CdpError:
             if folder is not None:  # the embedded engine keeps the name of a table that it could not fill
                 with suppress(CdpError):
@@ -369,7 +374,7 @@ class Engine:
         except CdpError:
             raise
         except Exception as error:  # engines raise many unrelated types
-            raise reduce_error(error, what, self.lakehouse) from None
+            raise reduce_error(error, what, self.reached) from None
 
 
 def _done(statement: exp.Expression | str, what: str) -> str:

@@ -7,7 +7,10 @@ much. Both commit in one way, by a file that must not be there yet, so that they
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from cdp.engine import log
 from cdp.engine.base import Engine
 from cdp.engine.rows import Rows
+from cdp.errors import UsageError
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -28,10 +32,20 @@ class SailEngine(Engine):
     """An engine whose every instance has a session, and so a catalog, of its own."""
 
     name = "sail"
+    _link: Path | None = None
 
     def __init__(self, session: SparkSession, *, lakehouse: Path | None, catalog: str | None = None) -> None:
         super().__init__(session, lakehouse=lakehouse, catalog=catalog)
+        if self.reached is not None and not _PLAIN.fullmatch(str(self.reached)):
+            self._link = link_to(self.reached)
+            self.reached = self._link
         self._opened: dict[Path, _Opened] = {}
+
+    def close(self) -> None:
+        """End the session, and remove the link that it went by."""
+        super().close()
+        if self._link is not None:
+            shutil.rmtree(self._link.parent, ignore_errors=True)
 
     def _forget(self, table: str) -> None:
         """Its catalog is its own: it knows no name that this session does not."""
@@ -86,9 +100,34 @@ class _Opened:
     appends: int
 
 
+# Of other paths the embedded engine encodes some characters twice and reads some as a pattern: it would write beside the lakehouse.
+_PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
+_NO_URL = re.compile(r"[\[\]%\\|^\x00-\x1f\x7f]")  # delta-rs, which follows links, decodes these or fails on them
 _APPENDS = 20
 _COMMITS, _TRIES = 1_000, 100  # an append fits behind whatever others commit meanwhile
 _STARTING = threading.Lock()  # threads that open their first sessions at once would start a server each
+
+
+def refuse_path(lakehouse: Path) -> None:
+    """Stop before anything is written where the embedded engine or delta-rs would write beside the lakehouse, or not at all.
+
+    Raises:
+        UsageError: names the characters of the path that they cannot take.
+    """
+    if wrong := set(_NO_URL.findall(str(lakehouse.resolve()))):
+        said = f"the embedded engine cannot work in {lakehouse}: its path holds {' '.join(map(repr, sorted(wrong)))}"
+        raise UsageError(said, fix="move the project, or rename the folder")
+    if not _PLAIN.fullmatch(str(lakehouse.absolute())) and not _PLAIN.fullmatch(tempfile.gettempdir()):
+        said = f"the embedded engine reaches {lakehouse} by a link in {tempfile.gettempdir()}, which is no plain path either"
+        raise UsageError(said, fix="set TMPDIR to a folder whose path is of ASCII letters, digits and ./-_")
+
+
+def link_to(lakehouse: Path) -> Path:
+    """A link with a plain path, in a folder of this user alone, to a lakehouse, which is made if need be."""
+    lakehouse.mkdir(parents=True, exist_ok=True)
+    link = Path(tempfile.mkdtemp(prefix="cdp-")) / "lake"
+    link.symlink_to(lakehouse, target_is_directory=True)
+    return link
 
 
 @cache
@@ -110,10 +149,16 @@ def _server() -> tuple[Any, int]:
 
 
 def connect(*, lakehouse: Path | None, catalog: str | None, settings: dict[str, str]) -> SailEngine:
-    """Start the server if need be and open a session on it."""
+    """Start the server if need be and open a session on it.
+
+    Raises:
+        UsageError: the lakehouse stands where it cannot work.
+    """
     from pyspark.sql import SparkSession
     from pyspark.sql.connect.client.retries import DefaultPolicy
 
+    if lakehouse is not None:
+        refuse_path(lakehouse)
     with _STARTING:
         _, port = _server()
     session = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").create()

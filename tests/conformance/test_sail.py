@@ -11,7 +11,7 @@ import pytest
 from deltalake.exceptions import CommitFailedError
 
 from cdp.engine import Engine, connect
-from cdp.errors import ConflictError
+from cdp.errors import ConflictError, UsageError
 from cdp.spec.activation import Environment
 from cdp.testing.engine import EngineSuite
 from cdp.testing.language import LanguageSuite
@@ -134,3 +134,29 @@ class TestSailExample(ExampleStory):
 
 class TestSailCatalog(CatalogStory):
     pass
+
+
+@pytest.mark.parametrize("name", ["my clinic", "Ödenburg #1?", "it's {a} *"])
+def test_a_lakehouse_stands_where_it_is_said_to_stand(tmp_path: Path, name: str) -> None:
+    """Given such a path as it is, the engine wrote to folders beside it, outside of the project."""
+    engine = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path / name)
+    engine.create("clinical.patients", {"patient_id": "string"})
+    engine.execute("INSERT INTO clinical.patients VALUES ('a')", what="clinical.patients")
+    engine.append("clinical.patients", pa.table({"patient_id": ["b"]}))
+    engine.close()
+    again = connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path / name)
+    again.register(["clinical.patients"])
+    assert again.query("SELECT * FROM clinical.patients ORDER BY 1").column(0).to_pylist() == ["a", "b"]
+    again.close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "lake" / "clinical" / "patients" / "_delta_log").is_dir()
+    assert again.reached is not None
+    assert not again.reached.parent.exists()
+
+
+@pytest.mark.parametrize("name", ["a[b]", "a%20b", "a|b"])
+def test_a_path_that_cannot_be_written_by_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="its path holds") as refused:
+        connect(Environment(engine="sail", lakehouse="lake"), root=tmp_path / name)
+    assert refused.value.fix
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import sys
@@ -16,6 +17,7 @@ import typer
 from cdp.cli.output import Output
 from cdp.errors import CdpError, Problem, ProjectError, Refusal, RefusedError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
@@ -54,12 +56,12 @@ def run(program: Callable[[], int | None], argv: Sequence[str]) -> int:
         program: what to run; it returns None or an exit code.
         argv: the arguments, which say how an error is printed (`--json`, `-v`).
     """
+    _streams()
     try:
         code = program() or 0
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has left: nobody is there to be told. Python flushes once more when it ends, into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _into_nothing()  # the reader has left: nobody is there to be told
         return 1
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -82,8 +84,10 @@ def fault(error: Exception, trace: bool = False) -> Fault:
         context = getattr(error, "ctx", None)
         return _fault("UsageError", error.format_message(), f"see `{context.command_path if context else 'cdp'} --help`")
     if isinstance(error, OSError) and error.errno and isinstance(error.filename, str | os.PathLike):
-        fix = "free the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check that the path is there and may be read and written"
+        fix = "free the disk" if error.errno in _FULL else "check that the path is there and may be read and written"
         return _fault("FileError", f"{error.filename}: {os.strerror(error.errno)}", f"{fix}, then run again")
+    if isinstance(error, OSError) and error.errno in _FULL:  # of what is open already, such as standard output, no name is known
+        return _fault("FileError", os.strerror(error.errno), "free the disk, then run again")
     if not isinstance(error, CdpError):
         return _internal(error, trace)
     problems = error.problems if isinstance(error, ProjectError) else ()
@@ -94,10 +98,27 @@ def fault(error: Exception, trace: bool = False) -> Fault:
 
 def _report(code: int, found: Fault, argv: Sequence[str]) -> int:
     if "--json" in argv:
-        Output(as_json=True).json({"error": found.as_json()})
+        try:
+            Output(as_json=True).json({"error": found.as_json()})
+        except OSError:  # what could not be printed may be the error itself
+            found.say()
+            _into_nothing()
     else:
         found.say()
     return code
+
+
+def _into_nothing() -> None:
+    """Let standard output end in nothing: Python flushes once more when it ends, and would talk about it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _streams() -> None:
+    """Standard streams that take any text: one that was closed swallows it, and what an old code page lacks is escaped."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _fault(kind: str, message: str, fix: str) -> Fault:

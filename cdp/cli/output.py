@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 import threading
@@ -43,8 +44,8 @@ class Output:
 
     def json(self, value: Any) -> None:
         """One JSON value; keys stay in the order in which they are given."""
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-        sys.stdout.flush()
+        plain = codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8"  # what is escaped in JSON's own way is the same value
+        self.text(json.dumps(value, indent=2, ensure_ascii=plain, default=str))
 
     def text(self, text: str = "") -> None:
         """A line as it stands."""

@@ -131,6 +131,34 @@ def test_a_reader_that_leaves_is_no_error_to_talk_about() -> None:
 # -- options ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("words", [("--version",), ("schema",), ("schema", "--json"), ("nope", "--json")])
+def test_a_full_disk_behind_standard_output_is_said_without_a_traceback(words: tuple[str, ...]) -> None:
+    """With --json the error went where the output could not go, as a traceback."""
+    with open("/dev/full", "w") as full:
+        found = subprocess.run([sys.executable, "-m", "cdp", *words], check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert "Traceback" not in found.stderr
+    assert "internal error" not in found.stderr
+    assert found.returncode in (1, 2)
+    assert "nope" in words or "No space left on device" in found.stderr
+
+
+def test_a_standard_output_that_was_closed_is_no_fault() -> None:
+    found = subprocess.run(f"{sys.executable} -m cdp schema >&-", shell=True, check=False, capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_an_old_code_page_stops_nothing() -> None:
+    """A mark that ASCII lacks ended a command that had done its work; JSON says the same value, escaped."""
+    code = "from cdp.cli import boundary; from cdp.cli.output import Output; boundary.run(lambda: Output().{}('✓ ö'), [])"
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    shown = [
+        subprocess.run([sys.executable, "-c", code.format(kind)], check=True, capture_output=True, env=ascii_only)
+        for kind in ("text", "json")
+    ]
+    assert [each.stdout for each in shown] == [b"\\u2713 \\xf6\n", b'"\\u2713 \\u00f6"\n']
+    assert [each.stderr for each in shown] == [b"", b""]
+
+
 def test_the_shared_options_stand_before_or_after_the_command(cdp, tmp_path: Path) -> None:
     root = str(minimal(tmp_path))
     before = cdp("--project", root, "--json", "validate")

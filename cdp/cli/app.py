@@ -35,7 +35,7 @@ from cdp.cli import (
     test,
     validate,
 )
-from cdp.cli.command import Command, Group, examples
+from cdp.cli.command import Command, Group, examples, nothing_named
 from cdp.cli.options import parameters, take, with_signature
 
 COMMANDS: tuple[Command | Group, ...] = (
@@ -98,8 +98,7 @@ def _root(context: typer.Context, **values: Any) -> None:
     del values["version"]
     context.obj = take(values)
     if context.invoked_subcommand is None:
-        print(context.get_help())
-        raise typer.Exit(2)
+        nothing_named(context)
 
 
 def _root_parameters() -> list[inspect.Parameter]:

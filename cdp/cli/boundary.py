@@ -17,6 +17,7 @@ import typer
 from cdp.cli.output import Output
 from cdp.errors import CdpError, Problem, ProjectError, Refusal, RefusedError
 
+_DIRECTIVES = {"%Y": "YYYY", "%m": "MM", "%d": "DD", "%H": "HH", "%M": "MM"}
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
@@ -82,7 +83,7 @@ def fault(error: Exception, trace: bool = False) -> Fault:
     """
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
-        return _fault("UsageError", error.format_message(), f"see `{context.command_path if context else 'cdp'} --help`")
+        return _fault("UsageError", _plain(error.format_message()), f"see `{context.command_path if context else 'cdp'} --help`")
     if isinstance(error, OSError) and error.errno and isinstance(error.filename, str | os.PathLike):
         fix = "free the disk" if error.errno in _FULL else "check that the path is there and may be read and written"
         return _fault("FileError", f"{error.filename}: {os.strerror(error.errno)}", f"{fix}, then run again")
@@ -94,6 +95,14 @@ def fault(error: Exception, trace: bool = False) -> Fault:
     refusals = error.refusals if isinstance(error, RefusedError) else ()
     headline = error.message.splitlines()[0] if problems or refusals else error.message
     return Fault(type(error).__name__, headline, error.fix, str(error), problems, refusals)
+
+
+def _plain(message: str) -> str:
+    """What the library of the command line says, in one line and without its own terms."""
+    text = " ".join(message.split()).replace("Value error, ", "")
+    for directive, said in _DIRECTIVES.items():
+        text = text.replace(directive, said)
+    return text
 
 
 def _report(code: int, found: Fault, argv: Sequence[str]) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
 from cdp.cli.options import Options, parameters, take, with_signature
 from cdp.cli.session import Session
+from cdp.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,20 @@ _CONTEXT = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD,
 def _group(context: typer.Context, **values: Any) -> None:
     context.obj = context.obj.merged(take(values))
     if context.invoked_subcommand is None:
-        print(context.get_help())
-        raise typer.Exit(2)
+        nothing_named(context)
+
+
+def nothing_named(context: typer.Context) -> NoReturn:
+    """Show the help of a word that needs another behind it; a program that asks for JSON reads no help.
+
+    Raises:
+        UsageError: JSON was asked for.
+        Exit: with 2, in any other case.
+    """
+    if context.obj.json:
+        raise UsageError("no command is named", fix=f"see `{context.command_path} --help`")
+    print(context.get_help())
+    raise typer.Exit(2)
 
 
 def command(*examples: str, needs: str | tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Command]:

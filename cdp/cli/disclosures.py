@@ -47,6 +47,8 @@ def disclosures(
     --verify names the first block of each sync that is not as it was written; then the exit code is 1. That the end was cut
     off, or all was written anew, shows only against heads that --export-head wrote earlier and that were kept elsewhere.
     """
+    if csv and session.out.as_json:
+        raise UsageError("--csv and --json are two formats", fix="choose one")
     _check(key, verify or export_head is not None, since or until or accountable or csv, head, verify, sign, export_head)
     if key is not None:
         return _person(session, _asked(session, key, since, until, accountable), csv)

@@ -56,14 +56,21 @@ class Session:
 
     @cached_property
     def project(self) -> Project:
-        """The project, every file of it checked."""
+        """The project, every file of it checked. What --env or --as-of cannot mean is refused, though the command needs neither."""
         from cdp.profile import phase, profiling
 
         with profiling(self.profile), phase("load"):
             from cdp import connectors
             from cdp.project.load import load
 
-            return load(self.root, connectors=connectors.names())
+            loaded = load(self.root, connectors=connectors.names())
+        if self.options.env:
+            loaded.environment(self.options.env)
+        if self.options.as_of:
+            from cdp.compile.clock import Clock
+
+            Clock.parse(self.options.as_of, loaded.timezone)
+        return loaded
 
     @cached_property
     def environment(self) -> Environment:

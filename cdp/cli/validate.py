@@ -13,7 +13,7 @@ from cdp.cli.command import command
 from cdp.cli.formats import Format
 from cdp.cli.names import known
 from cdp.cli.session import Session
-from cdp.errors import Problem, ProjectError, Refusal
+from cdp.errors import Problem, ProjectError, Refusal, UsageError
 
 if TYPE_CHECKING:
     from cdp.compile.clock import Clock
@@ -39,13 +39,14 @@ def validate(
     --changed-since the files are all checked too, but only what a change can have touched is compiled and governed; and
     everything is listed in which the policy lets more through than it did.
     """
+    if session.out.as_json and format in ("text", "github"):
+        raise UsageError(f"--format {format} and --json are two formats", fix="choose one")
     with session.out.progress("reading the project") as say:
         try:
             project = session.project
         except ProjectError as error:
             found = Findings(problems=error.problems)
         else:
-            _ = session.environment  # a name that --env cannot mean is an error here too
             known("segment, trait or sync", names or (), {*project.segments, *project.traits, *project.syncs})
             chosen = Chosen.of(project, names, changed_since)
             say("compiling and governing")

@@ -186,6 +186,10 @@ def test_what_stands_after_the_command_wins(cdp, project: Path) -> None:
         ("plan", "adults_mail", "--env", "nowhere"),
         ("sync",),
         ("sync", "--all", "--as-of", "soon"),
+        ("compile", "adults", "--env", "nowhere"),
+        ("lineage", "adults", "--as-of", "soon"),
+        ("runs", "--since", "soon"),
+        ("runs", "--status", "soon"),
     ],
 )
 def test_a_wrong_call_exits_2_and_says_what_to_do(cdp, project: Path, words: tuple[str, ...]) -> None:
@@ -194,6 +198,39 @@ def test_a_wrong_call_exits_2_and_says_what_to_do(cdp, project: Path, words: tup
     assert not out
     assert err.startswith("cdp: ")
     assert "\n  fix: " in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("governance",),
+        ("validate", "--format", "github"),
+        ("validate", "--format", "text"),
+        ("disclosures", "--key", "a", "--csv"),
+        ("diff", "HEAD", "--markdown"),
+        ("lineage", "adults", "--mermaid"),
+    ],
+)
+def test_with_json_nothing_else_is_printed(cdp, project: Path, words: tuple[str, ...]) -> None:
+    """Help, annotations and CSV are no JSON; one of two formats that are asked for cannot simply win."""
+    code, out, err = cdp(*words, "--json")
+    assert (code, json.loads(out)["error"]["kind"], err) == (2, "UsageError", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("runs", "--since", "soon"),
+            "cdp: Invalid value for '--since': 'soon' does not match the formats 'YYYY-MM-DD', 'YYYY-MM-DDTHH:MM'.",
+        ),
+        (("new", "trait"), "cdp: Invalid value for 'kind': 'trait' is not one of 'segment', 'sync', 'destination'."),
+        (("new",), "cdp: Missing argument 'kind'. Choose from: segment, sync, destination"),
+    ],
+)
+def test_a_wrong_value_is_said_in_one_line_of_plain_words(cdp, words: tuple[str, ...], said: str) -> None:
+    assert cdp(*words)[2].splitlines()[0] == f"cdp: {said}"
 
 
 def test_a_wrong_call_with_json_is_json(cdp, project: Path) -> None:

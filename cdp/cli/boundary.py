@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import re
@@ -14,11 +13,10 @@ from typing import Any
 
 import typer
 
-from cdp.cli.output import Output
+from cdp.cli.output import FULL, Output
 from cdp.errors import CdpError, Problem, ProjectError, Refusal, RefusedError
 
 _DIRECTIVES = {"%Y": "YYYY", "%m": "MM", "%d": "DD", "%H": "HH", "%M": "MM"}
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
@@ -85,9 +83,9 @@ def fault(error: Exception, trace: bool = False) -> Fault:
         context = getattr(error, "ctx", None)
         return _fault("UsageError", _plain(error.format_message()), f"see `{context.command_path if context else 'cdp'} --help`")
     if isinstance(error, OSError) and error.errno and isinstance(error.filename, str | os.PathLike):
-        fix = "free the disk" if error.errno in _FULL else "check that the path is there and may be read and written"
+        fix = "free the disk" if error.errno in FULL else "check that the path is there and may be read and written"
         return _fault("FileError", f"{error.filename}: {os.strerror(error.errno)}", f"{fix}, then run again")
-    if isinstance(error, OSError) and error.errno in _FULL:  # of what is open already, such as standard output, no name is known
+    if isinstance(error, OSError) and error.errno in FULL:  # of what is open already, such as standard output, no name is known
         return _fault("FileError", os.strerror(error.errno), "free the disk, then run again")
     if not isinstance(error, CdpError):
         return _internal(error, trace)

@@ -26,7 +26,25 @@ def example_root() -> Path:
 
 
 def copy_example(target: Path) -> None:
-    """Copy the example project into `target`, which is made where needed, and keep its data out of git."""
+    """Copy the example project into `target`, which is made where needed, and keep its data out of git.
+
+    Raises:
+        OSError: a file cannot be written; copytree itself would go on, and then say so as text.
+    """
+    failed: list[OSError] = []
+
+    def copied(source: str, aim: str) -> str:
+        try:
+            return shutil.copy2(source, aim)
+        except OSError as error:
+            failed.append(OSError(error.errno, error.strerror, aim))
+            raise
+
     for folder in FOLDERS:
-        shutil.copytree(example_root() / folder, target / folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        try:
+            shutil.copytree(
+                example_root() / folder, target / folder, ignore=shutil.ignore_patterns(".*", "__pycache__"), copy_function=copied
+            )
+        except shutil.Error:
+            raise (failed or [OSError(f"{folder} cannot be copied")])[0] from None
     (target / ".gitignore").write_text(IGNORED, encoding="utf-8")

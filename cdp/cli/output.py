@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import sys
 import threading
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 WHOLE = 24  # a cell up to this length is not broken: a name, a run, a time
+FULL = (errno.ENOSPC, errno.EDQUOT)
 PATIENCE = 2.0  # seconds before work shows that it goes on
 
 
@@ -153,13 +155,23 @@ def write(path: Path, text: str) -> None:
     """Write a file that somebody asked for, and the folder it stands in.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: it cannot be written there.
+        OSError: the disk is full, which another name does not mend.
     """
-    try:
+    with written(path, "name another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def written(path: Path, fix: str) -> Iterator[None]:
+    """Say which file could not be written: to a place that cannot be written to with `fix`, on a full disk as what it is."""
+    try:
+        yield
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", fix="name another file") from None
+        if error.errno in FULL:  # what was open already names no file
+            raise OSError(error.errno, error.strerror, error.filename or str(path)) from None
+        raise UsageError(f"{error.filename or path} cannot be written: {error.strerror}", fix=fix) from None
 
 
 def moment(text: str) -> str:

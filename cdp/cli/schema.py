@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from cdp.cli.command import command
+from cdp.cli.output import written
 from cdp.cli.session import Session
-from cdp.errors import UsageError
 
 
 @command("cdp schema > cdp.schema.json", "cdp schema --project-names", "cdp schema --write")
@@ -30,10 +30,10 @@ def schema(
 
     if not write:
         return session.out.json(project_schema(session.project) if project_names else plain())
-    written, missing = write_schema(session.root, project_schema(session.project))
+    made, missing = write_schema(session.root, project_schema(session.project))
     if session.out.as_json:
-        return session.out.json({"written": written, "not_wired": missing})
-    session.out.text("\n".join(f"wrote {name}" for name in written))
+        return session.out.json({"written": made, "not_wired": missing})
+    session.out.text("\n".join(f"wrote {name}" for name in made))
     for name in missing:
         session.out.note(f'{name} is yours and names no schema; add: "yaml.schemas": {wiring()}')
     return None
@@ -60,15 +60,14 @@ def write_schema(root: Path, made: dict[str, Any]) -> tuple[list[str], list[str]
 
     Raises:
         UsageError: a file cannot be written.
+        OSError: the disk is full.
     """
     from cdp.catalog.editor import FRESH, SCHEMA, is_wired, text
 
     files = {SCHEMA: made, **{name: value for name, value in FRESH.items() if not (root / name).exists()}}
-    try:
-        for name, value in files.items():
+    for name, value in files.items():
+        with written(root / name, "make it writable, or print the schema without --write"):
             (root / name).parent.mkdir(exist_ok=True)
             (root / name).write_text(text(value, compact=name == SCHEMA), encoding="utf-8")
-        own = [name for name in FRESH if name not in files and name.endswith("settings.json")]
-        return list(files), [name for name in own if not is_wired((root / name).read_text(encoding="utf-8"))]
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}", fix="make it writable, or print the schema without --write") from None
+    own = [name for name in FRESH if name not in files and name.endswith("settings.json")]
+    return list(files), [name for name in own if not is_wired((root / name).read_text(encoding="utf-8"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -223,10 +224,10 @@ def test_with_json_nothing_else_is_printed(cdp, project: Path, words: tuple[str,
     [
         (
             ("runs", "--since", "soon"),
-            "cdp: Invalid value for '--since': 'soon' does not match the formats 'YYYY-MM-DD', 'YYYY-MM-DDTHH:MM'.",
+            "Invalid value for '--since': 'soon' does not match the formats 'YYYY-MM-DD', 'YYYY-MM-DDTHH:MM'.",
         ),
-        (("new", "trait"), "cdp: Invalid value for 'kind': 'trait' is not one of 'segment', 'sync', 'destination'."),
-        (("new",), "cdp: Missing argument 'kind'. Choose from: segment, sync, destination"),
+        (("new", "trait"), "Invalid value for 'kind': 'trait' is not one of 'segment', 'sync', 'destination'."),
+        (("new",), "Missing argument 'kind'. Choose from: segment, sync, destination"),
     ],
 )
 def test_a_wrong_value_is_said_in_one_line_of_plain_words(cdp, words: tuple[str, ...], said: str) -> None:
@@ -617,3 +618,22 @@ def test_a_file_in_the_way_is_left_alone(cdp, tmp_path: Path) -> None:
 def test_sample_takes_one_way_of_making_people(cdp, tmp_path: Path) -> None:
     assert cdp("sample", "--patients", "5", "--changes", "--out", str(tmp_path / "lake"))[0] == 2
     assert not (tmp_path / "lake").exists()
+
+
+@pytest.mark.parametrize("words", [("docs", "--out", "/dev/full"), ("governance", "report", "--no-numbers", "--out", "/dev/full")])
+def test_a_full_disk_is_no_wrong_call(cdp, project: Path, words: tuple[str, ...]) -> None:
+    """It said that another file should be named, and 2, which a schedule takes for a command that can never work."""
+    code, _, err = cdp(*words)
+    assert code == 1
+    assert err.splitlines()[-2:] == ["cdp: /dev/full: No space left on device", "  fix: free the disk, then run again"]
+
+
+def test_a_new_project_on_a_full_disk_names_the_file(cdp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: str, target: str, **_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+    monkeypatch.setattr("shutil.copy2", full)
+    code, _, err = cdp("init", str(tmp_path / "new"), "--no-data")
+    assert code == 1
+    assert err.startswith(f"cdp: {tmp_path / 'new'}")
+    assert "No space left on device\n  fix: free the disk" in err

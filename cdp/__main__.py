@@ -4,8 +4,6 @@ import gc
 import os
 import sys
 
-from cdp.cli.app import main
-
 
 def no_core_files() -> None:
     """A process that crashes leaves no file of its memory behind: it may hold rows. Processes that it starts inherit that."""
@@ -30,7 +28,13 @@ def run() -> None:
     no_core_files()
     keep_memory()
     gc.set_threshold(50_000, 50, 100)  # what is imported and read stays: to look through it every 700 objects takes a tenth of a start
-    code = main()
+    try:
+        from cdp.cli.app import main  # a fifth of a second, in which somebody may have thought better of it
+
+        code = main()
+    except KeyboardInterrupt:  # before what takes care of it was there, or after
+        sys.stderr.write("cdp: interrupted\n")
+        code = 1
     gc.freeze()  # a large project's trees are let go by the system: to look through them once more takes a second
     sys.exit(code)
 

@@ -132,6 +132,12 @@ def test_a_reader_that_leaves_is_no_error_to_talk_about() -> None:
 # -- options ---------------------------------------------------------------------------------------------------------------
 
 
+def test_ctrl_c_while_the_program_is_read_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    found = spawn("--help", env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{example_root()}"})
+    assert (found.returncode, found.stdout, found.stderr) == (1, "", "cdp: interrupted\n")
+
+
 @pytest.mark.parametrize("words", [("--version",), ("schema",), ("schema", "--json"), ("nope", "--json")])
 def test_a_full_disk_behind_standard_output_is_said_without_a_traceback(words: tuple[str, ...]) -> None:
     """With --json the error went where the output could not go, as a traceback."""

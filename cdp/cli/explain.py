@@ -13,7 +13,7 @@ import typer
 
 from cdp.cli.command import command
 from cdp.cli.names import kind_of
-from cdp.cli.output import WIDTH, moment
+from cdp.cli.output import WIDTH, local, moment
 from cdp.cli.session import Session
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def explain(
 
 def _segment(session: Session, told: Explanation) -> None:
     out = session.out
-    out.text(f"{told.segment}: {'in' if told.member else 'out'}, as of {moment(told.clock.instant.isoformat())}\n")
+    out.text(f"{told.segment}: {'in' if told.member else 'out'}, as of {local(told.clock.instant.isoformat())}\n")
     out.text(_drawn(told))
     alone = [each for each in told.tree if each.decides]
     if alone:

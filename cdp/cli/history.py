@@ -12,7 +12,7 @@ import typer
 from cdp.cli.command import command
 from cdp.cli.names import known
 from cdp.cli.outcome import COUNTS
-from cdp.cli.output import Output, moment
+from cdp.cli.output import Output, local, moment
 from cdp.cli.report import ReportFile, explained, report_of
 from cdp.cli.results import show_quality, show_withheld, took
 from cdp.cli.session import Session
@@ -136,8 +136,10 @@ def _detail(out: Output, detail: Mapping[str, Any]) -> None:
     from cdp.sync.guards import Violation
 
     ended = detail["at"] if detail["status"] != "running" else None
-    times = {"started (UTC)": detail["started"], "ended (UTC)": ended, "as of": detail["as_of"]}
+    times = {"started (UTC)": detail["started"], "ended (UTC)": ended}
     said = {what: moment(text) for what, text in times.items() if text} | {"took": took(detail)}
+    if detail["as_of"]:
+        said = {"as of": local(detail["as_of"])} | said
     approved = {"approved by": detail["approved"]["by"]} if detail["approved"] else {}
     people = {"planned by": detail["planned_by"], **approved, "applied by": detail["actor"]}
     out.facts({name: detail[name] for name in ("run", "sync", "destination", "plan", "status")} | said | people)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import datetime as dt
 import errno
 import json
 import sys
@@ -177,6 +178,12 @@ def written(path: Path, fix: str) -> Iterator[None]:
 def moment(text: str) -> str:
     """An ISO timestamp to the minute, in the zone that it is given in."""
     return text[:16].replace("T", " ")
+
+
+def local(text: str) -> str:
+    """An ISO timestamp to the minute, with its offset: it stands beside times that are shown in UTC."""
+    at = dt.datetime.fromisoformat(text)
+    return f"{moment(text)} {at.isoformat()[-6:]}" if at.tzinfo else moment(text)
 
 
 def _cell(value: object) -> str:

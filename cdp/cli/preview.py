@@ -8,7 +8,7 @@ import typer
 
 from cdp.cli.command import command
 from cdp.cli.names import known
-from cdp.cli.output import moment
+from cdp.cli.output import local, moment
 from cdp.cli.session import Session
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def preview(
 def _population(session: Session, population: Population, found: Preview) -> None:
     out = session.out
     out.text(
-        f"{population.segment} ({found.entity}): {population.people} of {found.everyone}, as of {moment(found.clock.instant.isoformat())}"
+        f"{population.segment} ({found.entity}): {population.people} of {found.everyone}, as of {local(found.clock.instant.isoformat())}"
     )
     out.text()
     out.table(("step", "alone", "so far"), _rows(population.funnel))

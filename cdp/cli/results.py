@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
 
 from cdp.cli.boundary import Fault
 from cdp.cli.outcome import COUNTS, PUT_OFF, Outcome
-from cdp.cli.output import Output, moment
+from cdp.cli.output import Output, local
 
+_NAMED = 3  # syncs that a note names of those that it is about
 _SELDOM = ("skipped", "held_back", *PUT_OFF)  # counts that are shown where there are some
 _TAKEN_OFF = {
     "left": "whoever should no longer be there",
@@ -35,7 +36,7 @@ def show_plan(out: Output, outcome: Outcome) -> None:
     facts = outcome.facts
     if facts["plan"] is None:
         return None
-    out.text(f"plan {facts['plan']}: {facts['sync']} to {facts['destination']}, as of {moment(facts['as_of'])}")
+    out.text(f"plan {facts['plan']}: {facts['sync']} to {facts['destination']}, as of {local(facts['as_of'])}")
     if facts["removals_only"]:
         out.text(f"it only removes: {_TAKEN_OFF[facts['removals']]}")
     counts = [(name.replace("_", " "), count) for name, count in facts["counts"].items() if count or name not in _SELDOM]
@@ -97,8 +98,8 @@ def show_runs(out: Output, outcomes: Sequence[Outcome]) -> None:
         if len(outcomes) > 1:
             out.text(f"\n{_together(outcomes)}")
         _show_faults(outcomes)
+        _show_rest(out, outcomes)
         for outcome in outcomes:
-            _show_rest(out, outcome.facts)
             _show_profile(out, outcome.facts)
     if any(outcome.undone for outcome in outcomes):
         raise typer.Exit(1)
@@ -133,20 +134,30 @@ def _show_profile(out: Output, facts: Mapping[str, Any]) -> None:
         out.table(("phase", "step", "times", "ms"), rows)
 
 
-def _show_rest(out: Output, facts: Mapping[str, Any]) -> None:
+def _show_rest(out: Output, outcomes: Sequence[Outcome]) -> None:
+    """What else is worth a line, each said once with the syncs that it is about: of thirty syncs nobody would find the one that matters."""
+    about: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for text in _rest(outcome.facts, alone=len(outcomes) == 1):
+            about.setdefault(text, []).append(outcome.facts["sync"])
+    for text, syncs in about.items():
+        more = f" and {len(syncs) - _NAMED} more" if len(syncs) > _NAMED else ""
+        out.note(f"{', '.join(syncs[:_NAMED])}{more}: {text}")
+
+
+def _rest(facts: Mapping[str, Any], *, alone: bool) -> Iterator[str]:
     """What went of a sync that is refused, what a channel did not take, and where its answers stand."""
     if facts["status"] == "refused" and facts["delivered"]:
-        out.note(f"{facts['sync']}: is refused; {facts['delivered']:,} removals went all the same: cdp runs {facts['run']}")
+        yield f"is refused; {facts['delivered']:,} removals went all the same: cdp runs {facts['run']}"
     hidden: Counter[str] = Counter()
     for each in facts["withheld_rows"]:
         hidden[each["class"]] += each["rows"]
     if unread := [f"{rows:,} of {cls}" for cls, rows in hidden.items() if rows]:
-        out.note(f"{facts['sync']}: rows that the receiver may not know of were not read: {', '.join(unread)}")
+        yield f"rows that the receiver may not know of were not read: {', '.join(unread)}"
     if since := facts.get("unchanged_since"):
-        out.note(f"{facts['sync']}: nothing changed since run {since}; plan all the same: --no-skip")
+        yield f"nothing changed since {f'run {since}' if alone else 'the last run'}; plan all the same: --no-skip"
     if put_off := facts["put_off"]:
-        out.note(f"{facts['sync']}: not sent now: {'; '.join(f'{count:,} {PUT_OFF[why]}' for why, count in put_off.items())}")
+        yield f"not sent now: {'; '.join(f'{count:,} {PUT_OFF[why]}' for why, count in put_off.items())}"
     left = {"rejected by the channel": facts["rejected"], "left for the next run": facts["retryable"]}
-    said = [f"{count:,} {what}" for what, count in left.items() if count]
-    if said:
-        out.note(f"{facts['sync']}: {', '.join(said)}; what it answered: cdp runs {facts['run']}")
+    if said := [f"{count:,} {what}" for what, count in left.items() if count]:
+        yield f"{', '.join(said)}; what it answered: cdp runs {facts['run']}"

@@ -23,7 +23,7 @@ from cdp.cli.channel import placed, sandboxes, target
 from cdp.cli.deliver import How
 from cdp.cli.example import FOLDERS, example_root
 from cdp.cli.outcome import COUNTS, Outcome
-from cdp.cli.output import WIDTH, Output
+from cdp.cli.output import WIDTH, Output, local
 from cdp.cli.results import show_runs
 from cdp.compile.clock import Clock
 from cdp.errors import DataError, StaleError, UsageError
@@ -447,6 +447,25 @@ def test_rows_that_did_not_get_through_lead_to_the_answers(capsys: pytest.Captur
     facts = RUN | {"sync": "one", "status": "partial", "delivered": 5, "rejected": 2, "run": "R1"}
     show_runs(Output(), [Outcome(facts)])
     assert capsys.readouterr().err == "one: 2 rejected by the channel; what it answered: cdp runs R1\n"
+
+
+def test_a_note_about_many_syncs_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Thirty syncs left sixty lines behind the one that sums them up."""
+    hidden = [{"class": "sensitive.sud", "table": "t", "rows": 4}]
+    same = {**dict.fromkeys(COUNTS, 0), "status": "nothing", "plan": None, "put_off": {}, "withheld_rows": hidden}
+    outcomes = [Outcome({**same, "sync": f"s{n}", "run": f"r{n}", "unchanged_since": f"q{n}"}) for n in range(5)]
+    show_runs(Output(), outcomes)
+    assert capsys.readouterr().err.splitlines() == [
+        "s0, s1, s2 and 2 more: rows that the receiver may not know of were not read: 4 of sensitive.sud",
+        "s0, s1, s2 and 2 more: nothing changed since the last run; plan all the same: --no-skip",
+    ]
+    show_runs(Output(), outcomes[:1])
+    assert "s0: nothing changed since run q0; plan all the same: --no-skip" in capsys.readouterr().err
+
+
+def test_a_local_time_says_that_it_is_none_of_utc() -> None:
+    assert local("2026-11-23T02:04:05.123456-05:00") == "2026-11-23 02:04 -05:00"
+    assert local("2026-11-23T02:04:05") == "2026-11-23 02:04"
 
 
 def test_a_stale_plan_is_made_anew_once_and_its_guards_are_not_accepted_again(monkeypatch: pytest.MonkeyPatch) -> None:

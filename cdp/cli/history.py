@@ -81,7 +81,10 @@ def runs(
         known("destination", [destination] if destination else [], session.project.destinations)
     if session.out.as_json:
         return session.out.json(found)
-    return _listed(session.out, found, "no such runs" if any(asked.values()) else "no runs yet")
+    _listed(session.out, found, "no such runs" if any(asked.values()) else "no runs yet; `cdp sync SYNC` makes one")
+    if len(found) == limit:
+        session.out.note(f"the latest {limit:,}; older ones: --limit, --until")
+    return None
 
 
 def _rejected(session: Session, detail: Mapping[str, Any], people: bool, limit: int) -> None:

@@ -44,11 +44,17 @@ def revocations(
 
 def _show(session: Session, found: Sequence[dict[str, Any]], fixes: dict[str, str | None], limit: int) -> None:
     out = session.out
-    rows = [
-        [row["person"], row["sync"], row["reason"], moment(row["since"]), row["state"], moment(row["done"]) if row["done"] else None]
-        for row in found[:limit]
-    ]
-    out.table(("person", "sync", "reason", "since (UTC)", "state", "done (UTC)"), rows, empty="nobody")
+    lists: dict[tuple[str, ...], list[list[Any]]] = {}  # a table for each receiver: beside it a key has the room not to be broken
+    for row in found[:limit]:
+        done = moment(row["done"]) if row["done"] else None
+        told = (row["sync"], row["destination"], row["agreement"] or "")
+        lists.setdefault(told, []).append([row["person"], row["reason"], moment(row["since"]), row["state"], done])
+    if not found:
+        out.text("nobody")
+    for (sync, destination, agreement), rows in lists.items():
+        out.text(f"{sync} to {destination}{f' ({agreement})' if agreement else ''}")
+        out.table(("person", "reason", "since (UTC)", "state", "done (UTC)"), rows)
+        out.text()
     if len(found) > limit:
         out.note(f"and {len(found) - limit:,} more: --limit, or --json for all")
     waiting = sorted({row["sync"] for row in found if row["state"] == "open"})

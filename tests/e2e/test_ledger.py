@@ -135,6 +135,10 @@ def test_who_withdrew_is_open_until_taken_off_and_a_guard_does_not_hold_that_bac
     assert {row["state"] for row in left} <= {"open"}
     shown = cdp("revocations")
     assert (shown.code, f"{len(left)} still there" in shown.out) == (0, bool(left))
+    told = shown.out.splitlines()  # to whom stands above, so that there is room for keys as they can be copied
+    assert told[0].startswith(f"{SYNC} to {CHANNEL} (")
+    assert any(line.startswith(f"{withdrew} ") for line in told)
+    assert max(map(len, told)) <= 100
 
 
 def test_a_mode_that_removes_nobody_lists_them_with_the_fix(cdp: Cdp, channel: Sandbox, project: Path) -> None:

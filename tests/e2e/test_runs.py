@@ -90,6 +90,8 @@ def test_what_was_done_is_listed_explained_and_asked_for(
     assert cdp("runs", "--until", "2020-01-01", "--json").json == []
     day = dt.datetime.fromisoformat(listed[-1]["started"]).astimezone(ZONE).date()
     assert len(cdp("runs", "--since", str(day), "--limit", "2", "--json").json) == 2
+    assert "the latest 2; older ones: --limit" in cdp("runs", "--limit", "2").err
+    assert "older ones" not in cdp("runs", "--limit", "50").err
     assert cdp("runs", mails, "--status", "failed").code == 2
     assert "did you mean outreach_sms" in cdp("runs", "--destination", "outreach_smz").err
 

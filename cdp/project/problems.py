@@ -66,9 +66,10 @@ class Problems:
             file, place = source.file, at or source.position(path, key=key)
         self._keep(Problem(file, *place, message, dotted(path), choices[:_LISTED], hint))
 
-    def warn(self, source: Document, path: Path, message: str, *, hint: str = "", key: bool = False) -> None:
+    def warn(self, source: Document | str, path: Path, message: str, *, hint: str = "", key: bool = False) -> None:
         """Record what is probably a mistake; the project still loads. The arguments are those of `add`."""
-        self._keep(Problem(source.file, *source.position(path, key=key), message, dotted(path), hint=hint, warning=True))
+        file, place = (source, (0, 0)) if isinstance(source, str) else (source.file, source.position(path, key=key))
+        self._keep(Problem(file, *place, message, dotted(path), hint=hint, warning=True))
 
     def _keep(self, problem: Problem) -> None:
         """What is bound again for each use (a template) makes its mistakes again."""

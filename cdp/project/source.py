@@ -24,6 +24,7 @@ MAX_DEPTH: Final = 64
 MAX_PROBLEMS: Final = 50  # of one file, before the rest of it is left unread
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_OURS, _THEIRS = (re.compile(rf"^{mark * 7} ", re.MULTILINE) for mark in "<>")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -89,8 +90,13 @@ class Document:
 def read(path: Path, root: Path, problems: Problems) -> list[Document]:
     """The documents of one file; what is wrong with it goes to `problems`."""
     file = path.relative_to(root).as_posix()
-    text = read_text(path, file, problems, MAX_BYTES)
-    return [] if text is None else parse(text, file, problems)
+    text, before = read_text(path, file, problems, MAX_BYTES), len(problems)
+    if text is None:
+        return []
+    found = parse(text, file, problems)
+    if not found and len(problems) == before:  # an editor or a disk may have lost what stood there, and with it a sync that would remove
+        problems.warn(file, (), "declares nothing", hint="restore what it held, or remove it")
+    return found
 
 
 def parse(text: str, file: str, problems: Problems) -> list[Document]:
@@ -167,7 +173,8 @@ class _Reader:
         except _Stop:
             self.documents += _names_of(text, self.file, self.documents)
         except yaml.YAMLError as error:
-            self._syntax(error, text)
+            if not self._conflict(text):
+                self._syntax(error, text)
             self.documents += _names_of(text, self.file, self.documents)
         return self.documents
 
@@ -264,6 +271,15 @@ class _Reader:
         if self.found >= MAX_PROBLEMS:
             self.problems.add(self.file, (), f"has {MAX_PROBLEMS} mistakes; the rest was not read")
             raise _Stop
+
+    def _conflict(self, text: str) -> bool:
+        """Report a merge of git that nobody has finished, which reads as one odd mistake after another."""
+        mark = _OURS.search(text)
+        if mark is None or _THEIRS.search(text, mark.end()) is None:
+            return False
+        at = text.count("\n", 0, mark.start()) + 1, 1
+        self.problems.add(self.file, (), "a merge that is not finished", hint="choose between the two versions, remove the marks", at=at)
+        return True
 
     def _syntax(self, error: Any, text: str) -> None:
         if isinstance(error, yaml.reader.ReaderError):

@@ -59,8 +59,20 @@ def test_a_file_may_hold_several_documents_and_empty_ones(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", [b"", b"# nothing\n", b"---\n---\n", b"\xef\xbb\xbf"])
-def test_a_file_may_be_empty(tmp_path: Path, content: bytes) -> None:
+def test_a_file_may_be_empty_with_a_warning(tmp_path: Path, content: bytes) -> None:
+    """A sync whose file an editor has emptied removes nobody any more, and `sync --all` would not miss it."""
     assert parse(tmp_path, content) == ([], [])
+    problems = Problems()
+    read(tmp_path / "models" / "x.yml", tmp_path, problems)
+    assert [str(each) for each in problems.warnings] == ["models/x.yml: warning: declares nothing; restore what it held, or remove it"]
+
+
+def test_a_file_that_declares_something_or_is_refused_has_no_such_warning(tmp_path: Path) -> None:
+    for content in (b"a: 1\n", b"- a\n", b"a: [\n", b"\xff"):
+        parse(tmp_path, content)
+        problems = Problems()
+        read(tmp_path / "models" / "x.yml", tmp_path, problems)
+        assert problems.warnings == ()
 
 
 def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path: Path) -> None:
@@ -95,6 +107,7 @@ REFUSED = {
     "a list as a key": ("[a, b]: 2\n", "models/x.yml:1:1: a list as a key"),
     "an empty key": ("'': 2\n", "models/x.yml:1:1: an empty key"),
     "a null key": ("~: 2\n", "models/x.yml:1:1: an empty key"),
+    "a merge that stopped": ("a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> main\n", "models/x.yml:2:1: a merge that is not finished"),
     "a list as a document": ("- a\n", "models/x.yml:1:1: a document must be a mapping, not a list"),
     "a text as a document": ("hello\n", "models/x.yml:1:1: a document must be a mapping, not 'hello'"),
     "a tab": ("a:\n\tb: 1\n", "models/x.yml:2:1: not YAML: a tab"),

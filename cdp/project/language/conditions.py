@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdp.project.language import templates
 from cdp.project.language.measures import measured
+from cdp.project.language.names import knows, names_of
 from cdp.project.language.operators import test, value_test
 from cdp.project.language.scope import Scope
 from cdp.project.lint.always import alternative, conjunction
+from cdp.project.problems import suggestion
 from cdp.project.terms import Condition, ContactOf, InSegment, InSql, Negation, Tally
 from cdp.spec.model import VERBS
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from cdp.project.language.bind import Binder, Place
 
 WHOSE: Final = ("personal_representative",)  # whose a contact point may be when it is not the person's own
+WORDS: Final = frozenset({"all", "any", "n_of", "not", "segment", "contact_of", "age", "with", "is"})
 PAIRED = {"with": "segment", "is": "n_of"}  # words that belong to another one of the same mapping
 
 
@@ -29,12 +32,24 @@ def condition(binder: Binder, tree: Any, scope: Scope, at: Place) -> Condition |
     for key in tree:
         if key in VERBS:
             return measured(binder, key, tree, scope, at)
+    if (key := _misspelt(binder, tree, scope)) is not None:
+        return at.child(key).wrong(f"no measure begins with {key!r}", value=key, valid=VERBS, key=True)
     for key, head in PAIRED.items():
         if key in tree and head not in tree:
             hint = f"a measure begins with its verb: {', '.join(VERBS[:4])}, ..." if key == "is" else ""
             return at.child(key).wrong(f"`{key}` stands beside `{head}`", hint=hint, key=True)
     parts = [_keyed(binder, key, value, tree, scope, at) for key, value in tree.items() if key not in PAIRED]
     return conjunction(parts, at)
+
+
+def _misspelt(binder: Binder, tree: dict[str, Any], scope: Scope) -> str | None:
+    """A key that is nearly a verb and nothing that a row has: what stands beside it is meant for the verb, and no mistake of its own."""
+    names = names_of(binder, scope.entity)
+    for key in tree:
+        unknown = key not in WORDS and key.isidentifier() and not knows(binder, scope.entity, key)
+        if unknown and (meant := suggestion(key, VERBS)) and meant == suggestion(key, (*VERBS, *names)):
+            return key
+    return None
 
 
 def _keyed(binder: Binder, key: str, value: Any, tree: dict[str, Any], scope: Scope, at: Place) -> Condition | None:

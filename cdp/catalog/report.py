@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from cdp.catalog.flows import Flow, Flows
@@ -56,6 +56,7 @@ class Numbers:
         undeclared: syncs that the project no longer has, whose people are still at their receiver.
         waiting: plans that wait for an approval.
         chains: the ends of the disclosure ledger.
+        overdue: by sync whose receiver has people that must be taken off, that receiver.
     """
 
     people: Mapping[Cell, int | str]
@@ -63,6 +64,7 @@ class Numbers:
     undeclared: Mapping[str, int | str]
     waiting: tuple[Waiting, ...] = ()
     chains: tuple[Chain, ...] = ()
+    overdue: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,8 @@ class Report:
             lines += [f"plan {each.plan} of {each.sync} waits for an approval until {each.expires[:16]}" for each in numbers.waiting]
             gone = [name for name, people in numbers.undeclared.items() if people != 0]
             lines += [f"sync {name} is declared no more, and its people are still at their receiver" for name in gone]
+            late = numbers.overdue.items()
+            lines += [f"people whom sync {name} must take off are still at {receiver}: cdp revocations --open" for name, receiver in late]
         return lines
 
     def as_json(self) -> dict[str, Any]:
@@ -223,6 +227,7 @@ class Report:
             "approvals": [asdict(each) for each in self.numbers.waiting] if self.numbers else None,
             "ledger": [asdict(each) for each in self.numbers.chains] if self.numbers else None,
             "undeclared_syncs": dict(self.numbers.undeclared) if self.numbers else None,
+            "overdue_removals": dict(self.numbers.overdue) if self.numbers else None,
         }
 
     def _receiver(self, name: str) -> dict[str, Any]:
@@ -257,9 +262,9 @@ def _told(project: Project, flows: Sequence[Flow]) -> Iterator[Told]:
     for (receiver, purpose), group in sorted(cells.items()):
         values: dict[str, list[str]] = {}
         for flow in group:
-            for field in flow.fields:
-                for cls in field.after:
-                    values.setdefault(cls, []).append(f"{flow.sync.name}.{field.name}")
+            for leaving in flow.fields:
+                for cls in leaving.after:
+                    values.setdefault(cls, []).append(f"{flow.sync.name}.{leaving.name}")
         yield Told(
             receiver=receiver,
             purpose=purpose,

@@ -72,7 +72,7 @@ def _numbers(session: Session, role: str | None) -> tuple[Numbers | None, str]:
         return None, error.message
     people = {cell: number.as_json() for cell, number in protected(found.people, small).items()}
     undeclared = {name: Shown.of(number, small).as_json() for name, number in found.undeclared.items()}
-    return Numbers(people, found.latest, undeclared, found.waiting, found.chains), ""
+    return Numbers(people, found.latest, undeclared, found.waiting, found.chains, found.overdue), ""
 
 
 @command("cdp governance review", "cdp governance review diabetes", "cdp governance review diabetes --json")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cdp.cli.boundary import Fault
-from cdp.cli.output import moment, write
+from cdp.cli.output import local, moment, write
 from cdp.cli.results import took
 from cdp.cli.session import Session
 
@@ -106,7 +106,7 @@ def _said(session: Session, detail: Mapping[str, Any], small: int) -> Said:
     return Said(
         sync=detail["sync"],
         status=detail["status"],
-        facts={**named, **ends, "as of": detail["as_of"], "unchanged since": detail["unchanged_since"]},
+        facts={**named, **ends, "as of": detail["as_of"] and local(detail["as_of"]), "unchanged since": detail["unchanged_since"]},
         people={"planned by": detail["planned_by"], "approved by": approved.get("by"), "applied by": detail["actor"]},
         rests_on=_rests_on(session, detail),
         steps=tuple(_step(step, numbers) for step in steps),

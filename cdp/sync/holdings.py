@@ -11,6 +11,7 @@ from typing import Any
 from cdp.catalog.report import Chain, Waiting
 from cdp.engine.base import Engine, literal
 from cdp.sync.plan import LIFETIME
+from cdp.sync.revocations import states
 
 Cell = tuple[str, str | None]
 STATE = ("sync", "key", "subject", "op", "seq", "at")
@@ -26,6 +27,7 @@ class Holdings:
         undeclared: by sync that the project does not have, how many of its people are still where it sent them.
         waiting: plans that nobody has approved or applied, and that can still be applied.
         chains: the ends of the disclosure ledger.
+        overdue: by sync whose receiver has people that must be taken off, that receiver.
     """
 
     people: Mapping[Cell, int]
@@ -33,6 +35,7 @@ class Holdings:
     undeclared: Mapping[str, int]
     waiting: tuple[Waiting, ...]
     chains: tuple[Chain, ...]
+    overdue: Mapping[str, str]
 
 
 def holdings(engine: Engine, control: str, syncs: Mapping[str, Cell], now: dt.datetime) -> Holdings:
@@ -59,7 +62,7 @@ def holdings(engine: Engine, control: str, syncs: Mapping[str, Cell], now: dt.da
             people[row["receiver"], row["purpose"]] = row["n"]
     counted = reader.rows(f"SELECT sync, COUNT(DISTINCT subject) AS n FROM {held} AS x GROUP BY sync ORDER BY sync") if held else []
     undeclared = {row["sync"]: row["n"] for row in counted if row["sync"] not in syncs}
-    return Holdings(people, latest, undeclared, reader.waiting(now), reader.chains())
+    return Holdings(people, latest, undeclared, reader.waiting(now), reader.chains(), reader.overdue())
 
 
 def waiting(engine: Engine, control: str, now: dt.datetime) -> tuple[Waiting, ...]:
@@ -114,3 +117,11 @@ class _Reader:
         last = "MAX(b.block) AS block, MAX_BY(b.hash, b.block) AS hash, MAX(b.at) AS at, SUM(b.lines) AS lines"
         statement = f"SELECT b.sync, {last} FROM {self.control}.disclosures AS b WHERE b.kind = 'block' GROUP BY b.sync ORDER BY b.sync"
         return tuple(Chain(r["sync"], r["block"], r["hash"], r["at"].isoformat(), r["lines"] or 0) for r in self.rows(statement))
+
+    def overdue(self) -> dict[str, str]:
+        """The syncs at whose receiver somebody still is who must not be, each with the receiver."""
+        if not self.have("revocations", "receipts"):
+            return {}
+        every = states(f"{self.control}.revocations", f"{self.control}.receipts")
+        statement = f"SELECT s.sync, MAX(s.destination) AS destination FROM ({every}) AS s WHERE s.state = 'open' GROUP BY s.sync"
+        return {row["sync"]: row["destination"] for row in sorted(self.rows(statement), key=lambda row: str(row["sync"]))}

@@ -135,8 +135,21 @@ def revocations(control: Control, *, sync: str | None = None, only_open: bool = 
     Returns:
         person, sync, destination, agreement, reason, since, state (`open`, `done`, `lifted`), done (when it was).
     """
-    table, receipts = control.table(TABLE), control.table("receipts")
-    only = f" WHERE r.sync = {literal(sync)}" if sync else ""
+    said = states(control.table(TABLE), control.table("receipts"), f" WHERE r.sync = {literal(sync)}" if sync else "")
+    where = " WHERE s.state = 'open'" if only_open else ""
+    statement = f"SELECT * FROM ({said}) AS s{where} ORDER BY CASE s.state WHEN 'open' THEN 0 ELSE 1 END, s.since, s.sync, s.person"
+    rows = control.engine.query(statement, what=TABLE).to_pylist()
+    return [{**row, "since": row["since"].isoformat(), "done": row["done"].isoformat() if row["done"] else None} for row in rows]
+
+
+def states(table: str, receipts: str, only: str = "") -> str:
+    """SQL of everybody who had to be taken off, with what became of it.
+
+    Args:
+        table: of revocations.
+        receipts: the table of receipts.
+        only: a WHERE clause on the events `r`.
+    """
     last = ", ".join(f"MAX_BY(r.{name}, r.at) AS {name}" for name in ("event", "reason", "person", "destination", "agreement"))
     times = "MIN(r.at) AS since, MAX(r.at) AS latest"
     every = f"SELECT r.sync, r.key, r.base, {times}, {last} FROM {table} AS r{only} GROUP BY r.sync, r.key, r.base"
@@ -145,12 +158,8 @@ def revocations(control: Control, *, sync: str | None = None, only_open: bool = 
         "WHERE p.op = 'remove' AND p.status = 'delivered' AND p.seq > x.base GROUP BY x.sync, x.key, x.base"
     )
     state = f"CASE WHEN d.done IS NOT NULL THEN 'done' WHEN e.event = '{LIFTED}' THEN 'lifted' ELSE 'open' END"
-    said = (
+    return (
         f"SELECT e.person, e.sync, e.destination, e.agreement, e.reason, e.since, {state} AS state, "
         f"CASE WHEN d.done IS NULL AND e.event = '{LIFTED}' THEN e.latest ELSE d.done END AS done FROM ({every}) AS e "
         f"LEFT JOIN ({done}) AS d ON d.sync = e.sync AND d.key = e.key AND d.base = e.base"
     )
-    where = " WHERE s.state = 'open'" if only_open else ""
-    statement = f"SELECT * FROM ({said}) AS s{where} ORDER BY CASE s.state WHEN 'open' THEN 0 ELSE 1 END, s.since, s.sync, s.person"
-    rows = control.engine.query(statement, what=table).to_pylist()
-    return [{**row, "since": row["since"].isoformat(), "done": row["done"].isoformat() if row["done"] else None} for row in rows]

@@ -35,3 +35,18 @@ def test_people_of_a_sync_that_is_no_more_are_not_forgotten(cdp: Cdp, project: P
     found = cdp("governance", "report", "--json").json
     assert found["undeclared_syncs"]["bp_outreach"] >= 11
     assert "sync bp_outreach is declared no more, and its people are still at their receiver" in found["attention"]
+
+
+def test_people_who_must_be_taken_off_and_are_still_there_are_something_to_look_at(cdp: Cdp, project: Path, channel: object) -> None:
+    """It said that nothing waits, while `cdp revocations --open` listed them."""
+    home = next(path for path in (project / "models").rglob("*.yml") if "name: a1c_reminder_email" in path.read_text())
+    home.write_text(home.read_text().replace("mode: mirror ", "mode: upsert "))
+    assert cdp("sync", "a1c_reminder_email", "--quiet").code == 0
+    assert cdp("governance", "report", "--json").json["attention"] == []
+    cdp("sample", "--changes")
+    cdp("sync", "a1c_reminder_email", "--quiet")
+    assert cdp("revocations", "--open", "--json").json
+    found = cdp("governance", "report", "--json").json
+    assert found["overdue_removals"] == {"a1c_reminder_email": "outreach_email"}
+    said = "people whom sync a1c_reminder_email must take off are still at outreach_email: cdp revocations --open"
+    assert found["attention"] == [said]

@@ -39,7 +39,7 @@ def disclosures(
     export_head: Annotated[Path | None, typer.Option(metavar="FILE", help="Verify, and write the heads to a new file.")] = None,
     sign: Annotated[Path | None, typer.Option(metavar="KEYFILE", help="With --export-head: an Ed25519 private key.")] = None,
 ) -> None:
-    """Show what was told about a person, or check the ledger that says so.
+    """Show what was told about a person, or check the ledger.
 
     To whom, when, what, under which agreement, for which purpose, approved by whom: the accounting that 45 CFR 164.528 asks for.
     Without options: what the ledger holds of each sync, and until when it must be kept.

@@ -22,9 +22,9 @@ def docs(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")] = Path("out/catalog.html"),
     sizes: Annotated[bool, typer.Option("--sizes", help="Also say how large the segments were in past runs; starts the engine.")] = False,
 ) -> None:
-    """Write the catalog of the project: one page of HTML that needs no network.
+    """Write the catalog of the project, one page of HTML.
 
-    Segments in words, as YAML and as SQL, with owner, tests and who uses them; traits, value sets, columns and their
+    It needs no network. Segments in words, as YAML and as SQL, with owner, tests and who uses them; traits, value sets, columns and their
     classes; what leaves with each sync; a picture of the lineage; a search. It holds no value of any patient, and no
     count of 1 to 10 people.
     """

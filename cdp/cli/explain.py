@@ -41,7 +41,7 @@ def explain(
     kind: Annotated[Kind | None, typer.Option(help="Which one is meant, when both have the name.")] = None,
     role: Annotated[str | None, typer.Option(metavar="NAME", help="A role of governance/roles.yml to look in.")] = None,
 ) -> None:
-    """Show why a person is in a segment or not, condition by condition.
+    """Show, by condition, why a person is in a segment or not.
 
     With the rows that counted and those that nearly did, as far as the role sees them; what alone would change it; and the day
     on which it changes by itself. Of a sync, also each rule that keeps the person out.

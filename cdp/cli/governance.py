@@ -28,12 +28,12 @@ def report(
     numbers: Annotated[bool, typer.Option(help="Count the people at each receiver; it starts the engine.")] = True,
     role: Annotated[str | None, typer.Option(metavar="NAME", help="A role of governance/roles.yml to look in.")] = None,
 ) -> None:
-    """Write what a privacy officer asks: one page of HTML that needs no network.
+    """Write what a privacy officer asks, one page of HTML.
 
-    Who is told what, for which purpose, under which agreement, and how many people; agreements by their end, with accounts,
-    labels and subprocessors; refusals with every reason; declassifications, reviews, classes that are due; approvals that
-    wait; the ends of the disclosure ledger. It holds no value of any patient, and no count of 1 to 10 people but for a role
-    with `exact_counts`.
+    It needs no network. Who is told what, for which purpose, under which agreement, and how many people; agreements by their end, with
+    accounts, labels and subprocessors; refusals with every reason; declassifications, reviews, classes that are due; approvals that
+    wait; receivers that still hold people who must be taken off; the ends of the disclosure ledger. It holds no value of any patient,
+    and no count of 1 to 10 people but for a role with `exact_counts`.
     """
     from cdp.catalog.flows import Flows
     from cdp.catalog.report import Report
@@ -80,7 +80,7 @@ def review(
     session: Session,
     names: Annotated[list[str] | None, typer.Argument(metavar="VALUE_SET", help="Value sets; default: a list of all.")] = None,
 ) -> None:
-    """Show who reviewed which codes, and what to write once they were looked at.
+    """Show who reviewed which codes, and what to write then.
 
     A review is one of exactly the codes that were looked at: its `sha256` is theirs. Of a value set that is named, every code is
     shown, what has changed since the review as far as git knows, and the lines for governance/value_sets.yml. Touches no data.
@@ -118,4 +118,4 @@ def _looked(session: Session, found: Looked) -> None:
     out.text()
 
 
-governance = Group("governance", "The policy as a privacy officer reads it, and what can be made of it.", (report, review, suggest, export))
+governance = Group("governance", "The policy as a privacy officer reads it, and exports of it.", (report, review, suggest, export))

@@ -50,11 +50,12 @@ def resync(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; otherwise only what would be done is shown.")] = False,
 ) -> None:
-    """Rebuild what is known of a destination from the receipts, or settle rows of which nobody knows.
+    """Rebuild what is known of a destination, or settle rows.
 
-    A plan refuses when the synced state is not the one that was folded from the receipts, or receipts are gone. This shows what does
-    not fit and what rebuilding would change, and with --yes rebuilds. What it cannot know it says: rows that were put on the wire and whose
-    receipts are gone are sent again, or, where sending again has an effect again, become unknown.
+    It is rebuilt from the receipts; rows that are settled are those of which nobody knows whether they arrived. A plan refuses when the
+    synced state is not the one that was folded from the receipts, or receipts are gone. This shows what does not fit and what
+    rebuilding would change, and with --yes rebuilds. What it cannot know it says: rows that were put on the wire and whose receipts are
+    gone are sent again, or, where sending again has an effect again, become unknown.
 
     With --from channel the channel is asked which rows it has, where its destination declares `http.export`. Keys that were delivered and
     are not there count as not held, so that the next plan adds them; those that were once sent and are there, though they are not held,

@@ -20,10 +20,11 @@ def schema(
     ] = False,
     write: Annotated[bool, typer.Option("--write", help="Write it, with the names, to .vscode/cdp.schema.json.")] = False,
 ) -> None:
-    """Print the JSON Schema of the project's YAML files: every kind, and the language of conditions.
+    """Print the JSON Schema of the project's YAML files.
 
-    With `--write` an editor that understands YAML schemas completes and checks while you type; Visual Studio Code is
-    wired by the project's .vscode/settings.json, which is made where there is none. Run it again after adding names.
+    Every kind is in it, and the language of conditions. With `--write` an editor that understands YAML schemas completes and checks
+    while you type; Visual Studio Code is wired by the project's .vscode/settings.json, which is made where there is none. Run it again
+    after adding names.
     """
     from cdp.catalog.schema import project_schema
     from cdp.catalog.schema import schema as plain

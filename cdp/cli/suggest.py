@@ -20,7 +20,7 @@ def suggest(
     session: Session,
     names: Annotated[list[str], typer.Argument(metavar="TABLE_OR_ENTITY", help="schema.table, or an entity: its columns without a class.")],
 ) -> None:
-    """Propose an entity for a table of the lakehouse, with a class for each column.
+    """Propose an entity for a table, with a class for each column.
 
     It looks at the names and types of columns only, and at no value. Where a name does not tell, the class is UNDECIDED, and
     the project is refused until somebody has written another word. Of an entity, only the columns that it does not declare are

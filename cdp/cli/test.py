@@ -52,11 +52,11 @@ def test(
     role: Annotated[str | None, typer.Option(metavar="NAME", help="With --from: a role of governance/roles.yml to look in.")] = None,
     write: Annotated[bool, typer.Option("--write", help="With --generate or --from: append it to the segment's file.")] = False,
 ) -> None:
-    """Run the tests of segments and traits, all together on the embedded engine. Needs no lakehouse.
+    """Run the tests of segments and traits.
 
-    A failure shows what was expected, the condition with a verdict on each part, and the rows of the case; it and a case
-    that is still pending make the exit code 1. --generate and --from print a test to begin with: a person says what is
-    expected.
+    They run all together on the embedded engine, and need no lakehouse. A failure shows what was expected, the condition with a verdict
+    on each part, and the rows of the case; it and a case that is still pending make the exit code 1. --generate and --from print a test
+    to begin with: a person says what is expected.
     """
     if write and generate is None and from_ is None:
         raise UsageError("--write belongs to --generate and --from", fix="add one of them, or leave it out")

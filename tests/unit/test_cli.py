@@ -78,6 +78,14 @@ def test_the_shared_options_may_stand_before_a_verb_of_a_verb(cdp, project: Path
     )
 
 
+@pytest.mark.parametrize("words", [("--help",), ("governance", "--help")])
+def test_a_list_of_commands_cuts_no_sentence(cdp, words: tuple[str, ...]) -> None:
+    """`Show why a person is in a segment or not, condition by...`"""
+    listed = cdp(*words)[1].partition("Commands:")[2].partition("Examples:")[0]
+    assert listed
+    assert "..." not in listed
+
+
 def test_the_version_is_the_package_s(cdp) -> None:
     from cdp import __version__
 

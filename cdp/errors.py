@@ -80,7 +80,11 @@ class ConflictError(EngineError):
 
 
 class DeliveryError(CdpError):
-    """A destination cannot be used."""
+    """A destination cannot be used. `doubt`: a code of why what was being sent may have been applied; None: nothing of it was."""
+
+    def __init__(self, message: str, *, fix: str = "", doubt: str | None = None) -> None:
+        super().__init__(message, fix=fix)
+        self.doubt = doubt
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,8 @@ class Connector(Protocol):
         """Deliver one batch. Retries belong in here; what is still undecided comes back `retryable`, or `unknown`: see `Receipts`.
 
         Raises:
-            DeliveryError: nothing more can be sent to this destination (refused host, redirect), and nothing of this batch was applied.
+            DeliveryError: nothing more can be sent to this destination (refused host, redirect), and nothing of this batch was applied;
+                if it may have been, the error says why (`doubt`).
         """
 
     async def flush(self) -> None:

@@ -76,6 +76,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+# A redirect that says to send the same request elsewhere (RFC 9110, 15.4.8 and 15.4.9). What any other one is about may have been done:
+# 303 leads to what came of a request, and 301 and 302 are sent in its place.
+_NOT_DONE = (307, 308)
+
+
 class GuardedTransport(httpx.AsyncBaseTransport):
     """The one way to the network: every request is checked before it leaves, every redirect is an error."""
 
@@ -99,6 +104,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             raise DeliveryError(
                 f"{self._who}: {request.url.host} answered {response.status_code}; redirects are refused",
                 fix="set base_url and path to where the channel really answers",
+                doubt=None if response.status_code in _NOT_DONE else f"http_{response.status_code}",
             )
         return response
 

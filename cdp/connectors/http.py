@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -140,10 +140,14 @@ class HttpConnector:
             part = batch if len(places) == len(batch) else batch.take(places)
             try:
                 answer = await self._post(part, once=halves.failing)
-            except DeliveryError:
+            except DeliveryError as error:
                 if part is batch:
                     raise
+                if error.doubt and not _doubt(verdicts[places[0]]):
+                    _tell(verdicts, places, [self._undecided(batch.op, error.doubt)] * len(places))
                 break  # what was settled is told; the next batch meets the same error
+            if not answer.doubt and answer.status not in _WHOLE:  # only that its content is refused settles a row that is in doubt
+                answer = replace(answer, doubt=_doubt(verdicts[places[0]]))
             heard = heard or not answer.unsettled
             self._down = not heard
             judged = self._judge(part, answer, final=halves.final)
@@ -151,9 +155,9 @@ class HttpConnector:
             if part is batch and judged.rest and not judged.named and not apart:  # settled at once, as nearly always
                 return Receipts.all(len(batch), *judged.rest)
             found = judged.rows(len(part))
-            for at, verdict in found.items():
-                if not (halves.failing and verdict[1] in HARMLESS):  # it may have been applied when the channel failed
-                    verdicts[places[at]] = verdict
+            if answer.doubt:
+                _tell(verdicts, places, [self._undecided(batch.op, answer.doubt)] * len(places))
+            _tell(verdicts, [places[at] for at in found], list(found.values()))
             if apart:
                 halves.failed(places)
             elif rest := [place for at, place in enumerate(places) if at not in found]:
@@ -199,16 +203,24 @@ class HttpConnector:
             raise DeliveryError(
                 f"{self._who}: {url.host} refuses our credentials ({answer.status})",
                 fix=f"check the secrets {', '.join(sorted(self._secrets)) or '(none declared)'} and what they may do",
+                doubt=answer.doubt,
             )
         return answer
+
+    def _undecided(self, op: WireOp, code: str) -> Verdict:
+        """What is told of rows that may have been applied."""
+        return ("unknown" if self._once(op) else "retryable", code)
 
     def _judge(self, batch: Batch, answer: Answer, *, final: bool) -> _Judged:
         """What the answer settles. Rows that it leaves out were refused for others' sake and may be sent again."""
         if answer.unsettled:
-            return _Judged(("unknown" if self._once(batch.op) and not answer.harmless else "retryable", answer.code))
+            return _Judged(("retryable", answer.code) if answer.harmless else self._undecided(batch.op, answer.code))
         if _is_success(answer):
             return self._read_success(batch, answer)
-        named = {} if answer.status not in _WHOLE else self._named(batch, answer)
+        if answer.doubt and (final or len(batch) == 1 or answer.status not in _WHOLE or not self._apart(batch.op)):
+            # That the same request is refused now (409: it is under way, or was) says nothing of what came of it before.
+            return _Judged(self._undecided(batch.op, answer.doubt))
+        named = {} if answer.status not in _WHOLE or answer.doubt else self._named(batch, answer)
         if not final and (named or (answer.status in _WHOLE and len(batch) > 1)):
             return _Judged(None, named)
         return _Judged(("rejected", answer.code), named)
@@ -220,7 +232,7 @@ class HttpConnector:
                 return _Judged(("delivered", None))
             return _Judged(("delivered", None), self._refused(batch, answer))
         except Unclear as unclear:
-            return _Judged(("unknown" if self._once(batch.op) else "retryable", unclear.code))
+            return _Judged(self._undecided(batch.op, unclear.code))
 
     def _named(self, batch: Batch, answer: Answer) -> dict[int, Verdict]:
         try:
@@ -279,6 +291,19 @@ class _Judged:
     def rows(self, count: int) -> dict[int, Verdict]:
         """The verdict of each row that is settled, of so many."""
         return {**(dict.fromkeys(range(count), self.rest) if self.rest else {}), **self.named}
+
+
+def _doubt(verdict: Verdict) -> str | None:
+    """Why a row may have been applied, which is in doubt so far; None when nothing of it can have arrived, or it is settled."""
+    status, code = verdict
+    return code if status in ("retryable", "unknown") and code not in HARMLESS else None
+
+
+def _tell(verdicts: list[Verdict], places: Sequence[int], found: Sequence[Verdict]) -> None:
+    """Write down the verdicts of these places; that nothing of a row arrived now does not say that nothing did before."""
+    for place, verdict in zip(places, found, strict=True):
+        if verdict[1] not in HARMLESS or not _doubt(verdicts[place]):
+            verdicts[place] = verdict
 
 
 def _receipts(verdicts: Sequence[Verdict]) -> Receipts:

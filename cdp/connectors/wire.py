@@ -28,6 +28,7 @@ from cdp.connectors.egress import GuardedTransport
 from cdp.connectors.lanes import Lanes
 from cdp.connectors.pace import Pace, PausedError
 from cdp.connectors.quotas import Advice, advice
+from cdp.errors import DeliveryError
 
 CONNECT_SECONDS = 10.0
 BODY_LIMIT = 1_000_000
@@ -48,6 +49,7 @@ class Answer:
         body: the response's bytes, or None when there were more than BODY_LIMIT.
         wait: the seconds that the channel asked for, if it did.
         sent: whether anything of the request may have reached the channel; known only of one that goes out once.
+        doubt: the code of an earlier try of the same request that may have been applied; None when none may.
     """
 
     status: int
@@ -55,6 +57,7 @@ class Answer:
     body: bytes | None = field(default=b"", repr=False)
     wait: float | None = None
     sent: bool = True
+    doubt: str | None = None
 
     @property
     def harmless(self) -> bool:
@@ -117,7 +120,7 @@ class Wire:
             once: it has an effect each time, so that only a try that certainly had none is followed by another.
 
         Raises:
-            DeliveryError: the URL is refused, or the channel redirects.
+            DeliveryError: the URL is refused, or the channel redirects; see its `doubt`.
         """
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._patience.attempts),
@@ -137,11 +140,15 @@ class Wire:
         self._asked += 1
         try:
             answer: Answer = await retrying(attempt)
+        except DeliveryError as error:
+            error.doubt = next(reversed(doubtful), error.doubt)
+            raise
         finally:
             self._asked -= 1
         self._silent = self._silent + 1 if answer.status == 0 else 0
         # Whether the channel may have it, every try says, and not the last one alone.
-        return replace(answer, code=doubtful[-1]) if doubtful and answer.code in HARMLESS else answer
+        doubt = next(reversed(doubtful), None)
+        return replace(answer, doubt=doubt, code=doubt if doubt and answer.code in HARMLESS else answer.code)
 
     def waits(self) -> str | None:
         """Why nothing leaves at the moment, in a few words; None while requests do."""

@@ -124,9 +124,9 @@ class Delivery:
         try:
             with step("send a batch"):
                 receipts = await self.connector.send(parcel.batch)
-        except DeliveryError as error:  # nothing of this batch was applied, and nothing more can be sent
+        except DeliveryError as error:  # nothing more can be sent, and nothing of this batch was applied, if it does not say otherwise
             self.error = self.error or error
-            return Receipts.all(len(parcel.batch), "retryable", NOT_SENT)
+            return _in_doubt(parcel, error.doubt) if error.doubt else Receipts.all(len(parcel.batch), "retryable", NOT_SENT)
         except CdpError:
             raise
         except Exception as error:  # a connector may be anyone's; its text may hold a row
@@ -143,9 +143,9 @@ class Delivery:
         return receipts
 
 
-def _in_doubt(parcel: Parcel) -> Receipts:
-    """The receipts of a batch of which the connector said nothing that can be relied on."""
-    return Receipts.all(len(parcel.batch), "unknown" if parcel.once else "retryable", "connector_failed")
+def _in_doubt(parcel: Parcel, code: str = "connector_failed") -> Receipts:
+    """The receipts of a batch that may have been applied, or of which the connector said nothing that can be relied on."""
+    return Receipts.all(len(parcel.batch), "unknown" if parcel.once else "retryable", code)
 
 
 def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:

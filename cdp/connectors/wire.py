@@ -25,7 +25,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 
 from cdp.connectors.base import HARMLESS, Egress
 from cdp.connectors.egress import GuardedTransport
-from cdp.connectors.lanes import Lanes
+from cdp.connectors.lanes import Lanes, is_spent
 from cdp.connectors.pace import Pace, PausedError
 from cdp.connectors.quotas import Advice, advice
 from cdp.errors import DeliveryError
@@ -100,7 +100,7 @@ class Wire:
         self._stopped = asyncio.Event()
         self._asked = self._backing_off = 0  # requests under way; those of them that failed and wait before their next try
         self._client = httpx.AsyncClient(
-            transport=GuardedTransport(Lanes(_lane), egress, who),
+            transport=GuardedTransport(Lanes(_lane, is_spent), egress, who),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(patience.seconds, connect=min(CONNECT_SECONDS, patience.seconds), pool=None),

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
+from http.cookiejar import CookieJar
 from types import TracebackType
 from typing import Self
 
@@ -103,6 +104,7 @@ class Wire:
             transport=GuardedTransport(Lanes(_lane, is_spent), egress, who),
             trust_env=False,
             follow_redirects=False,
+            cookies=_NoCookies(),
             timeout=httpx.Timeout(patience.seconds, connect=min(CONNECT_SECONDS, patience.seconds), pool=None),
         )
 
@@ -248,10 +250,20 @@ class _Begun:
             self.sent = True
 
 
+class _NoCookies(CookieJar):
+    """Keeps none: who we are our credentials say, with every request, and not what another one was answered."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Leave those of a response alone."""
+
+
 @cache
 def _tls() -> ssl.SSLContext:
     """Certificates are verified against the bundle that httpx brings. Loading it takes 30 ms, so it is done once."""
-    return httpx.create_ssl_context(trust_env=False)
+    context = httpx.create_ssl_context(trust_env=False)
+    # Python takes SSLKEYLOGFILE from the environment: a file with the keys of every connection.
+    context.keylog_filename = None  # type: ignore[assignment]
+    return context
 
 
 def _lane() -> httpx.AsyncBaseTransport:

@@ -209,14 +209,16 @@ def test_the_environment_cannot_redirect_traffic(sandbox: Sandbox, monkeypatch: 
 
 
 def test_no_file_of_the_environment_is_trusted_or_sent(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """attacks 15 and 16: neither another list of authorities nor a .netrc"""
+    """attacks 15 and 16: neither another list of authorities nor a .netrc, and none that gets the keys of connections"""
     authorities, netrc = tmp_path / "authorities.pem", tmp_path / ".netrc"
     authorities.write_text("no certificate")
     netrc.write_text(f"machine 127.0.0.1 login {MARKER} password {MARKER}\n")
     for name, path in (("SSL_CERT_FILE", authorities), ("SSL_CERT_DIR", tmp_path), ("NETRC", netrc), ("HOME", tmp_path)):
         monkeypatch.setenv(name, str(path))
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys.log"))
     _tls.cache_clear()
     assert _tls().get_ca_certs()
+    assert _tls().keylog_filename is None
     with raw_server(http("200 OK")) as (url, seen):
         send(make_target(url, headers={}), batch(["p1"]))
     assert b"authorization" not in seen[0].lower()

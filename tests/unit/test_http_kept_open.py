@@ -79,3 +79,12 @@ def test_a_connection_that_has_said_all_is_used_again() -> None:
         receipts = send(make_target(url, repeats="effect"), *(batch([f"p{n}"]) for n in range(5)))
         assert [outcome(each) for each in receipts] == [{("delivered", None)}] * 5
         assert (len(seen), len(connections)) == (5, 1)
+
+
+def test_no_cookie_goes_back() -> None:
+    """One for each answer made requests longer until the channel refused them (400), and rows with them."""
+    cookie = b"HTTP/1.1 200 OK\r\nSet-Cookie: session%d=x; Path=/\r\nContent-Length: 2\r\n\r\n{}"
+    with kept_open(lambda number: [cookie % number]) as (url, seen, _):
+        send(make_target(url), batch(["p1"]), batch(["p2"]))
+    assert len(seen) == 2
+    assert b"cookie" not in seen[1].lower()

@@ -24,7 +24,10 @@ class Unclear(Exception):
         self.code = code
 
 
-_PAGE = re.compile(rb"\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
+# What a browser would take for one (https://mimesniff.spec.whatwg.org, 7.1), without the tags that an API's own XML may begin with.
+_BEFORE = rb"(?:\xef\xbb\xbf)?(?>\s|<\?xml.*?\?>|<!--.*?-->)*"
+_TAGS = rb"html|head|title|meta|link|base|script|noscript|style|iframe|body|h1|div|center|table|font|p|br"
+_PAGE = re.compile(_BEFORE + rb"<(?:!doctype\s+html|" + _TAGS + rb")[\s>/]", re.IGNORECASE | re.DOTALL)
 
 
 def check_whole(status: int, body: bytes | None) -> None:

@@ -750,7 +750,17 @@ def test_a_nested_list_of_errors() -> None:
 
 
 def test_without_declared_errors_the_body_says_nothing() -> None:
-    for body in (b"", b"OK", b"<ok/>", b'{"errors": [{"key": "p0"}]}'):
+    xml = b'<?xml version="1.0"?><!-- 7 --><response>ok</response>'
+    for body in (
+        b"",
+        b"OK",
+        b"<ok/>",
+        b"<titled>",
+        xml,
+        b"<!-- " * 10_000,
+        b" " * 100_000 + b"<!-- -->" * 10_000,
+        b'{"errors": [{"key": "p0"}]}',
+    ):
         assert reply(body, None, batch(["p0"])) == [("delivered", None)]
     assert reply(b"", ERRORS, batch(["p0"]), "204 No Content") == [("delivered", None)]
 
@@ -760,6 +770,12 @@ def test_without_declared_errors_the_body_says_nothing() -> None:
     [
         (b"\n<!DOCTYPE html><title>Please sign in</title>", "200 OK", "bad_response"),
         (b"<HTML lang=en>", "201 Created", "bad_response"),
+        (b"\xef\xbb\xbf<!doctype html><title>Please sign in</title>", "200 OK", "bad_response"),
+        (b"<!-- gateway 7 -->\n<!-- <ok> --><html>", "200 OK", "bad_response"),
+        (b'<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "x">', "200 OK", "bad_response"),
+        (b"<head><title>Request blocked</title></head>", "202 Accepted", "bad_response"),
+        (b"<script>location = '/login'</script>", "200 OK", "bad_response"),
+        (b"<body>The service is being maintained", "200 OK", "bad_response"),
         (b'{"errors": []}', "207 Multi-Status", "http_207"),
     ],
 )

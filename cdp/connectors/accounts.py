@@ -7,8 +7,10 @@ import re
 from collections.abc import Collection
 
 from cdp.connectors.base import Connector
+from cdp.connectors.codes import contains
 from cdp.errors import CdpError, DeliveryError
 
+_SECRET = 8  # letters of what may only be a secret, wherever it stands
 _SHOWN = re.compile(r"[A-Za-z0-9 @._:/-]{1,100}")  # an answer that looks otherwise is not repeated
 
 
@@ -46,7 +48,7 @@ def read(body: bytes | None, path: str, secrets: Collection[str]) -> str | None:
     Args:
         body: JSON; None when it was too long to read.
         path: dotted.
-        secrets: an answer that repeats one of these names no account.
+        secrets: an answer that repeats one of these, or holds one, names no account: it would be shown.
     """
     try:
         found = json.loads(body or b"", parse_int=str, parse_float=lambda _: None)
@@ -54,4 +56,6 @@ def read(body: bytes | None, path: str, secrets: Collection[str]) -> str | None:
             found = found[name]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return found if isinstance(found, str) and found and found not in secrets else None
+    if not isinstance(found, str) or not found or found in secrets:
+        return None
+    return None if contains(found, (secret for secret in secrets if len(secret) >= _SECRET)) else found

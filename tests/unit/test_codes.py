@@ -29,6 +29,31 @@ def test_a_part_of_a_value_counts_where_the_words_are_the_channels(code: str) ->
     assert holds(code, VALUES)
 
 
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("bad_smith", "Ann Smith"),
+        ("badSmith", "Ann Smith"),
+        ("SMITH_ANN", "Ann Smith"),
+        ("mailbox_ann.smith_full", "ann.smith@example.org"),
+        ("smith-is-full", "ann.smith@example.org"),
+        ("invalid_6505551212", "+16505551212"),
+        ("invalid_5551212", "+1 (650) 555-1212"),
+        ("no_oak", "1 Oak Street"),
+    ],
+)
+def test_a_word_or_a_long_number_of_a_value_counts_too(code: str, value: str) -> None:
+    assert holds(code, [value])
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [("invalid_email", "ann@mail.example"), ("http_400", "400 Oak Street"), ("E21211", "+16505551212"), ("too_long", "to")],
+)
+def test_what_is_no_word_of_a_value_is_kept(code: str, value: str) -> None:
+    assert not holds(code, [value])
+
+
 @pytest.mark.parametrize("code", ["invalid_email", "http_400", "42", "unsubscribed", "sNaN", "Infinity", "_", "MAX"])
 def test_other_words_are_kept(code: str) -> None:
     assert not repeats(code, VALUES)

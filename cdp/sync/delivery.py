@@ -91,17 +91,26 @@ class Delivery:
             await self._queue.put(None)
 
     async def _hand_out(self, parcels: Iterator[list[Parcel]]) -> None:
-        """Queue the batches of one chunk while the next one is read; of those that must not be sent twice one group after the other."""
+        """Queue the batches of one chunk while the next one is read; of those that must not be sent twice one group after the other.
+
+        To read a chunk is to disclose it: so none is read once the end has come, and one that was goes to the workers all the same.
+        """
+        if self._ending:
+            return
         reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
-        while (chunk := await reading) is not None and not self._ending:
+        while (chunk := await reading) is not None:
             once = any(parcel.once for parcel in chunk)
-            if not once:
+            ahead = not once and not self._ending
+            if ahead:
                 reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
             for parcel in chunk:
                 self._handed += len(parcel.batch)
                 await self._queue.put(parcel)
             if once:
                 await self.recorder.settled(self._handed)
+            if not ahead:
+                if self._ending:
+                    return
                 reading = asyncio.create_task(asyncio.to_thread(next, parcels, None))
 
     async def _work(self) -> None:

@@ -6,14 +6,14 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pyarrow as pa
 import pytest
 
 from cdp.connectors.base import Batch, Connector, Receipts, Repeats
-from cdp.errors import EngineError
+from cdp.errors import DeliveryError, EngineError
 from cdp.sync import recorder
 from cdp.sync.delivery import Delivery
 from cdp.sync.lease import Lease
@@ -181,6 +181,40 @@ def test_of_what_must_not_be_sent_twice_a_group_is_handed_out_when_the_one_befor
     run(lake, sender, groups(), 12)
     assert asked == [(rows, rows) for rows in range(0, 120, 20)]
     assert time.monotonic() - began < recorder.GROUP_SECONDS
+
+
+class Refusing(Sender):
+    """Cannot be used, as it says of the batch that it is given."""
+
+    async def send(self, batch: Batch) -> Receipts:
+        await super().send(batch)
+        raise DeliveryError("refuses our credentials")
+
+
+@pytest.mark.parametrize("removals", [0, 1, 3])
+def test_what_was_disclosed_at_a_channel_with_effects_has_its_receipt_and_nothing_more_is_when_the_run_ends(removals: int) -> None:
+    """Reading is what discloses: who was not told must not stand in the ledger without a receipt that says so."""
+    lake, sender, disclosed = Lake(), Refusing(repeats="effect"), []
+
+    def chunks() -> Iterator[list[Parcel]]:
+        for number, parcel in enumerate(parcels(12)):
+            disclosed.extend(parcel.lines.column("_key").to_pylist())
+            yield [replace(parcel, once=number >= removals)]
+
+    moving, _ = delivery(lake, sender, 12)
+    asyncio.run(moving.run(chunks()))
+    assert isinstance(moving.error, DeliveryError)
+    assert sorted(lake.keys) == sorted(disclosed)
+    assert len(disclosed) <= 2 * ROWS if removals else len(disclosed) == ROWS
+
+
+def test_a_run_that_is_stopped_before_its_first_row_discloses_none() -> None:
+    lake, sender = Lake(), Sender(repeats="effect")
+    moving, _ = delivery(lake, sender, 4)
+    moving.stop()
+    left = iter([parcels(4, once=True)])
+    asyncio.run(moving.run(left))
+    assert (len(list(left)), sender.sent, lake.keys) == (1, [], [])
 
 
 def test_a_run_that_is_stopped_says_of_each_row_of_its_group_that_it_was_not_sent() -> None:

@@ -168,7 +168,7 @@ http:
   headers: {Authorization: "Bearer {api_key}"}
   upsert: {method: PUT, path: /v1/contacts, batch: 100, body: {list: contacts}}
   remove: {method: DELETE, path: /v1/contacts, body: array}
-  repeats: keys
+  repeats: state
 """
 
 SYNC = """\

@@ -98,6 +98,11 @@ def _idempotency(destination: Destination, syncs: Sequence[Sync], document: Docu
     if declared.header is not None and not HEADER.fullmatch(declared.header):
         index.problems.add(document, ("http", "idempotency", "header"), f"{short(declared.header)} is no name of a header")
     if declared.field is None:
+        if destination.http.repeats == "keys" and destination.http.upsert.batch > 1:
+            # What was not answered goes in the requests of the next run, with others: under another key, which the channel does not know.
+            message = "one key for all rows of a request is another one when they go again with other rows: they are applied twice"
+            hint = "name the `field` that holds the key of each row, write `batch: 1`, or `repeats: effect`"
+            index.problems.warn(document, ("http", "repeats"), message, hint=hint)
         return
     if not FIELD.fullmatch(declared.field):
         hint = "letters, digits and _, a letter first"

@@ -365,6 +365,31 @@ def test_files_are_read_in_one_order(tmp_path: Path) -> None:
     assert list(load(root, CONNECTORS).traits) == ["a", "b", "c"]
 
 
+# -- the key of a request -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({"repeats: state": "repeats: keys"}, True),
+        ({"repeats: state": "repeats: keys\n  idempotency: {header: X-Request-Id}"}, True),
+        ({"repeats: state": "repeats: keys\n  idempotency: {field: event_id}"}, False),
+        ({"repeats: state": "repeats: keys", "batch: 100": "batch: 1"}, False),
+        ({"repeats: state": "repeats: effect"}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_one_key_for_the_rows_of_a_request_is_warned_of(tmp_path: Path, changes: dict[str, str], warned: bool) -> None:
+    """What was not answered goes in the requests of the next run, with other rows, and so under another key."""
+    text = FILES[DESTINATION]
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    said = [str(each) for each in load(minimal(tmp_path, **{DESTINATION: text})).warnings if "http.repeats" in str(each)]
+    assert len(said) == warned
+    assert all("they are applied twice; name the `field`" in each for each in said)
+
+
 # -- one list of several syncs ----------------------------------------------------------------------------------------
 
 

@@ -121,10 +121,6 @@ class Delivery:
                     await self.recorder.add(parcel, Receipts.all(len(parcel.batch), "retryable", NOT_SENT))
                 continue
             receipts = await self._send(parcel)
-            if not fit(parcel.batch, receipts):
-                said = f"the connector of {self.destination} gave receipts that do not fit its batch"
-                self.error = self.error or DeliveryError(said, fix="mend the connector")
-                receipts = _in_doubt(parcel)
             too_many = self.failing.after(parcel.batch.op, receipts.counts)
             self.error = self.error or too_many
             await self.recorder.add(parcel, receipts)
@@ -141,6 +137,10 @@ class Delivery:
         except Exception as error:  # a connector may be anyone's; its text may hold a row
             failed = f"the connector of {self.destination} failed ({type(error).__name__})"
             self.error = self.error or self.refused() or DeliveryError(failed, fix="mend the connector")
+            return _in_doubt(parcel)
+        if not fit(parcel.batch, receipts):
+            said = f"the connector of {self.destination} gave receipts that do not fit its batch"
+            self.error = self.error or DeliveryError(said, fix="mend the connector")
             return _in_doubt(parcel)
         self.error = self.error or self._trouble()
         silent = receipts.counts.keys() <= {"retryable", "unknown"}

@@ -207,8 +207,11 @@ def _uniform(values: pa.ChunkedArray) -> bool:
 
 
 def fit(batch: Batch, receipts: Receipts) -> bool:
-    """Whether a connector has answered for every row of a batch, and in words that are known."""
-    return len(batch) == len(receipts.statuses) == len(receipts.codes) and _STATUSES.issuperset(receipts.counts)
+    """Whether a connector, which may be anyone's, has answered for every row of a batch, and in words that are known."""
+    try:
+        return len(batch) == len(receipts.statuses) == len(receipts.codes) and _STATUSES.issuperset(receipts.counts)
+    except (AttributeError, TypeError):  # it is something else, or its statuses are
+        return False
 
 
 def _texts(values: Sequence[str | None]) -> pa.Array:
@@ -227,6 +230,5 @@ def _codes(parcel: Parcel, codes: Sequence[str | None]) -> Sequence[str | None]:
     found = list(codes)
     for place, row in zip(places, rows, strict=True):
         code = str(codes[place])
-        if not CODE.fullmatch(code) or repeats(code, row.values()):
-            found[place] = UNREADABLE
+        found[place] = code if CODE.fullmatch(code) and not repeats(code, row.values()) else UNREADABLE
     return found

@@ -229,3 +229,30 @@ def test_a_run_that_is_stopped_says_of_each_row_of_its_group_that_it_was_not_sen
     assert (writes.tally.delivered, writes.tally.retryable) == (len(sender.sent), 40 - len(sender.sent))
     assert 0 < len(sender.sent) < 40
     assert len(lake.keys) == 40
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, Receipts(["delivered"] * 9, [None] * 9), Receipts([["delivered"]] * 10, [None] * 10), Receipts(["taken"] * 10, [None] * 10)],
+)
+def test_receipts_that_are_none_end_the_delivery_and_lose_no_others(said: Any) -> None:
+    class Odd(Sender):
+        async def send(self, batch: Batch) -> Receipts:
+            told = await super().send(batch)
+            return said if len(self.sent) > 3 * ROWS else told
+
+    lake = Lake()
+    moving, writes = delivery(lake, Odd(concurrency=1), 5)
+    asyncio.run(moving.run(iter([parcels(5)])))
+    assert "receipts that do not fit its batch" in str(moving.error)
+    assert (writes.tally.delivered, writes.tally.retryable, len(lake.keys)) == (30, 10, 40)
+
+
+def test_a_code_that_is_a_number_is_its_text() -> None:
+    class Numbered(Sender):
+        async def send(self, batch: Batch) -> Receipts:
+            return Receipts(["rejected"] * len(batch), [21211] * len(batch))  # type: ignore[list-item]
+
+    lake = Lake()
+    assert run(lake, Numbered(), iter([parcels(2)]), 2).tally.rejected == 20
+    assert len(lake.keys) == 20

@@ -260,7 +260,7 @@ TABLE = [
         kind="DeliveryError",
     ),
     Case("credentials", (fault("401", **FOREVER),), "failed", {("retryable", "not_sent"): BATCH}, 0, 1, 1, kind="DeliveryError"),
-    Case("redirect", (fault("redirect", **FOREVER),), "failed", {("retryable", "not_sent"): BATCH}, 0, 1, 1, kind="DeliveryError"),
+    Case("redirect", (fault("redirect", **FOREVER),), "failed", {("retryable", "http_302"): BATCH}, 0, 1, 1, kind="DeliveryError"),
 ]
 
 

@@ -79,7 +79,7 @@ class Batch:
     """
 
     op: WireOp
-    rows: pa.Table
+    rows: pa.Table = field(repr=False)  # a connector that is anyone's may log the batch that it failed at
     keys: tuple[str, ...]
     change_ids: Sequence[str]
     texts: pa.StringArray | None = field(default=None, repr=False)

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from cdp.connectors.base import Batch
 from cdp.connectors.bodies import contents, json_rows, json_texts
 from cdp.engine import files
 from cdp.sync import changes, digest
+from cdp.sync.outgoing import Parcel
 
 KINDS = {
     "_place": "int",
@@ -162,3 +164,10 @@ def test_rows_as_one_text_are_those_made_one_by_one() -> None:
     assert bytes(contents(texts.slice(1, 2))).decode() == "".join(f"{row}," for row in json_rows(rows.slice(1, 2)))
     assert [json.loads(row)["text"] for row in json_rows(rows)] == rows.column("text").to_pylist()
     assert bytes(contents(texts.slice(0, 0))) == b""
+
+
+def test_what_a_batch_looks_like_in_a_log_holds_no_value() -> None:
+    lines = pa.table({"_key": ["patient-1"], "_subject": ["patient-1"]})
+    rows = pa.table({"id": ["patient-1"], "name": ["Bartholomew"]})
+    parcel = Parcel(Batch("upsert", rows, ("id",), ("c1",), pa.array(["Bartholomew"])), lines)
+    assert not {"patient-1", "Bartholomew"} & set(re.findall(r"[\w-]+", f"{parcel!r} {parcel.batch!r} {parcel.batch}"))

@@ -142,7 +142,7 @@ class FileConnector:
     def _earlier_parts(self) -> list[dict[str, Any]]:
         """What a manifest of the same run lists already, when a run goes on."""
         try:
-            parts: list[dict[str, Any]] = json.loads(self._manifest.read_bytes())["parts"]
+            parts: list[dict[str, Any]] = [dict(part) for part in json.loads(self._manifest.read_bytes())["parts"]]
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError):

@@ -324,3 +324,12 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(DeliveryError, match="cannot be written"):
         asyncio.run(deliver(FileConnector(make_target(tmp_path)), batch(["p1"])))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"parts": 5}', '{"parts": null}', '{"parts": ["r1-00001.upsert.csv"]}'])
+def test_a_manifest_of_the_same_run_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "out" / "lab").mkdir(parents=True)
+    (tmp_path / "out" / "lab" / "r1.manifest.json").write_text(text)
+    with pytest.raises(DeliveryError, match=r"r1\.manifest\.json is no manifest"):
+        asyncio.run(deliver(FileConnector(make_target(tmp_path)), batch(["p1"])))
+    assert (tmp_path / "out" / "lab" / "r1.manifest.json").read_text() == text

@@ -85,7 +85,7 @@ def _entries(body: bytes | None, path: str) -> list[dict[str, Any]]:
 
 def _place(entry: Mapping[str, Any], spec: RowErrors, batch: Batch, places: Mapping[tuple[str, ...], int]) -> int:
     place: int | None = None
-    if spec.key is not None and spec.key in entry:
+    if spec.key is not None and entry.get(spec.key) is not None:  # null: it says which row by its position
         place = places.get(_named_key(entry[spec.key], batch.keys))
     elif spec.index is not None:
         place = _index(entry.get(spec.index), len(batch))

@@ -681,6 +681,12 @@ def test_an_error_that_names_no_row_leaves_all_undecided(error: dict[str, Any]) 
     assert reply({"errors": [{"key": "p0"}, error]}, ERRORS, batch(["p0", "p1"])) == [("retryable", "unmatched_errors")] * 2
 
 
+@pytest.mark.parametrize("error", [{"key": None, "index": 1}, {"key": None, "index": "1"}, {"index": 1}])
+def test_an_error_without_a_key_names_its_row_by_position(error: dict[str, Any]) -> None:
+    assert reply({"errors": [{**error, "code": "no"}]}, ERRORS, batch(["p0", "p1"])) == [("delivered", None), ("rejected", "no")]
+    assert reply({"errors": [{"key": "stranger", "index": 1}]}, ERRORS, batch(["p0", "p1"])) == [("retryable", "unmatched_errors")] * 2
+
+
 def test_integer_keys_are_matched_as_text() -> None:
     rows = Batch("upsert", pa.table({"id": [7, 8]}), ("id",), ("c1", "c2"))
     assert reply({"errors": [{"key": "8", "code": "no"}]}, ERRORS, rows) == [("delivered", None), ("rejected", "no")]

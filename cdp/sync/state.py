@@ -247,7 +247,7 @@ def fold(
 
     if (before and not worth_it(before, delivered)) or not worth_it(at := known(control, sync)):
         return False
-    _carry(control, sync, at, max(after or 0, at.last))
+    carry(control, sync, at, max(after or 0, at.last))
     keys = control.engine.value(f"SELECT COUNT(DISTINCT d.key) FROM ({_delivered(control, sync, at, 'key')}) AS d", what="receipts")
     rewrite(control, sync, acknowledged(control, sync, at, once=keys == at.fresh))
     return True
@@ -275,11 +275,22 @@ def folds(control: Control, sync: str) -> tuple[list[tuple[int, int, int]], bool
     return last, done is not None
 
 
-def _carry(control: Control, sync: str, at: Known, seq: int) -> None:
-    """Write the attempts that are in doubt anew, in their order."""
+def carry(control: Control, sync: str, at: Known, seq: int) -> int:
+    """Write the attempts that are in doubt anew, in their order. Only those newer than `synced` are looked at: who makes that anew does this first.
+
+    Args:
+        control: the control tables.
+        sync: whose lease is held.
+        at: how far its state goes.
+        seq: the last that was given, which none of the attempts has passed.
+
+    Returns:
+        The last `seq` that may have been given.
+    """
     if not at.attempts:
-        return
+        return seq
     own = {"seq": f"{seq} + ROW_NUMBER() OVER (ORDER BY r.seq)", "code": f"CASE WHEN r.code = '{AGAIN}' THEN r.code ELSE '{CARRIED}' END"}
     columns = ", ".join(f"{own.get(name, f'r.{name}')} AS {name}" for name in control.columns("receipts"))
     table = control.table("receipts")
     control.engine.execute(f"INSERT INTO {table} SELECT {columns} {_attempts(control, sync, at)}", what=table)
+    return seq + at.attempts

@@ -7,13 +7,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cdp.connectors.base import Batch, Receipts
 from cdp.engine.base import Engine
-from cdp.errors import DataError, StaleError, UsageError
+from cdp.errors import BusyError, DataError, StaleError, UsageError
 from cdp.sync import resync, state
 from cdp.sync.history import list_runs
 from cdp.sync.ledger import Control
@@ -117,6 +118,21 @@ class DoubtStory:
         assert nonzero(plan.counts) == {"add": 4, "unchanged": 2}
         assert sent(world) == dict.fromkeys(the(3, 4, 5, 6), 1)
 
+    def test_what_is_unknown_stays_so_when_the_state_is_rebuilt(self, world: World) -> None:
+        """Rebuilding makes all that was delivered the folded state, and only what is newer than that is looked at for doubts."""
+        world.channel.repeats, world.channel.size, world.channel.concurrency = "effect", 2, 1
+        world.load(people(6))
+        world.channel.answers = [silent_after(world)]
+        assert world.sync()[1].unknown == 2
+        sent(world)
+        control = Control(world.engine, world.control)
+        unknown = {row["key"] for row in resync.unknown(control, "letters")}
+        for _ in range(2):
+            resync.rebuild(control, "letters", lambda: world.now)
+            assert {row["key"] for row in resync.unknown(control, "letters")} == unknown
+        assert nonzero(world.sync()[0].counts) == {"unchanged": 4, "unknown": 2}
+        assert not sent(world)  # nobody is told twice
+
     def test_a_person_settles_what_is_unknown(self, world: World) -> None:
         world.channel.repeats = "effect"
         world.load(people(4))
@@ -169,6 +185,36 @@ class WholeDoubtStory(DoubtStory):
         assert nonzero(plan.counts) == {"add": 1, "remove": 1, "unchanged": 8, "unknown": 2}
         assert sent(world) == {f"p{doubtful[0]:03}": 1}
         assert f"p{doubtful[1]:03}" not in ids(world)
+        assert all(checked.bad is None for checked in verify(control))
+
+    @pytest.mark.parametrize("raced", [False, True])
+    def test_a_run_that_comes_back_after_another_settled_it_says_nothing_and_stops_nobody(self, world: World, raced: bool) -> None:
+        """A machine that was suspended for longer than the lease; `raced`: it wrote how it ended at the moment when it was settled."""
+        world.load(people(6))
+        world.channel.concurrency = 1
+        control = Control(world.engine, world.control)
+
+        def suspended(batch: Batch) -> Receipts:
+            world.engine.execute(f"UPDATE {control.table('leases')} SET expires = 0 WHERE sync = 'letters'", what="leases")
+            other = replace(world)
+            other.sync()
+            world.now = other.now
+            return taken(batch)
+
+        world.channel.answers = [suspended]
+        with pytest.raises(BusyError, match="lost its lease"):
+            world.sync()
+        first = min(run["run"] for run in list_runs(world.engine, world.control))
+        ends = f"SELECT * FROM {world.control}.runs WHERE run = '{first}' ORDER BY n"
+        rows = world.engine.query(ends).to_pylist()
+        assert [(row["n"], row["status"], row["open"]) for row in rows] == [(0, "running", None), (1, "killed", 0)]
+        if raced:
+            control.append("runs", [{**rows[1], "status": "failed", "open": None, "at": world.now}])
+        world.load(people(7))
+        plan, run = world.sync()
+        assert (nonzero(plan.counts), run.status) == ({"add": 1, "unchanged": 6}, "succeeded")
+        assert state.known(control, "letters").open == ()
+        assert ids(world) == the(*range(1, 8))
         assert all(checked.bad is None for checked in verify(control))
 
     def known(self, world: World) -> set[str]:
@@ -301,6 +347,25 @@ class WholeDoubtStory(DoubtStory):
         assert nonzero(plan.counts) == {"change": 1}
         assert world.channel.rows["p001",]["email"] == "a@example.org"
         assert nonzero(world.plan().counts) == {"unchanged": 1}
+
+    def test_who_may_be_there_is_taken_off_after_the_state_was_rebuilt(self, world: World) -> None:
+        clinic = people(6)
+        world.load(clinic)
+        world.channel.concurrency = 1
+
+        def lost(batch: Batch) -> Receipts:
+            world.channel.take(batch)
+            return silent(batch)
+
+        world.channel.answers = [lost]
+        world.sync()
+        perhaps = [row["patient_id"] for row in world.channel.batches[0].rows.to_pylist()]
+        resync.rebuild(Control(world.engine, world.control), "letters", lambda: world.now)
+        clinic[int(perhaps[0][1:])]["consent"] = False
+        world.load(clinic)
+        plan, _ = world.sync()
+        assert nonzero(plan.counts) == {"add": len(perhaps) - 1, "remove": 1, "unchanged": 6 - len(perhaps)}
+        assert ids(world) == the(*range(1, 7)) - {perhaps[0]}
 
     def test_a_state_that_is_not_what_was_folded_stops_the_plan_until_it_is_rebuilt(self, world: World) -> None:
         world.load(people(6))

@@ -253,6 +253,7 @@ class _Application:
             run_loop(stoppable(end, work(), stop))
         except CdpError as error:
             with suppress(CdpError):  # the lakehouse may be what failed
+                held.check()  # who lost the lease records nothing: who took it says how this run ended
                 self._record(1, "failed", recorder.tally, error, open_rows=None, repeats=repeats)
             raise
         delivery.error = delivery.error or refused()

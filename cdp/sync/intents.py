@@ -64,9 +64,9 @@ def runs(control: Control, sync: str) -> tuple[tuple[Open, ...], int]:
         f"UNION ALL SELECT {nothing}, MAX(s.seq) FROM ({own}) AS s WHERE s.run > COALESCE(({rebuilt}), '')"
     )
     found = control.engine.recall(table, statement).to_pylist()
-    left = sorted((row for row in found if row["run"] is not None), key=lambda row: row["run"])
+    left = {row["run"]: row for row in found if row["run"] is not None}
     counted = max((row["seq"] or 0 for row in found if row["run"] is None), default=0)
-    return tuple(Open(row["run"], row["plan"], row["repeats"] or "effect", row["n"]) for row in left), counted
+    return tuple(Open(name, row["plan"], row["repeats"] or "effect", row["n"]) for name, row in sorted(left.items())), counted
 
 
 def last_repeats(control: Control, sync: str) -> Repeats | None:
@@ -189,9 +189,9 @@ class Settling:
         """The run's end, with what became of its rows."""
         runs, receipts = self.control.table("runs"), self.control.table("receipts")
         named = {"sync": self.sync, "run": left.run}
-        (row,) = self.control.engine.query(
-            f"SELECT * FROM {runs} WHERE sync = :sync AND run = :run AND n = :n", {**named, "n": left.n}, what=runs
-        ).to_pylist()
+        # Of a run that came back when it had lost its lease there may be two rows of one number: its own, and that of who settled it.
+        last = f"SELECT * FROM {runs} WHERE sync = :sync AND run = :run AND n = :n ORDER BY at DESC LIMIT 1"
+        (row,) = self.control.engine.query(last, {**named, "n": left.n}, what=runs).to_pylist()
         own = "sync = :sync AND run = :run AND COALESCE(code, '') <> 'carried'"
         statement = f"SELECT status, COUNT(*) AS n FROM {receipts} WHERE {own} GROUP BY status"
         counted = self.control.engine.query(statement, named, what=receipts).to_pylist()

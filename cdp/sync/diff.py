@@ -173,7 +173,7 @@ WITH wanted AS (
   FROM ({_members(query, types, member)}) AS m
 ), there AS (
   SELECT {hashed.listed("a.key")}, a.content AS have, a.seq AS base, {kept} AS outdated
-  FROM ({acknowledged}) AS a
+  FROM ({acknowledged}) AS a WHERE CASE WHEN a.content IS NULL THEN {hashed.fits("a.key")} ELSE TRUE END
 ), pairs AS (
   SELECT {paired}, w.left_out, w.want, w.nobody, CASE WHEN w.want IS NULL THEN 0 ELSE 1 END AS n,
     h.have, h.base, h.outdated, COALESCE(w.want = h.have AND NOT w.nobody AND NOT h.outdated, FALSE) AS same

@@ -43,6 +43,10 @@ class HashKey:
         values = (f"CASE WHEN {known} THEN {value} END" if known else value for value in self.values(key))
         return ", ".join(f"{value} AS {name}" for value, name in zip(values, self.names, strict=True))
 
+    def fits(self, key: str) -> str:
+        """SQL of whether a text can be a key of this query. A sync that was empty may have had keys of another form, and remembers them."""
+        return f"COALESCE(CAST(TRY_CAST({key} AS BIGINT) AS STRING) = {key}, FALSE)" if self.number else "TRUE"
+
     @property
     def rest(self) -> str:
         """SQL of those of the columns that are not among `names`, with a comma before each."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cdp.connectors.base import Receipts
 from cdp.engine import Engine
 from cdp.sync import diff, state
 from cdp.sync.hash_key import HashKey
@@ -87,3 +88,25 @@ def test_one_hash_alone_tells_no_keys_apart(engine: Engine, tmp_path: Path, monk
     plan, _ = world.sync()
     assert nonzero(plan.counts) == {"change": 1, "remove": len(crowd) - len(rest), "unchanged": len(rest) - 1}
     assert {key for (key,) in world.channel.rows} == {row["patient_id"] for row in rest.values()}
+
+
+@pytest.mark.parametrize("doubtful", [False, True])
+def test_keys_of_another_form_that_were_taken_off_stand_in_nobodys_way(engine: Engine, tmp_path: Path, doubtful: bool) -> None:
+    """A sync whose key becomes an integer when everybody was taken off: what is remembered of the old keys is none, or another text."""
+    world = World.fresh(engine, tmp_path, keys=("visits",), values=("email",))
+    query = world.governed().select.sql("spark")
+    for old in ("'007'", "'7'", "'p007'", "' 7'"):
+        world.select = query.replace("visits AS `visits`", f"{old} AS `visits`")
+        world.load({7: patient(7)})
+        world.sync()
+        world.load({7: patient(7, member=False)})
+        assert nonzero(world.sync()[0].counts) == {"remove": 1}
+    world.select = ""
+    world.load({7: patient(7), 8: patient(8)})
+    if doubtful:
+        world.channel.answers = [lambda batch: Receipts.all(len(batch), "retryable", "timeout")]
+        world.sync()
+    plan, _ = world.sync()
+    assert nonzero(plan.counts) == {"add": 2}
+    assert set(world.channel.rows) == {(7,), (8,)}
+    assert nonzero(world.plan().counts) == {"unchanged": 2}

@@ -25,7 +25,7 @@ from cdp.sync.stopping import Stop
 
 _LOOK_SECONDS = 0.5
 _owner = str(uuid.uuid4())  # of all that this process holds here
-_users: Counter[tuple[int, str, str]] = Counter()  # syncs that deliver now, by lakehouse, control schema and destination
+_users: Counter[tuple[object, str, str]] = Counter()  # syncs that deliver now, by lakehouse, control schema and destination
 _lock = threading.Lock()
 
 
@@ -129,5 +129,6 @@ def _leave(ledger: Control, held: lease.Lease, destination: str, connector: Conn
             held.release(after=connector.debt() if isinstance(connector, Paced) else 0.0)
 
 
-def _key(ledger: Control, destination: str) -> tuple[int, str, str]:
-    return id(ledger.engine), ledger.schema, destination
+def _key(ledger: Control, destination: str) -> tuple[object, str, str]:
+    lakehouse = ledger.engine.lakehouse  # of a folder several engines of this process may hold the one lease
+    return lakehouse.resolve() if lakehouse else id(ledger.engine), ledger.schema, destination

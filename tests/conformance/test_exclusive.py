@@ -14,9 +14,10 @@ import pytest
 
 from cdp.connectors.base import Connector, Egress, Target
 from cdp.connectors.http import HttpConnector
+from cdp.engine import connect
 from cdp.engine.base import Engine
 from cdp.errors import BusyError, DeliveryError
-from cdp.spec.activation import Destination, HttpOptions
+from cdp.spec.activation import Destination, Environment, HttpOptions
 from cdp.spec.delivery import Limits
 from cdp.sync import lease
 from cdp.sync.exclusive import Patience, leased
@@ -145,3 +146,16 @@ def test_a_connector_that_keeps_no_pace_is_not_opened(engine: Engine, tmp_path: 
     with pytest.raises(DeliveryError, match="destination mailer: its connector keeps no limits a second"):
         world.apply(plan)
     assert not world.channel.batches
+
+
+def test_engines_of_one_process_over_one_lakehouse_share_it_too(ledger: Control, connector: Connector, tmp_path: Path) -> None:
+    other = connect(Environment(engine="sail", lakehouse=str(ledger.engine.lakehouse)), root=tmp_path)
+    try:
+        with leased(ledger, "first", destination(), connector, wall, Patience()) as first:
+            with leased(Control(other, ledger.schema), "second", destination(), connector, wall, Patience()):
+                pass
+            first.check()
+            with pytest.raises(BusyError, match="destination mail is in use by process"):
+                elsewhere(ledger)
+    finally:
+        other.close()

@@ -67,7 +67,7 @@ def tries(control: Control, sync: str, retries: Retries) -> str:
         f"WHERE r.sync = {literal(sync)} AND r.status = 'rejected' GROUP BY r.key, {removal}, r.content, r.base"
     )
     doubled = f"{_by_code(retries, 'wait')} * POW(2, LEAST(t.attempts - 1, {_DOUBLINGS}))"
-    wait = f"LEAST(CAST({doubled} AS BIGINT), {_by_code(retries, 'longest_wait')})"
+    wait = f"CAST(LEAST({doubled}, {_by_code(retries, 'longest_wait')}) AS BIGINT)"  # what is doubled forty times may be no BIGINT
     wait = f"CASE WHEN t.removal THEN LEAST({wait}, {REMOVAL_SECONDS}) ELSE {wait} END"
     never = f"t.code IN ({', '.join(literal(code) for code in retries.never)}) OR " if retries.never else ""
     spent = f"NOT t.removal AND ({never}t.attempts >= {_by_code(retries, 'attempts')})"

@@ -296,6 +296,18 @@ def test_a_removal_is_never_given_up_and_waits_a_day_at_most(world: World) -> No
     assert [each["state"] for each in revocations(Control(world.engine, world.control))] == ["done"]
 
 
+def test_a_long_wait_that_is_doubled_often_is_the_longest_one(world: World) -> None:
+    """A removal is never given up: after a month and a half of rejections its wait, doubled each time, would be no BIGINT."""
+    world.retries = Retries(wait=Wait(days=366), longest_wait=Wait(days=366))
+    world.sync()
+    control = Control(world.engine, world.control)
+    tries = pending.tries(control, "letters", world.retries)
+    told = {"sync": "letters", "key": "p001", "subject": "p001", "op": "remove", "status": "rejected", "at": world.now}
+    control.append("receipts", [{**told, "seq": 1 + n} for n in range(50)])
+    (trail,) = world.engine.query(tries).to_pylist()
+    assert (trail["attempts"], trail["next"]) == (50, int(world.now.timestamp() * 1e6) + pending.REMOVAL_SECONDS * 1_000_000)
+
+
 def test_who_is_removed_to_be_told_anew_stays_a_member_while_the_removal_waits(world: World) -> None:
     world.retries, world.when_changed = Retries(), "remove"
     world.sync()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cdp.engine.base import Engine
-from cdp.errors import Refusal, UsageError
+from cdp.errors import Refusal, StaleError, UsageError
 from cdp.governance.query import GovernedQuery, Removals
 from cdp.quality import Result
 from cdp.spec.activation import Limit
@@ -182,6 +182,7 @@ def load_plan(engine: Engine, control: str, plan_id: str) -> Plan:
 
     Raises:
         UsageError: there is none of this name; the latest ones are named.
+        StaleError: another version of the program has made it, or its record was changed.
     """
     ledger = Control(engine, control)
     table = ledger.table("plans")
@@ -190,7 +191,10 @@ def load_plan(engine: Engine, control: str, plan_id: str) -> Plan:
         recent = engine.query(f"SELECT plan, sync FROM {table} WHERE event = 'created' ORDER BY at DESC LIMIT 5", what=table).to_pylist()
         names = ", ".join(f"{row['plan']} ({row['sync']})" for row in recent) or "none yet"
         raise UsageError(f"there is no plan {plan_id!r}; the latest: {names}", fix="make one with `cdp plan SYNC`")
-    return _restored(json.loads(found.column("body")[0].as_py()), found.column("digest")[0].as_py())
+    try:
+        return _restored(json.loads(found.column("body")[0].as_py()), found.column("digest")[0].as_py())
+    except (KeyError, TypeError, ValueError):  # each of them may quote what stands there
+        raise StaleError(f"plan {plan_id} is not one that this version of cdp makes", fix="plan the sync again with `cdp plan`") from None
 
 
 def _restored(body: Mapping[str, Any], stored_digest: str) -> Plan:

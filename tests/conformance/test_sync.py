@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import hmac
+import json
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ import pytest
 
 from cdp.connectors.base import Batch, Receipts
 from cdp.engine import Engine, connect
+from cdp.engine.base import literal
 from cdp.errors import BusyError, DataError, DeliveryError, EngineError, GuardError, StaleError, UsageError
 from cdp.governance.query import Removals, WireMask
 from cdp.spec.activation import Environment, Guards, Secret
@@ -408,6 +410,18 @@ def test_a_stored_plan_is_loaded_and_applied_once(world: World) -> None:
     with pytest.raises(StaleError, match="was applied already"):
         world.apply(loaded)
     assert not [name for name in world.engine.tables(world.control) if name.startswith("plan_")]
+
+
+@pytest.mark.parametrize("change", [{"weighed": None}, {"created": "p001 yesterday"}, {"chunks": 3}])
+def test_a_plan_that_another_version_made_is_no_internal_error(world: World, change: dict[str, Any]) -> None:
+    plan = world.plan()
+    table = Control(world.engine, world.control).table("plans")
+    body = json.loads(world.engine.value(f"SELECT body FROM {table}")) | change
+    body = {name: value for name, value in body.items() if value is not None}
+    world.engine.execute(f"UPDATE {table} SET body = {literal(json.dumps(body))}", what=table)
+    with pytest.raises(StaleError, match="is not one that this version of cdp makes") as caught:
+        load_plan(world.engine, world.control, plan.id)
+    assert "p001" not in str(caught.value)
 
 
 def test_a_plan_that_does_not_exist_names_those_that_do(world: World) -> None:

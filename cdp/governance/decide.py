@@ -316,7 +316,7 @@ class Governor:
             freshness=(freshness(self.project, consent),) if consent and may_remove != "everyone" else (),
             decision=decision,
             model_sha256=model_sha256(self.project, sync.segment),
-            fingerprint=fingerprint.of_decision(policy, sync, agreement, decision, withheld),
+            fingerprint=fingerprint.of_decision(policy, sync, agreement, decision, withheld, model_sha256(self.project, sync.name, "sync")),
             withheld=withheld,
             told=fingerprint.of_told(policy, sync, decision),
             when_changed=policy.purposes[sync.purpose].when_changed,

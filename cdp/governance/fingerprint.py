@@ -12,8 +12,17 @@ from cdp.spec.access import Agreement
 from cdp.spec.activation import Sync
 
 
-def of_decision(policy: Policy, sync: Sync, agreement: Agreement, decision: Decision, withheld: Sequence[Withheld]) -> str:
-    """SHA-256 over what the decision on a sync rests on."""
+def of_decision(policy: Policy, sync: Sync, agreement: Agreement, decision: Decision, withheld: Sequence[Withheld], model: str) -> str:
+    """SHA-256 over what the decision on a sync rests on.
+
+    Args:
+        policy: of the project.
+        sync: that is decided on.
+        agreement: its destination's.
+        decision: what is allowed.
+        withheld: the special rows that are not read.
+        model: the fingerprint of what the sync says of whom: a field may hold something else of the same class.
+    """
     used = sorted({spec.mask for spec in (*sync.key.values(), *sync.mappings.values()) if spec.mask})
     return _sha256(
         {
@@ -26,6 +35,8 @@ def of_decision(policy: Policy, sync: Sync, agreement: Agreement, decision: Deci
             "columns": dict(decision.columns),
             "members": decision.members,
             "told": of_told(policy, sync, decision),
+            "model": model,
+            "picks": [sync.mode, sync.one_per, sync.prefer],
             "holdout": sync.holdout.model_dump(mode="json") if sync.holdout else None,
             "quality": [each.model_dump(mode="json", exclude_none=True) for each in sync.quality],
         }

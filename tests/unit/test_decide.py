@@ -303,6 +303,21 @@ def test_fingerprint_follows_the_policy_not_the_files(tmp_path: Path) -> None:
     assert decided(edited(tmp_path, rotated)).fingerprint != first
 
 
+def test_fingerprint_follows_what_a_field_holds_and_what_a_sync_does(tmp_path: Path) -> None:
+    """A plan of a mirror, or of one address, is not applied when the YAML says another: of its class, and under its name at the channel."""
+    another = ("models/patient.yml", "columns:\n", "columns:\n  work_email: {type: string, class: contact.email}\n")
+    first = decided(edited(tmp_path, another))
+    mapped = decided(edited(tmp_path, another, ("syncs/adults_mail.yml", "email: email", "email: work_email")))
+    assert mapped.columns == first.columns
+    assert mapped.decision == first.decision
+    assert (mapped.told, mapped.model_sha256) == (first.told, first.model_sha256)
+    assert mapped.fingerprint != first.fingerprint
+    upsert = decided(edited(tmp_path, another, ("syncs/adults_mail.yml", "mode: mirror", "mode: upsert")))
+    assert upsert.fingerprint != first.fingerprint
+    described = decided(edited(tmp_path, another, ("syncs/adults_mail.yml", "mode: mirror", "mode: mirror\ndescription: letters")))
+    assert described.fingerprint == first.fingerprint
+
+
 def test_eligibility_reads_the_wall_clock_and_segments_as_of(tmp_path: Path) -> None:
     project = edited(tmp_path)
     clock, now = Clock.parse("2020-01-01", project.timezone), Clock.parse(NOW, project.timezone)

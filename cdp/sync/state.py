@@ -276,7 +276,7 @@ def folds(control: Control, sync: str) -> tuple[list[tuple[int, int, int]], bool
 
 
 def carry(control: Control, sync: str, at: Known, seq: int) -> int:
-    """Write the attempts that are in doubt anew, in their order. Only those newer than `synced` are looked at: who makes that anew does this first.
+    """Write the attempts that are in doubt anew, in their order. Who makes `synced` does it before: only newer ones are looked at.
 
     Args:
         control: the control tables.

@@ -1,7 +1,7 @@
 """How a row becomes a key and a content hash: as SQL, equal on every engine.
 
 A hash skips nulls, and engines print doubles and timestamps differently; so nulls are flagged, decimals are
-hashed as text, and doubles and timestamps are no keys.
+hashed as text, and doubles and timestamps are no keys. Of different types a hash may say the same; so they are in it.
 """
 
 from __future__ import annotations
@@ -100,20 +100,27 @@ def key_columns(values: Sequence[str], count: int) -> list[list[str]]:
 
 
 def content(query: GovernedQuery, types: Mapping[str, str], values: Mapping[str, exp.Expr] | None = None) -> exp.Expr:
-    """The hash of what a row tells, of which every value has one: a column that is renamed, or a mask's new version, makes it another.
+    """The hash of what a row tells, of which every value has one: a column's new name or type, or a mask's new version, makes it another.
 
     Args:
         query: from governance.
         types: of its output.
         values: of each column that is no key; by default the column of its name.
     """
-    shape = json.dumps([query.keys, query.values, sorted((m.column, m.version, m.context) for m in query.wire_masks)])
+    kinds = [_hashed_as(types[name]) for name in query.values]
+    shape = json.dumps([query.keys, query.values, kinds, sorted((m.column, m.version, m.context) for m in query.wire_masks)])
     parts: list[exp.Expr] = [sql.string(shape)]
     for name in query.values:
         value, kind = values[name] if values else exp.column(name, quoted=True), types[name]
         to = {"decimal": sql.TEXT, "float": sql.DOUBLE}.get(_base(kind))
         parts += [exp.Cast(this=value, to=to) if to else value, sql.is_null(value)]
     return exp.Anonymous(this="XXHASH64", expressions=parts)
+
+
+def _hashed_as(kind: str) -> str:
+    """What a value is: to a hash `true` is the number 1, a date the days since 1970, a timestamp microseconds, a decimal its text."""
+    base = _base(kind)
+    return "integer" if base in _INTEGERS else {"float": "double"}.get(base, base)
 
 
 def order(column: str) -> str:

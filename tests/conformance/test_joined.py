@@ -110,3 +110,25 @@ def test_keys_of_another_form_that_were_taken_off_stand_in_nobodys_way(engine: E
     assert nonzero(plan.counts) == {"add": 2}
     assert set(world.channel.rows) == {(7,), (8,)}
     assert nonzero(world.plan().counts) == {"unchanged": 2}
+
+
+def test_the_same_number_as_another_type_is_another_value(engine: Engine, tmp_path: Path) -> None:
+    """The channel holds `true`, a day, a moment, a number: what a hash says of all of them is a number."""
+    world = World.fresh(engine, tmp_path, values=("active", "born", "seen", "balance"))
+    world.load({2: patient(2)})
+    world.sync()
+    query, before = world.governed().select.sql("spark"), dict(world.channel.rows)
+    for name, other in {
+        "active": "CASE WHEN active THEN 1 ELSE 0 END",
+        "born": "DATEDIFF(born, DATE '1970-01-01')",
+        "seen": "UNIX_MICROS(seen)",
+        "balance": "CAST(balance AS STRING)",
+    }.items():
+        world.select = query.replace(f"{name} AS `{name}`", f"{other} AS `{name}`")
+        assert world.select != query
+        plan, _ = world.sync()
+        assert nonzero(plan.counts) == {"change": 1}, name
+        assert world.channel.rows["p002",][name] is not before["p002",][name]
+        world.select = ""
+        assert nonzero(world.sync()[0].counts) == {"change": 1}
+    assert nonzero(world.plan().counts) == {"unchanged": 1}

@@ -27,6 +27,12 @@ class _Went:
 
     destination: str
     keys: tuple[tuple[str, str, bool], ...]
+    account: str | None = None  # ours at the receiver, where that is declared
+
+    def elsewhere(self, other: _Went) -> bool:
+        """Whether what went to one is certainly not what the other has: each account has lists of its own."""
+        accounts = {self.account, other.account} - {None}
+        return self.destination != other.destination or len(accounts) > 1
 
 
 def newest(acknowledged: str, last: int) -> str:
@@ -57,9 +63,9 @@ def check(control: Control, query: GovernedQuery, types: Mapping[str, str], ackn
     now = _now(query, types)
     said = f"sync {query.sync.name}: what it delivered and did not take off"
     fix = "put that back and take everybody off first, by an empty segment; or leave this sync as it was and give the new one another name"
-    if before is None or before.destination != now.destination:
+    if before is None or before.elsewhere(now):
         raise DataError(
-            f"{said} is at {before.destination if before else 'a receiver that is not on record'}, not at {now.destination}", fix=fix
+            f"{said} is at {_at(before, now) if before else 'a receiver that is not on record'}, not at {_at(now, before)}", fix=fix
         )
     if company is not None and query.agreement.name != company[0] and query.agreement.counterparty != company[1]:
         raise DataError(f"{said} went out under {company[0]}, to another company than that of {query.agreement.name}", fix=fix)
@@ -76,12 +82,14 @@ def runs_alike(control: Control, query: GovernedQuery, types: Mapping[str, str])
     )
     now = _now(query, types)
     found = control.engine.query(statement, {"sync": query.sync.name}, what=plans).to_pylist()
-    return tuple(sorted(row["run"] for row in found if _went(json.loads(row["body"])) == now))
+    went = ((row["run"], _went(json.loads(row["body"]))) for row in found)
+    return tuple(sorted(run for run, then in went if then.keys == now.keys and not then.elsewhere(now)))
 
 
 def _now(query: GovernedQuery, types: Mapping[str, str]) -> _Went:
     masked = {mask.column for mask in query.wire_masks}
-    return _Went(query.destination.name, tuple((name, _family(types[name]), name in masked) for name in query.keys))
+    keys = tuple((name, _family(types[name]), name in masked) for name in query.keys)
+    return _Went(query.destination.name, keys, query.agreement.account)
 
 
 def _before(control: Control, sync: str, run: str) -> _Went | None:
@@ -99,7 +107,7 @@ def _went(body: Mapping[str, Any]) -> _Went:
     masked = {column for column, *_ in body["masks"]}
     columns = ((body["names"][stored], _family(body["kinds"][stored])) for stored in body["keys"])
     keys = tuple((name, kind, name in masked) for name, kind in columns)
-    return _Went(body["destination"], keys)
+    return _Went(body["destination"], keys, body.get("account"))
 
 
 def _company(control: Control, sync: str, run: str) -> tuple[str, str] | None:
@@ -114,6 +122,11 @@ def _family(kind: str) -> str:
     """Kinds whose texts are each other's."""
     base = kind.partition("(")[0]
     return "integer" if base in _INTEGERS else base
+
+
+def _at(one: _Went, other: _Went | None) -> str:
+    """Where it went: the destination, and the account where that alone tells it from the other."""
+    return one.destination if other is None or one.destination != other.destination else f"account {one.account} of {one.destination}"
 
 
 def _said(went: _Went) -> str:

@@ -55,6 +55,7 @@ class Plan:
         needs_approval: what asked for an approval when it was made: `purpose marketing`.
         withheld_rows: class, table and number of the special rows that were not read, since the receiver may not know of them.
         basis: what it rests on, as that was before the plan looked at it; None where nobody asked, or it cannot be told.
+        account: ours at the receiver, as its agreement says.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Plan:
     weighed: Mapping[str, int] = field(default_factory=dict)
     max_failed: Limit | None = None
     basis: Basis | None = None
+    account: str | None = None
     digest: str = ""
     _seal: object = field(repr=False, compare=False, default=None)
 
@@ -146,6 +148,7 @@ class Plan:
             "kinds": dict(self.shape.kinds),
             "masks": [list(mask) for mask in self.masks],
             "basis": self.basis.as_json() if self.basis else None,
+            "account": self.account,
         }
 
 
@@ -226,6 +229,7 @@ def _restored(body: Mapping[str, Any], stored_digest: str) -> Plan:
         max_failed=Limit(**body["max_failed"]) if body["max_failed"] else None,
         withheld_rows=tuple((each["class"], each["table"], each["rows"]) for each in body["withheld_rows"]),
         basis=Basis.of_json(body["basis"]) if body["basis"] else None,
+        account=body["account"],
         digest=stored_digest,
         _seal=_SEAL,
     )

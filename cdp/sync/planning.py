@@ -328,6 +328,7 @@ class _Maker:
             "needs_approval": self.query.approval.why if self.query.approval and self.removals is None and chunks else (),
             "withheld_rows": sources.withheld(self.engine, self.query) if asked else (),
             "basis": self.basis,
+            "account": self.query.agreement.account,
         }
         unsigned = Plan(**facts, _seal=_SEAL)
         return Plan(**facts, digest=digest.total(chunks, unsigned.facts()), _seal=_SEAL)

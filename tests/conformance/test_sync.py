@@ -228,6 +228,23 @@ def test_what_one_receiver_holds_is_not_taken_off_at_another(world: World, monke
     assert world.plan().counts["unchanged"] == len(world.channel.rows)
 
 
+def test_what_one_account_holds_is_not_taken_off_at_another(world: World) -> None:
+    """The removal would be taken there, by a list that never had them; who withdrew would stay where they are, and count as gone."""
+    world.sync()
+    world.account = world.channel.account = "clinic-7"  # until now nobody had said which one it is
+    world.load(people(9))
+    world.sync()
+    world.account = world.channel.account = "clinic-8"
+    with pytest.raises(DataError, match="is at account clinic-7 of mailer, not at account clinic-8 of mailer"):
+        world.plan()
+    world.account = world.channel.account = "clinic-7"
+    world.load([])
+    assert world.sync()[0].counts["remove"] == 9
+    world.account = world.channel.account = "clinic-8"
+    world.load(people(2))
+    assert world.sync()[1].delivered == 2
+
+
 def test_batches_are_full_and_in_the_same_order_again_so_that_their_keys_repeat(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diff, "CHUNK_ROWS", 4)
     world.load(people(30))

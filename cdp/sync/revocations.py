@@ -22,6 +22,8 @@ from cdp.sync.people import People, kept_out
 TABLE = "revocations"
 LEFT, CHANGED, ENDED = "left_segment", "decision_changed", "agreement_ended"  # reasons besides the names of rules
 DUE, LIFTED = "due", "lifted"
+# A row that a run had put on the wire when it was killed has no receipt yet: a plan that sees it then calls it by its block (see state.py).
+_UNSETTLED: Final = "{}.base < 0"
 _MANY: Final = 50_000  # events that are cheaper written by the engine than handed over and back
 
 
@@ -51,10 +53,12 @@ def record(control: Control, query: GovernedQuery, seen: Seen, now: dt.datetime)
     """Write down who is due now and was not before, and who was and is no more."""
     table = control.table(TABLE)
     sync = literal(query.sync.name)
-    (known,) = control.engine.recall(table, f"SELECT COUNT(*) AS n FROM {table} WHERE sync = {sync}").column("n").to_pylist()
+    counted = f"SELECT COUNT(*) AS n, COUNT_IF({_UNSETTLED.format('r')}) AS unsettled FROM {table} AS r WHERE r.sync = {sync}"
+    (found,) = control.engine.recall(table, counted).to_pylist()
+    known = found["n"]
     if not seen.count and not known:
         return
-    events = _events(query, seen, _open(table, sync), bool(known))
+    events = _events(query, seen, _open(table, sync), bool(known), by_key=not seen.sure or found["unsettled"] > 0)
     same = {
         "sync": query.sync.name,
         "destination": query.decision.receiver,
@@ -65,8 +69,8 @@ def record(control: Control, query: GovernedQuery, seen: Seen, now: dt.datetime)
     if seen.count + known > _MANY:  # each event is of a key to be taken off, or of one that is on record
         _insert(control, f"{control.schema}.plan_{seen.plan}_due", events, same)
         return
-    found = control.engine.query(events, what=table)
-    control.append_parts(TABLE, (files.typed(found, {name: control.types(TABLE)[name] for name in found.column_names}), same))
+    rows = control.engine.query(events, what=table)
+    control.append_parts(TABLE, (files.typed(rows, {name: control.types(TABLE)[name] for name in rows.column_names}), same))
 
 
 def _insert(control: Control, made: str, events: str, same: Mapping[str, Any]) -> None:
@@ -89,8 +93,16 @@ def _open(table: str, sync: str) -> str:
     return f"SELECT x.key, x.base, x.reason, x.person FROM ({every}) AS x WHERE x.event = '{DUE}'"
 
 
-def _events(query: GovernedQuery, seen: Seen, opened: str, known: bool) -> str:
-    """SQL of what is new: event, key, person, base, reason. Who was due before is looked for where anybody was."""
+def _events(query: GovernedQuery, seen: Seen, opened: str, known: bool, *, by_key: bool) -> str:
+    """SQL of what is new: event, key, person, base, reason. Who was due before is looked for where anybody was.
+
+    Args:
+        query: from governance.
+        seen: what the plan knows.
+        opened: SQL of who was due, from `_open`.
+        known: whether anybody is on record.
+        by_key: a receipt's number alone does not find each row of the acknowledged state.
+    """
     due = _due(query, seen)
     new = f"SELECT '{DUE}' AS event, n.key, n.person, n.base, n.reason FROM ({due}) AS n"
     if not known:
@@ -98,7 +110,7 @@ def _events(query: GovernedQuery, seen: Seen, opened: str, known: bool) -> str:
     new += f" LEFT ANTI JOIN ({opened}) AS o ON n.key = o.key AND n.base = o.base AND n.reason = o.reason"
     if seen.removals == "kept_out":  # such a plan asks for some only; that others are not among them says nothing
         return new
-    same = "a.seq = o.base" if seen.sure else "a.key = o.key AND a.seq = o.base"
+    same = f"a.key = o.key AND (a.seq = o.base OR {_UNSETTLED.format('o')})" if by_key else "a.seq = o.base"
     # Who is due still is no candidate: where nobody is left, what is acknowledged need not be read.
     gone = f"SELECT o.* FROM ({opened}) AS o LEFT ANTI JOIN ({_due_keys(query, seen, due)}) AS n ON n.key = o.key"
     return (
@@ -155,7 +167,8 @@ def states(table: str, receipts: str, only: str = "") -> str:
     every = f"SELECT r.sync, r.key, r.base, {times}, {last} FROM {table} AS r{only} GROUP BY r.sync, r.key, r.base"
     done = (
         f"SELECT x.sync, x.key, x.base, MIN(p.at) AS done FROM ({every}) AS x JOIN {receipts} AS p ON p.sync = x.sync AND p.key = x.key "
-        "WHERE p.op = 'remove' AND p.status = 'delivered' AND p.seq > x.base GROUP BY x.sync, x.key, x.base"
+        f"WHERE p.op = 'remove' AND p.status = 'delivered' AND p.seq > x.base AND (NOT {_UNSETTLED.format('x')} OR p.at >= x.since) "
+        "GROUP BY x.sync, x.key, x.base"
     )
     state = f"CASE WHEN d.done IS NOT NULL THEN 'done' WHEN e.event = '{LIFTED}' THEN 'lifted' ELSE 'open' END"
     return (

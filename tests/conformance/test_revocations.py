@@ -13,6 +13,7 @@ from cdp.sync import diff, state
 from cdp.sync import revocations as revoked
 from cdp.sync.ledger import Control
 from cdp.sync.revocations import revocations
+from tests.conformance.doubts import die, killed
 from tests.conformance.world import World, people
 
 
@@ -151,3 +152,44 @@ def test_removals_go_first_also_across_chunks(world: World, monkeypatch: pytest.
     ops = [batch.op for batch in world.channel.batches]
     assert (plan.counts["remove"], plan.counts["add"], len(plan.chunks) > 4) == (8, 12, True)
     assert ops == ["remove"] * ops.count("remove") + ["upsert"] * ops.count("upsert")
+
+
+def refused(batch: Batch) -> Receipts:
+    return Receipts.all(len(batch), "rejected", "busy")
+
+
+def test_who_was_on_the_wire_of_a_killed_run_is_open_until_taken_off_after_that(world: World) -> None:
+    """They were there before and were taken off once: that says nothing of the time since."""
+    moved(world, p1={"consent": False})
+    world.sync()
+    moved(world)
+    world.channel.answers = [killed(world, applied=True)]
+    die(world)
+    moved(world, p1={"consent": False})
+    world.channel.answers = [refused]
+    world.sync()
+    assert {row["person"] for row in revocations(Control(world.engine, world.control), only_open=True)} == {"p001"}
+    assert ("p001",) in world.channel.rows
+    world.sync()
+    assert {state for _, _, state in listed(world)} == {"done"}
+    assert ("p001",) not in world.channel.rows
+
+
+@pytest.mark.parametrize("settled", [False, True], ids=["in doubt", "nothing in doubt"])
+def test_who_was_on_the_wire_of_a_killed_run_and_may_be_there_again_is_lifted(world: World, settled: bool) -> None:
+    world.load(people(9))
+    world.channel.answers = [killed(world, applied=True)]
+    die(world)
+    clinic = people(9)
+    clinic[9]["consent"] = False
+    world.load(clinic)
+    world.channel.answers = [refused]
+    world.sync()
+    assert listed(world) == [("p009", "no_consent", "open")]
+    world.load(people(9))
+    if settled:  # the channel, or a person, has said that they are there
+        table = Control(world.engine, world.control).table("receipts")
+        world.engine.execute(f"UPDATE {table} SET status = 'delivered' WHERE key = 'p009' AND op = 'add'", what=table)
+    world.sync()
+    world.sync()
+    assert listed(world) == [("p009", "no_consent", "lifted")]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdp.connectors.base import STATUSES, Batch, Receipts, Same, Status
 from cdp.connectors.codes import repeats
@@ -226,9 +226,22 @@ def _codes(parcel: Parcel, codes: Sequence[str | None]) -> Sequence[str | None]:
     if codes.count(None) == len(codes):
         return codes
     places = [place for place, code in enumerate(codes) if code is not None]
-    rows = parcel.batch.rows.take(places).to_pylist()
     found = list(codes)
-    for place, row in zip(places, rows, strict=True):
+    for place, row in zip(places, _values(parcel.batch.rows.take(places)), strict=True):
         code = str(codes[place])
         found[place] = code if CODE.fullmatch(code) and not repeats(code, row.values()) else UNREADABLE
+    return found
+
+
+def _values(rows: pa.Table) -> list[dict[str, Any]]:
+    """Rows as Python has them; days and moments of a year that it does not know, which leave like any other, as texts."""
+    import pyarrow as pa
+
+    try:
+        found: list[dict[str, Any]] = rows.to_pylist()
+    except (OverflowError, ValueError):
+        for at, column in enumerate(rows.schema):
+            if pa.types.is_temporal(column.type):
+                rows = rows.set_column(at, column.name, rows.column(at).cast(pa.string()))
+        found = rows.to_pylist()
     return found

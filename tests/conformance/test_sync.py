@@ -441,6 +441,22 @@ def test_a_plan_that_another_version_made_is_no_internal_error(world: World, cha
     assert "p001" not in str(caught.value)
 
 
+@pytest.mark.parametrize("far", ["TIMESTAMP_MICROS(400000000000000000)", "DATE_ADD(DATE '9999-12-31', 400)"])
+def test_a_rejected_row_of_a_year_that_python_does_not_know_gets_its_receipt(
+    world: World, monkeypatch: pytest.MonkeyPatch, far: str
+) -> None:
+    world.values = ("email", "seen")
+    world.select = (
+        f"SELECT patient_id AS _subject, CAST(NULL AS STRING) AS _rule, patient_id, email, {far} AS seen FROM {world.schema}.patients"
+    )
+    monkeypatch.setattr(world.channel, "take", lambda batch, statuses: None)
+    world.channel.answers = [lambda batch: Receipts.all(len(batch), "rejected", "bad_row")]
+    run = world.sync()[1]
+    assert (run.rejected, run.delivered) == (3, 5)
+    codes = world.engine.query(f"SELECT DISTINCT code FROM {world.control}.receipts WHERE status = 'rejected'").to_pylist()
+    assert codes == [{"code": "bad_row"}]
+
+
 def test_a_plan_that_does_not_exist_names_those_that_do(world: World) -> None:
     plan = world.plan()
     with pytest.raises(UsageError, match=rf"{plan.id} \(letters\)"):

@@ -73,11 +73,10 @@ def _wrong(control: Control, sync: str, at: state.Known) -> tuple[str, ...]:
     """What does not fit."""
     folded, ever = state.folds(control, sync)
     wrong = []
-    if not at.rows and ever:
-        wrong.append("the table synced is empty")
-    elif (at.rows or ever) and (at.folded, at.rows, at.mark) not in folded:
+    if (at.rows or ever) and (at.folded, at.rows, at.mark) not in folded:
         last = f"{max(folded)[1]:,}" if folded else "nothing"
-        wrong.append(f"the table synced holds {at.rows:,} rows, which are not what was last folded ({last})")
+        there = f"holds {at.rows:,} rows, which are not what was last folded ({last})" if at.rows else "is empty"
+        wrong.append(f"the table synced {there}")
     if at.newest < at.counted:
         wrong.append("receipts that a run counted are gone")
     return tuple(wrong)
@@ -185,7 +184,8 @@ class _Rebuilding:
         for left, _ in self._lost_runs():
             settling = intents.Settling(self.control, self.sync, "", held, wall, None, {})
             seq += settling.write(left, self._doubtful([left]), seq)
-        state.rewrite(self.control, self.sync, f"SELECT {', '.join(self.control.columns('synced'))} FROM ({self._state()}) AS s")
+        columns = ", ".join(self.control.columns("synced"))
+        state.rewrite(self.control, self.sync, f"SELECT {columns} FROM ({self._state()}) AS s", anew=True)
 
 
 # -- what a person says -----------------------------------------------------------------------------------------------

@@ -253,15 +253,23 @@ def fold(
     return True
 
 
-def rewrite(control: Control, sync: str, state: str) -> None:
+def rewrite(control: Control, sync: str, state: str, *, anew: bool = False) -> None:
     """Put a state (SQL) in place of `synced`, and on record what it is; the caller holds the lease.
 
     It is on record before it is there, and once more after: killed between, either state is the one that was folded.
+
+    Args:
+        control: the control tables.
+        sync: whose state.
+        state: SQL of it.
+        anew: it may end before the one that was folded last, of which rows are gone for good: that one is no longer what there has to be.
     """
-    target = control.table("synced")
+    target, table = control.table("synced"), control.table("folds")
     (made,) = control.engine.query(f"{_MADE} FROM ({state}) AS s", what=target).to_pylist()
     fold = {"sync": sync, "seq": made["seq"] or 0, "rows": made["rows"], "mark": made["mark"] or 0}
     control.append("folds", [{**fold, "event": BEGUN}])
+    if anew:
+        control.engine.execute(f"DELETE FROM {table} WHERE sync = {literal(sync)} AND seq > {fold['seq']}", what=table)
     control.engine.execute(f"INSERT INTO {target} REPLACE WHERE sync = {literal(sync)} {state}", what=target)
     control.append("folds", [{**fold, "event": DONE}])
 

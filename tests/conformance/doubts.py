@@ -348,6 +348,26 @@ class WholeDoubtStory(DoubtStory):
         assert world.channel.rows["p001",]["email"] == "a@example.org"
         assert nonzero(world.plan().counts) == {"unchanged": 1}
 
+    @pytest.mark.parametrize("count", [1, 6], ids=["the newest", "all"])
+    def test_a_state_whose_newest_rows_are_gone_for_good_can_be_rebuilt(self, world: World, count: int) -> None:
+        """A backup of yesterday, of some of the tables: what was folded since cannot come again, and is no longer what there has to be."""
+        world.load(people(6))
+        world.sync()
+        control = Control(world.engine, world.control)
+        assert state.fold(control, "letters", rows=0)
+        last = state.known(control, "letters").last
+        for name in ("synced", "receipts"):
+            world.engine.execute(f"DELETE FROM {control.table(name)} WHERE seq > {last - count}", what=name)
+        with pytest.raises(DataError, match="cdp resync letters"):
+            world.plan()
+        found = resync.rebuild(control, "letters", lambda: world.now)
+        assert resync.inspect(control, "letters").wrong == ()
+        world.channel.batches.clear()
+        plan, _ = world.sync()
+        assert (plan.counts["add"], found.doubtful, found.rebuilt) == (count, count, 6 - count)
+        assert sum(sent(world).values()) == count
+        assert nonzero(world.plan().counts) == {"unchanged": 6}
+
     def test_who_may_be_there_is_taken_off_after_the_state_was_rebuilt(self, world: World) -> None:
         clinic = people(6)
         world.load(clinic)

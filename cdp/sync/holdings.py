@@ -100,7 +100,7 @@ class _Reader:
         if not self.have("plans"):
             return ()
         plans = f"{self.control}.plans"
-        done = f"SELECT p.plan FROM {plans} AS p WHERE p.event <> 'created'"
+        done = f"SELECT p.plan FROM {plans} AS p WHERE p.event IN ('approved', 'applied')"  # a guard that was accepted approves nothing
         created = f"SELECT p.body FROM {plans} AS p LEFT ANTI JOIN ({done}) AS d ON p.plan = d.plan WHERE p.event = 'created' ORDER BY p.at"
         found = []
         for body in (json.loads(row["body"]) for row in self.rows(created)):

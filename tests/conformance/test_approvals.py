@@ -17,7 +17,10 @@ from cdp.governance.access import Requirement
 from cdp.spec.access import Person
 from cdp.spec.activation import Guards
 from cdp.sync import signing
+from cdp.sync.acceptance import accept
 from cdp.sync.approval import WHAT, Approved, approval_of, bound, give, on_record
+from cdp.sync.guards import Violation
+from cdp.sync.holdings import waiting
 from cdp.sync.ledger import Control
 from cdp.sync.plan import Plan, load_plan
 from tests.conformance.world import World, people, told
@@ -341,3 +344,17 @@ def test_the_function_that_the_ledger_asks(world: World) -> None:
     given = approve(world, plan)
     assert approval_of(plan, world.governed(), control, world.now) == given
     assert (given.by, given.as_json()["signed"]) == (BY, True)
+
+
+def test_a_plan_of_which_a_guard_was_accepted_waits_for_its_approval_all_the_same(world: World) -> None:
+    plan = world.plan()
+    control = Control(world.engine, world.control)
+
+    def listed() -> list[str]:
+        return [each.plan for each in waiting(world.engine, world.control, world.now)]
+
+    assert listed() == [plan.id]
+    accept(control, plan, (Violation("max_add", "at most 2 rows", 3),), world.now)
+    assert listed() == [plan.id]
+    approve(world, plan)
+    assert listed() == []

@@ -247,7 +247,7 @@ def fold(
 
     if (before and not worth_it(before, delivered)) or not worth_it(at := known(control, sync)):
         return False
-    carry(control, sync, at, max(after or 0, at.last))
+    carry(control, sync, at, max(after or 0, at.newest))
     keys = control.engine.value(f"SELECT COUNT(DISTINCT d.key) FROM ({_delivered(control, sync, at, 'key')}) AS d", what="receipts")
     rewrite(control, sync, acknowledged(control, sync, at, once=keys == at.fresh))
     return True
@@ -299,6 +299,9 @@ def carry(control: Control, sync: str, at: Known, seq: int) -> int:
         return seq
     own = {"seq": f"{seq} + ROW_NUMBER() OVER (ORDER BY r.seq)", "code": f"CASE WHEN r.code = '{AGAIN}' THEN r.code ELSE '{CARRIED}' END"}
     columns = ", ".join(f"{own.get(name, f'r.{name}')} AS {name}" for name in control.columns("receipts"))
+    # Where this was done before, and `synced` could not be made then, an attempt is there several times.
+    same = "PARTITION BY r.key, r.op, r.content, r.base, r.run, r.status ORDER BY r.seq DESC"
+    ranked = f"SELECT r.*, ROW_NUMBER() OVER ({same}) AS nth {_attempts(control, sync, at)}"
     table = control.table("receipts")
-    control.engine.execute(f"INSERT INTO {table} SELECT {columns} {_attempts(control, sync, at)}", what=table)
+    control.engine.execute(f"INSERT INTO {table} SELECT {columns} FROM ({ranked}) AS r WHERE r.nth = 1", what=table)
     return seq + at.attempts

@@ -14,7 +14,7 @@ import pytest
 
 from cdp.connectors.base import Batch, Receipts
 from cdp.engine.base import Engine
-from cdp.errors import BusyError, DataError, StaleError, UsageError
+from cdp.errors import BusyError, DataError, EngineError, StaleError, UsageError
 from cdp.sync import resync, state
 from cdp.sync.history import list_runs
 from cdp.sync.ledger import Control
@@ -367,6 +367,23 @@ class WholeDoubtStory(DoubtStory):
         assert (plan.counts["add"], found.doubtful, found.rebuilt) == (count, count, 6 - count)
         assert sum(sent(world).values()) == count
         assert nonzero(world.plan().counts) == {"unchanged": 6}
+
+    def test_a_folding_that_fails_again_and_again_leaves_few_receipts(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        world.load(people(6))
+        world.channel.concurrency, world.channel.answers = 1, [silent]
+        world.sync()
+        control = Control(world.engine, world.control)
+        attempts = state.known(control, "letters").attempts
+
+        def full(*_: object) -> None:
+            raise EngineError("no space left")
+
+        monkeypatch.setattr(state, "rewrite", full)
+        for _ in range(4):
+            with pytest.raises(EngineError):
+                state.fold(control, "letters", rows=0)
+        assert state.known(control, "letters").attempts == 5 * attempts  # not twice as many each time
+        assert nonzero(world.sync()[0].counts) == {"add": attempts, "unchanged": 6 - attempts}
 
     def test_who_may_be_there_is_taken_off_after_the_state_was_rebuilt(self, world: World) -> None:
         clinic = people(6)

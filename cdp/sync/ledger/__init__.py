@@ -1,7 +1,7 @@
 """The control tables: what was planned, sent, answered and is held. Plain Delta tables that people may query; see tables.py.
 
-All are append-only but `synced` and `leases`, and `folds` where a state is rebuilt. Columns cannot be added on the embedded engine, so each table
-has what later work is known to need. They are partitioned by sync: syncs that run side by side never conflict. Disclosures,
+All are append-only but `synced` and `leases`, and `folds` where a state is rebuilt. Columns cannot be added on the embedded engine, so each
+table has what later work is known to need. They are partitioned by sync: syncs that run side by side never conflict. Disclosures,
 which are only appended to, by kind: blocks are read without their lines. Receipts also by status: what was rejected is read without what
 was delivered.
 """

@@ -16,7 +16,7 @@ from cdp.connectors.sockets import guarded
 from cdp.engine.base import Engine
 from cdp.errors import CdpError, DeliveryError, EngineError, GuardError, RefusedError, StaleError
 from cdp.governance.query import GovernedQuery
-from cdp.sync import acceptance, digest, guards, intents, lease, opening, secrets, sources, state, unsettled, withheld
+from cdp.sync import acceptance, digest, guards, intents, lease, opening, same_secret, secrets, sources, state, unsettled, withheld
 from cdp.sync.allowance import Allowance
 from cdp.sync.approval import Approved, approval_of
 from cdp.sync.delivery import Delivery, Refused, run_loop, stoppable
@@ -207,6 +207,7 @@ class _Application:
         self.table = rows_table(ledger, plan.id)
         self.withheld = 0
         self.outgoing: Outgoing | None = None
+        self.secrets: Mapping[str, str] = {}
 
     def nothing(self, status: str = "nothing") -> Run:
         """An empty plan is done as soon as that is written down."""
@@ -227,6 +228,8 @@ class _Application:
     ) -> Run:
         """Verify under the lease, settle what earlier runs left open, deliver, record the end."""
         at = self._verify()
+        self.secrets = same_secret.marks(self.query, mask_keys)
+        same_secret.check(self.ledger, self.query, at, self.secrets)
         sources.check(self.ledger.engine, self.query, self.wall())
         people = withheld.from_plan(self.ledger, self.plan, self.query, self.now, at.last)
         self.withheld = people.rows
@@ -300,6 +303,8 @@ class _Application:
 
     def settle(self, connector: Connector, settling: intents.Settling, stop: Stop | None = None) -> Run:
         """Settle what earlier runs left open, under a plan that sends nothing."""
+        marks = same_secret.marks(self.query, settling.mask_keys)  # the channel is asked by keys in which the secret is
+        same_secret.check(self.ledger, self.query, state.known(self.ledger, self.plan.sync), marks)
 
         async def work() -> None:
             async with connector:
@@ -370,7 +375,8 @@ class _Application:
         left = tally.planned - tally.delivered - tally.rejected - tally.unknown - self.withheld - self._carried_over
         answers = (tally.delivered, tally.rejected, left, tally.unknown)
         result = Run(self.run, self.plan.id, self.plan.sync, *answers, self.withheld, self._carried_over, status)
-        body = {"error": type(error).__name__, "message": error.message} if error else {"seq": seq} if n else {}
+        begun = {"secrets": self.secrets} if self.secrets else {}
+        body = {"error": type(error).__name__, "message": error.message} if error else {"seq": seq} if n else begun
         row = {**result.as_json(), "n": n, "destination": self.plan.destination, "planned": tally.planned, "at": self.wall()}
         row |= {"open": open_rows if n else None, "repeats": repeats, "seq": seq if tally.answered else 0}
         self.ledger.append("runs", [{**row, "actor": self.ledger.engine.whoami(), "body": json.dumps(body)}])

@@ -186,6 +186,42 @@ def test_a_new_version_takes_the_old_pseudonyms_off_the_channel(world: World, mo
     assert world.plan().counts["add"] == world.plan().counts["remove"] == 0
 
 
+def test_nobody_is_taken_off_under_another_secret_than_they_were_told_by(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The channel would take the removal of somebody it never had, and who withdrew would stay there and count as gone."""
+    monkeypatch.setenv("PSEUDONYM_KEY", "secret")
+    world.masks = (WireMask("patient_id", Secret(env="PSEUDONYM_KEY"), 1, "mailer"),)
+    world.sync()
+    there = dict(world.channel.rows)
+    world.load(people(4))
+    monkeypatch.setenv("PSEUDONYM_KEY", "another")
+    with pytest.raises(DataError, match="the secret of the mask on patient_id is not the one") as raised:
+        world.sync()
+    assert "another" not in str(raised.value).split("fix:")[0]
+    assert world.channel.rows == there
+    world.masks = (WireMask("patient_id", Secret(env="PSEUDONYM_KEY"), 2, "mailer"),)  # old pseudonyms are computed with it too
+    with pytest.raises(DataError, match="the secret of the mask on patient_id is not the one"):
+        world.sync()
+    monkeypatch.setenv("PSEUDONYM_KEY", "secret")
+    world.load([])
+    world.sync()
+    assert world.channel.rows == {}
+    monkeypatch.setenv("PSEUDONYM_KEY", "another")
+    world.load(people(4))
+    assert world.sync()[1].delivered == 4
+
+
+def test_a_value_gets_another_secret_with_another_version(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PSEUDONYM_KEY", "secret")
+    world.masks = (WireMask("email", Secret(env="PSEUDONYM_KEY"), 1, "mailer"),)
+    world.sync()
+    world.load(people(9))
+    monkeypatch.setenv("PSEUDONYM_KEY", "another")
+    with pytest.raises(DataError, match="the secret of the mask on email is not the one"):
+        world.sync()
+    world.masks = (WireMask("email", Secret(env="PSEUDONYM_KEY"), 2, "mailer"),)
+    assert world.sync()[1].delivered == 9
+
+
 @pytest.mark.parametrize("removals", [None, "left", "kept_out", "everyone"])
 def test_a_pseudonym_that_is_none_any_more_takes_nobody_off_by_what_stands_behind_it(
     world: World, monkeypatch: pytest.MonkeyPatch, removals: Removals | None

@@ -79,7 +79,11 @@ TABLES: Final[Mapping[str, ControlTable]] = {
             "seq": Column("bigint", "the last receipt of the run; 0 where it wrote none"),
             "repeats": Column("string", "what sending a row again does at the channel: `keys`, `state` or `effect`"),
             "actor": Column("string", "who ran it"),
-            "body": Column("string", "JSON: `error` and `message` of a run that failed, `unchanged_since` of one that had nothing to plan"),
+            "body": Column(
+                "string",
+                "JSON: `error` and `message` of a run that failed, `unchanged_since` of one that had nothing to plan; `secrets` of one "
+                "that begins: four digits by which another secret of a pseudonym is found",
+            ),
         },
     ),
     "receipts": ControlTable(

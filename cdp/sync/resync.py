@@ -180,6 +180,7 @@ class _Rebuilding:
 
     def write(self, held: lease.Lease, wall: Callable[[], dt.datetime]) -> None:
         """Receipts for what is in doubt, then the state: a crash between leaves doubts, and the state to be rebuilt again."""
+        held.check()
         seq = state.carry(self.control, self.sync, self.at, held.first_seq)
         for left, _ in self._lost_runs():
             settling = intents.Settling(self.control, self.sync, "", held, wall, None, {})

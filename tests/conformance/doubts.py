@@ -46,6 +46,16 @@ def silent(batch: Batch) -> Receipts:
     return Receipts.all(len(batch), "retryable", "timeout")
 
 
+def applied_in_silence(world: World) -> Callable[[Batch], Receipts]:
+    """A batch that is applied, and that may be sent again."""
+
+    def answer(batch: Batch) -> Receipts:
+        world.channel.take(batch)
+        return Receipts.all(len(batch), "retryable", "timeout")
+
+    return answer
+
+
 def silent_after(world: World) -> Callable[[Batch], Receipts]:
     """A batch that is applied, and of which nobody says so."""
 
@@ -426,3 +436,48 @@ class WholeDoubtStory(DoubtStory):
             assert resync.inspect(control, "letters").wrong == ()
             assert nonzero(world.plan().counts) == {"unchanged": 6}
         assert [run["status"] for run in list_runs(world.engine, world.control)] == ["resynced"] * 3 + ["succeeded"]
+
+    def test_what_is_in_doubt_stays_so_when_the_state_is_rebuilt(self, world: World) -> None:
+        """The state is newer then than the attempt: who may be at the channel would be forgotten, and never taken off."""
+        clinic = people(2)
+        world.load({1: clinic[1]})
+        world.channel.answers = [applied_in_silence(world)]
+        world.sync()
+        world.load({2: clinic[2]})
+        world.channel.removes, world.mode = False, "upsert"
+        world.sync()
+        control = Control(world.engine, world.control)
+        resync.rebuild(control, "letters", lambda: world.now)
+        world.channel.removes, world.mode = True, "mirror"
+        clinic[1]["consent"] = False
+        world.load(clinic)
+        assert nonzero(world.sync()[0].counts) == {"remove": 1, "unchanged": 1}
+        assert ids(world) == the(2)
+
+    def test_a_state_without_anybody_can_be_rebuilt_and_planned_on(self, world: World) -> None:
+        world.load(people(2))
+        world.channel.answers = [lambda batch: Receipts.all(len(batch), "rejected", "bad")]
+        world.sync()
+        control = Control(world.engine, world.control)
+        assert resync.rebuild(control, "letters", lambda: world.now).rebuilt == 0
+        assert nonzero(world.sync()[0].counts) == {"add": 2}
+        assert nonzero(world.plan().counts) == {"unchanged": 2}
+
+    def test_a_state_of_which_less_is_left_than_was_folded_can_be_rebuilt_and_planned_on(self, world: World) -> None:
+        world.load(people(2))
+        world.sync()
+        control = Control(world.engine, world.control)
+        assert state.fold(control, "letters", rows=0)
+        world.load(people(6))
+        world.sync()
+        assert state.fold(control, "letters", rows=0)
+        last = list_runs(world.engine, world.control)[0]["run"]
+        for name in ("receipts", "synced"):
+            world.engine.execute(f"DELETE FROM {control.table(name)} WHERE run = '{last}'", what=name)
+        with pytest.raises(DataError, match="cdp resync letters"):
+            world.plan()
+        found = resync.rebuild(control, "letters", lambda: world.now)
+        assert (found.rebuilt, found.lost, found.doubtful) == (2, ((last, 4),), 4)
+        assert nonzero(world.sync()[0].counts) == {"add": 4, "unchanged": 2}
+        assert state.fold(control, "letters", rows=0)
+        assert nonzero(world.plan().counts) == {"unchanged": 6}

@@ -332,8 +332,8 @@ class _Application:
         if not self.ledger.engine.exists(self.table):
             raise StaleError(f"plan {self.plan.id}: its rows are gone, because it was applied or has expired", fix=again, mends=True)
         self.ledger.engine.register([self.table])
-        if state.unknown_in(self.ledger, self.plan.sync, at, self.table):
-            said = f"plan {self.plan.id}: another run may have sent rows of it, where sending them again has an effect again"
+        if state.overtaken(self.ledger, self.plan.sync, at, self.table):
+            said = f"plan {self.plan.id}: another run may have sent rows of it, or other changes of their people, since it was made"
             raise StaleError(said, fix=again, mends=True)
         if digest.total(self.plan.chunks, self.plan.facts()) != self.plan.digest:
             raise StaleError(f"plan {self.plan.id}: it is not what was planned", fix=again)

@@ -193,12 +193,19 @@ def _attempts(control: Control, sync: str, at: Known) -> str:
     )
 
 
-def unknown_in(control: Control, sync: str, at: Known, rows: str) -> bool:
-    """Whether a plan's rows (a table) hold changes that may have been applied, where applying them again has an effect again."""
+def overtaken(control: Control, sync: str, at: Known, rows: str) -> bool:
+    """Whether a row of a plan (a table) does not follow from what was last tried of its key.
+
+    Since the plan was made another run may have put something else on the wire: then the channel may know the row's change from before, and
+    do nothing. Or the same may have been applied, where applying it again has an effect again. The same change once more is no other.
+    """
     if not at.doubtful:
         return False
-    same = f"SELECT COUNT(*) FROM ({doubts(control, sync, at)}) AS d JOIN {rows} AS p ON d.key = p._key AND d.tried = p._content"
-    return bool(control.engine.value(f"{same} WHERE d.doubt = 'unknown' AND p._op <> 'remove'", what=rows))
+    removed = "(p._op = 'remove')"
+    same = f"{removed} = (d.tried_op = 'remove') AND ({removed} OR p._content = d.tried)"
+    wrong = f"NOT (p._base <=> CASE WHEN {same} THEN d.tried_base ELSE d.link END) OR (d.doubt = 'unknown' AND NOT {removed} AND {same})"
+    found = f"SELECT COUNT(*) FROM ({doubts(control, sync, at)}) AS d JOIN {rows} AS p ON d.key = p._key WHERE {wrong}"
+    return bool(control.engine.value(found, what=rows))
 
 
 def told_since(control: Control, sync: str, seq: int) -> bool:

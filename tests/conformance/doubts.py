@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cdp.connectors.base import Batch, Receipts
+from cdp.connectors.base import Batch, Receipts, Repeats
 from cdp.engine.base import Engine
 from cdp.errors import BusyError, DataError, EngineError, StaleError, UsageError
 from cdp.sync import resync, state
@@ -344,6 +344,27 @@ class WholeDoubtStory(DoubtStory):
         assert len(seen) == 4
         assert len(set(seen)) == 3
         assert seen[2] == seen[3]  # the same change once more is the same change
+
+    @pytest.mark.parametrize("repeats", ["keys", "effect"])
+    def test_a_plan_is_not_applied_again_when_another_change_was_tried_since(self, world: World, repeats: Repeats) -> None:
+        """A channel with keys knows the first change and does nothing: the second would stay there, and be taken for the first."""
+        world.channel.repeats = repeats
+        world.load({1: patient(1, email="a@example.org")})
+        first = world.plan()
+        world.channel.answers = [killed(world, applied=True)]
+        with pytest.raises(Killed):
+            world.apply(first)
+        world.load({1: patient(1, email="b@example.org")})
+        world.channel.answers = [killed(world, applied=True)]
+        die(world)
+        world.load({1: patient(1, email="a@example.org")})
+        world.channel.batches.clear()
+        with pytest.raises(StaleError, match="may have sent rows of it, or other changes"):
+            world.apply(first)
+        assert not world.channel.batches
+        assert world.sync()[0].counts["add"] == 1
+        assert world.channel.rows["p001",]["email"] == "a@example.org"
+        assert nonzero(world.plan().counts) == {"unchanged": 1}
 
     def test_back_to_what_was_acknowledged_is_sent_when_something_else_may_be_there(self, world: World) -> None:
         world.load({1: patient(1, email="a@example.org")})

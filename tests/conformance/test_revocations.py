@@ -13,7 +13,7 @@ from cdp.sync import diff, state
 from cdp.sync import revocations as revoked
 from cdp.sync.ledger import Control
 from cdp.sync.revocations import revocations
-from tests.conformance.doubts import die, killed
+from tests.conformance.doubts import Killed, die, killed
 from tests.conformance.world import World, people
 
 
@@ -193,3 +193,35 @@ def test_who_was_on_the_wire_of_a_killed_run_and_may_be_there_again_is_lifted(wo
     world.sync()
     world.sync()
     assert listed(world) == [("p009", "no_consent", "lifted")]
+
+
+def test_who_came_back_with_a_run_that_was_killed_is_open_though_they_were_taken_off_before(world: World) -> None:
+    moved(world, p1={"consent": False})
+    world.sync()
+    moved(world)
+    world.channel.answers = [killed(world, applied=True)]
+    with pytest.raises(Killed):
+        world.sync()
+    moved(world, p1={"consent": False})
+    plan = world.plan()
+    assert ("p001",) in world.channel.rows
+    assert listed(world) == [("p001", "no_consent", "open"), ("p001", "no_consent", "done")]
+    world.apply(plan)
+    assert ("p001",) not in world.channel.rows
+    assert {state for _, _, state in listed(world)} == {"done"}
+
+
+def test_who_was_due_while_it_was_in_doubt_whether_they_are_there_is_lifted_with_another_receipt(world: World) -> None:
+    moved(world, p2={"consent": False})
+    world.sync()
+    moved(world)
+    world.channel.answers = [killed(world, applied=True)]
+    with pytest.raises(Killed):
+        world.sync()
+    moved(world, p2={"consent": False})
+    world.channel.answers = [lambda batch: Receipts.all(len(batch), "rejected", "bad")]
+    world.sync()  # the row of the run that was killed gets its receipt, and the removal is refused
+    assert listed(world) == [("p002", "no_consent", "open"), ("p002", "no_consent", "done")]
+    moved(world)
+    world.sync()
+    assert listed(world) == [("p002", "no_consent", "done"), ("p002", "no_consent", "lifted")]

@@ -95,7 +95,7 @@ def changes(members: str, acknowledged: str, outdated: str, changed: Changed, ha
 
     `op` is add, change, remove, `unknown`, `invalid` or `left_out`. Unknown is what was sent to a channel where each request has an
     effect, and may have had it: the same is not sent again. A key that several people have, or a row without a
-    subject, is invalid: not sent, and what was acknowledged under that key stays as it is. People who are left out are
+    subject, is invalid: not sent, and what was acknowledged under that key stays as it is, but see `freed`. People who are left out are
     one row for each rule (`left_out`), those without a key one row for the empty word; `n` counts them: of a removal it is 1
     where the person is still to be told, and comes again in the next plan. `base` is the receipt that put the key there; `link` what the
     change builds on: that receipt, or the last attempt since, and for the same change again whatever that attempt built on.
@@ -218,6 +218,19 @@ def removals(query: GovernedQuery, which: Removals, acknowledged: str, hashed: H
     if which == "kept_out":
         listed += f" LEFT SEMI JOIN ({kept_out(query)}) AS k ON a.subject = k.subject"
     return f"{listed} WHERE a.content IS NOT NULL"
+
+
+def freed(query: GovernedQuery, changes_table: str, acknowledged: str, hashed: HashKey) -> str:
+    """SQL of the keys to take off although several people have them: who was told about under one is kept out now. Columns as in `changes`.
+
+    The key's other row says how many people have it, and that it is held.
+    """
+    same = " AND ".join(f"r.{name} = d.{name}" for name in hashed.names)
+    shown = "r.op, r.h0, r.h1, r.left_out, r.content, r.base, r.link, r.n, FALSE AS held"
+    return (
+        f"SELECT {shown} FROM ({removals(query, 'kept_out', acknowledged, hashed)}) AS r "
+        f"LEFT SEMI JOIN (SELECT * FROM {changes_table} WHERE op = 'invalid' AND held) AS d ON {same}"
+    )
 
 
 def sent(mode: str, which: Removals | None) -> tuple[str, ...]:

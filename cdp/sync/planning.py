@@ -86,7 +86,7 @@ class _Found:
         keys: how many keys of each op.
         excluded: each rule, in order, and how many it keeps out.
         invalid: people without a key, without a subject, or with a key that others have too.
-        held: of all of these, the keys that the destination holds or may hold.
+        held: of all of these, the keys that the destination holds or may hold; `disputed` of them are invalid.
         again: people who are removed and, in the next plan, added as they should be told now.
         kept: keys that are not sent now, by why and what they would be: see pending.py.
         pairs: of a member and a row that is held, and rows that are held alone: see `diff.joined`.
@@ -96,6 +96,7 @@ class _Found:
     excluded: tuple[tuple[str, int], ...]
     invalid: int
     held: int
+    disputed: int
     again: int
     kept: Counter[tuple[str, str]]
     pairs: int
@@ -147,7 +148,7 @@ class _Maker:
         """The plan, or None when a table changed while it was made: between the diff and reading the values, or under a statement."""
         plan_id = new_name(self.now)
         table = rows_table(self.ledger, plan_id)
-        changes, judged = f"{table}_changes", f"{table}_judged"
+        compared, freed, judged = f"{table}_changes", f"{table}_freed", f"{table}_judged"
         try:
             at = state.known(self.ledger, self.query.sync.name)
             resync.check(self.ledger, self.query.sync.name, at)
@@ -155,7 +156,8 @@ class _Maker:
             holds = self._held(acknowledged, at)
             if holds.rows:
                 continuity.check(self.ledger, self.query, self.types, acknowledged, holds.run)
-            found = self._compare(changes, acknowledged, at, holds)
+            found = self._compare(compared, acknowledged, at, holds)
+            changes, found = self._freed(compared, freed, acknowledged, found)
             due, found = self._judge(changes, judged, found)
             parts = self._parts(found)
             sure = not at.doubtful
@@ -175,8 +177,8 @@ class _Maker:
             self.engine.drop(table)
             return None
         finally:
-            self.engine.drop(changes)
-            self.engine.drop(judged)
+            for made in (compared, freed, judged):
+                self.engine.drop(made)
         return self._plan(plan_id, at, found, parts, holds, chunks, passed.results)
 
     def _held(self, acknowledged: str, at: state.Known) -> _Held:
@@ -210,6 +212,14 @@ class _Maker:
         self.engine.create_as(changes, self._changes(acknowledged), brief=True)
         return self._found(changes)
 
+    def _freed(self, changes: str, freed: str, acknowledged: str, found: _Found) -> tuple[str, _Found]:
+        """The changes, with those held keys to take off that others dispute. Whoever may no longer be told does not stay for that."""
+        if not found.disputed:
+            return changes, found
+        statement = f"SELECT * FROM {changes} UNION ALL {diff.freed(self.query, changes, acknowledged, self.hashed)}"
+        self.engine.create_as(freed, statement, brief=True)
+        return freed, self._found(freed)
+
     def _changes(self, acknowledged: str) -> str:
         if self.removals is None or diff.asks_segment(self.removals):
             members = diff.members(self.query, self.types)
@@ -237,6 +247,7 @@ class _Maker:
             excluded=tuple((rule, left_out.get(rule, 0)) for rule in self.query.rules),
             invalid=left_out.get("", 0) + sum(int(row["people"]) for row in invalid),
             held=sum(row["held"] for row in ops),
+            disputed=sum(row["held"] for row in invalid),
             again=sum(int(row["people"]) for row in ops if row["op"] == "remove"),
             kept=Counter(),
             pairs=pairs,

@@ -14,7 +14,7 @@ from cdp.sync import revocations as revoked
 from cdp.sync.ledger import Control
 from cdp.sync.revocations import revocations
 from tests.conformance.doubts import Killed, die, killed
-from tests.conformance.world import World, people
+from tests.conformance.world import World, nonzero, people
 
 
 @pytest.fixture
@@ -225,3 +225,24 @@ def test_who_was_due_while_it_was_in_doubt_whether_they_are_there_is_lifted_with
     moved(world)
     world.sync()
     assert listed(world) == [("p002", "no_consent", "done"), ("p002", "no_consent", "lifted")]
+
+
+def test_who_revokes_is_taken_off_though_others_dispute_the_key(engine: Engine, tmp_path: Path) -> None:
+    world = World.fresh(engine, tmp_path, keys=("email",), values=("given_name",))
+    clinic = people(5)
+    world.load(clinic)
+    world.sync()
+    for number in (2, 3):
+        clinic[number]["email"] = clinic[1]["email"]
+    clinic[5]["email"] = clinic[4]["email"]
+    world.load(clinic)
+    world.sync()
+    assert set(world.channel.rows) == {("p1@example.org",), ("p4@example.org",)}  # whose they were they still may be
+    clinic[1]["consent"] = False
+    world.load(clinic)
+    plan, run = world.sync()
+    assert nonzero(plan.counts) == {"remove": 1, "invalid": 4}
+    assert (plan.size, run.status) == (5, "succeeded")
+    assert set(world.channel.rows) == {("p4@example.org",)}
+    assert ("p001", "no_consent", "done") in listed(world)
+    assert nonzero(world.plan().counts) == {"invalid": 4}

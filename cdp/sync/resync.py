@@ -32,7 +32,7 @@ class Found:
         rows: keys in the state as it is; `rebuilt`: as it would be.
         added, changed, dropped: keys that only the rebuilt state has, that it has otherwise, that it does not have.
         unproven: keys of the rebuilt state that no receipt stands behind any more: they are kept as the state has them.
-        lost: runs with fewer receipts than they counted, each with how many.
+        lost: runs with fewer receipts than they counted, each with how many at least.
         doubtful: rows of these that were put on the wire, and nothing says what came of it.
         unknown: rows that wait for a person to say whether they were delivered.
     """
@@ -127,17 +127,22 @@ class _Rebuilding:
         return f"SELECT {listed}, proven FROM ({ranked}) AS r WHERE r.nth = 1"
 
     def _lost(self) -> str:
-        """SQL of the runs that counted more rows than they have receipts: run, n, repeats, plan, missing."""
+        """SQL of the runs that counted more answers than they have receipts, or lack the last one: run, n, repeats, plan, missing.
+
+        Rows without an answer are not counted by a run, for most of them may not have left; but its last receipt may be of one.
+        """
         runs, receipts = self.control.table("runs"), self.control.table("receipts")
         last = f"SELECT r.run, MAX(r.n) AS n FROM {runs} AS r WHERE {self._mine} GROUP BY r.run"
+        later = ", ".join(map(literal, (SETTLED, intents.ASKED_LATER, state.AGAIN, state.CARRIED)))
         answered = (
-            f"SELECT r.run, COUNT(*) AS answered FROM {receipts} AS r WHERE {self._mine} AND r.status IN ('delivered', 'rejected') "
-            f"AND COALESCE(r.code, '') NOT IN ('{SETTLED}', '{intents.ASKED_LATER}') GROUP BY r.run"
+            f"SELECT r.run, COUNT_IF(r.status <> 'retryable') AS answered, MAX(r.seq) AS seq FROM {receipts} AS r "
+            f"WHERE {self._mine} AND COALESCE(r.code, '') NOT IN ({later}) GROUP BY r.run"
         )
+        missing = "r.delivered + r.rejected + r.unknown - COALESCE(a.answered, 0)"
         return (
-            "SELECT r.run, r.plan, r.n, r.repeats, r.delivered + r.rejected - COALESCE(a.answered, 0) AS missing "
+            f"SELECT r.run, r.plan, r.n, r.repeats, GREATEST({missing}, 1) AS missing "
             f"FROM {runs} AS r JOIN ({last}) AS x ON r.run = x.run AND r.n = x.n LEFT JOIN ({answered}) AS a ON a.run = r.run "
-            f"WHERE r.{self._mine} AND r.plan IS NOT NULL AND r.delivered + r.rejected > COALESCE(a.answered, 0) ORDER BY r.run"
+            f"WHERE r.{self._mine} AND r.plan IS NOT NULL AND ({missing} > 0 OR r.seq > COALESCE(a.seq, 0)) ORDER BY r.run"
         )
 
     def _doubtful(self, left: Sequence[intents.Open]) -> str:

@@ -475,6 +475,24 @@ class WholeDoubtStory(DoubtStory):
         assert nonzero(world.sync()[0].counts) == {"remove": 1, "unchanged": 1}
         assert ids(world) == the(2)
 
+    @pytest.mark.parametrize("repeats", ["keys", "effect"])
+    def test_of_lost_receipts_that_had_no_answer_the_ledger_knows_who_may_be_there(self, world: World, repeats: Repeats) -> None:
+        world.channel.repeats = repeats
+        clinic = people(2)
+        world.load(clinic)
+        world.channel.answers = [silent_after(world) if repeats == "effect" else applied_in_silence(world)]
+        world.sync()
+        control = Control(world.engine, world.control)
+        world.engine.execute(f"DELETE FROM {control.table('receipts')} WHERE sync = 'letters'", what="receipts")
+        with pytest.raises(DataError, match="receipts that a run counted are gone"):
+            world.plan()
+        assert resync.rebuild(control, "letters", lambda: world.now).doubtful == 2
+        assert nonzero(world.plan().counts) == ({"unknown": 2} if repeats == "effect" else {"add": 2})
+        clinic[1]["consent"] = False
+        world.load(clinic)
+        world.sync()
+        assert ids(world) == the(2)
+
     def test_a_state_without_anybody_can_be_rebuilt_and_planned_on(self, world: World) -> None:
         world.load(people(2))
         world.channel.answers = [lambda batch: Receipts.all(len(batch), "rejected", "bad")]

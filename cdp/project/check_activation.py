@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from cdp.project.index import Index
+from cdp.project.keys import PASSPHRASE
 from cdp.project.problems import Path
 from cdp.project.project import Project
 from cdp.project.source import Document, short
@@ -28,6 +29,7 @@ def check(project: Project, index: Index, connectors: frozenset[str] | None) -> 
     for name, destination in project.destinations.items():
         _destination(destination, index.sources["destination", name], index, connectors)
         _account(destination, project.policy.agreements.get(destination.baa or ""), index.sources["destination", name], index)
+        _keys_kept(destination, project, index.sources["destination", name], index)
         theirs = [sync for sync in project.syncs.values() if sync.destination == name]
         _export(destination, index.sources["destination", name], index)
         _lookup(destination, index.sources["destination", name], index)
@@ -164,6 +166,20 @@ def _account(destination: Destination, agreement: Agreement | None, document: Do
         hint = "a folder is no account: let an agreement of its own cover it"
     message = f"agreement {agreement.name} is about account {short(agreement.account)}, and nothing says how to ask whose account this is"
     index.problems.add(document, ("baa",), message, hint=hint)
+
+
+def _keys_kept(destination: Destination, project: Project, document: Document, index: Index) -> None:
+    """What pseudonyms are made with, and what opens the key of an approval, leaves in no header: whoever has it undoes them."""
+    ours = {PASSPHRASE: "opens the keys of approvals"}
+    for name, mask in project.policy.masks.items():
+        if mask.key is not None:
+            ours[mask.key.env] = f"is the key of mask {name}"
+    known = {env.upper(): (env, what) for env, what in ours.items()}  # some systems do not tell upper from lower case
+    for name, secret in destination.secrets.items():
+        if secret.env.upper() in known:
+            env, what = known[secret.env.upper()]
+            hint = "name the variable that holds what the channel itself gave us"
+            index.problems.add(document, ("secrets", name, "env"), f"{env} {what}, and no destination is told it", hint=hint)
 
 
 def _url(url: str, path: Path, document: Document, index: Index) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 SCHEME: Final = "ed25519:"
 SPKI: Final = bytes.fromhex("302a300506032b6570032100")  # what RFC 8410 puts before the 32 bytes of an Ed25519 key
 SIZE: Final = 32
+PASSPHRASE: Final = "CDP_KEY_PASSPHRASE"  # the environment variable; never an argument, which a list of processes shows
 
 # The points of small order, without the sign's bit: under such a key anybody can sign anything. Their y, little endian, and
 # those of their y + p that fit; the order divides 8 (RFC 8032 section 5.1 gives the curve).

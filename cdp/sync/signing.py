@@ -20,7 +20,7 @@ from cdp.project import keys
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-PASSPHRASE: Final = "CDP_KEY_PASSPHRASE"  # the environment variable; never an argument, which a list of processes shows
+PASSPHRASE: Final = keys.PASSPHRASE
 LARGEST: Final = 100_000  # bytes of a key file
 
 

@@ -135,6 +135,7 @@ entries:
 """
 BEFORE = {**FILES, "governance/roles.yml": ROLES, "governance/rows.yml": ROWS, "governance/declassify.yml": DECLASSIFY}
 
+CONSENTS = "models/consents.yml"
 PURPOSES, CLASSES, CONSENT = "governance/purposes.yml", "governance/classes.yml", "governance/consent.yml"
 ELIGIBILITY, MASKS, MAILER = "governance/eligibility.yml", "governance/masks.yml", "governance/baa/mailer.yml"
 ROLE, ROW, DOWN = "governance/roles.yml", "governance/rows.yml", "governance/declassify.yml"
@@ -199,6 +200,21 @@ CASES: list[tuple[str, str, str, list[str]]] = [
     ),
     (ROW, "where: {state: NY}}", "where: {state: NY}}\n  - {class: sensitive.sud, entities: [patient], where: {state: NY}}", []),
     ("conf/cdp.yml", "sandbox: true}", "sandbox: true}\nguards: {empty: allow}", ["every sync lets an empty segment empty"]),
+    # what tables say, wherever it stands
+    (
+        "models/patient.yml",
+        "  state: {",
+        "  ssn: {type: string, class: public}\n  state: {",
+        ["column patient.ssn may be read, and is said to be"],
+    ),
+    ("models/patient.yml", "clinical.patients", "Clinical.Patients", []),
+    # what rules about people read
+    (CONSENTS, "key: consent_id\n", "key: consent_id\nwhere: {status: active}\n", ["entity consent, on which rules about people rest"]),
+    (CONSENTS, "time: effective_at", "time: recorded_at", ["has another `time`: effective_at -> recorded_at"]),
+    (CONSENTS, "key: consent_id\n", "key: consent_id\ndescription: Who may be told.\n", []),
+    ("models/patient.yml", "key: patient_id\n", "key: patient_id\nwhere: {state: NY}\n", ["has another `where`: none -> {state: NY}"]),
+    ("models/patient.yml", ", role: death_date}", "}", ["column patient.death_date, on which rules about people may rest"]),
+    ("models/adults.yml", "where: {age: {gte: 18}}", "where: {age: {gte: 16}}", []),
 ]
 
 
@@ -218,6 +234,98 @@ def test_a_change_is_said_in_words_where_it_stands(tmp_path: Path, file: str, ol
     assert loosened(before, before) == loosened(after, after) == ()
     if said:  # what was loosened and is taken back is no loosening, but where nobody can tell which way it went
         assert [each.what for each in loosened(after, before) if "another" not in each.what] == []
+
+
+OVER = "models/again.yml"
+AGAIN = """\
+kind: entity
+name: again
+table: Clinical.PATIENTS
+key: patient_id
+rows: membership.patient
+columns: {patient_id: {type: string, class: identifier.mrn}, ssn: {type: string, class: public}}
+"""
+
+
+def test_a_column_that_another_entity_adds_to_a_table_counts(tmp_path: Path) -> None:
+    before, after = load(minimal(tmp_path / "before")), load(minimal(tmp_path / "after", **{OVER: AGAIN}))
+    assert [str(each) for each in loosened(before, after)] == [
+        f"{OVER}:6:62: column again.ssn may be read, and is said to be: not declared -> public"
+    ]
+    alike = load(minimal(tmp_path / "alike", **{OVER: AGAIN.replace(", ssn: {type: string, class: public}", "")}))
+    assert loosened(before, alike) == ()
+    other = load(minimal(tmp_path / "other", **{OVER: AGAIN.replace("Clinical.PATIENTS", "clinical.notes")}))
+    assert [each.what for each in loosened(before, other)] == [
+        "table clinical.notes may be read, as entity again, whose rows say membership.patient"
+    ]
+
+
+def test_a_class_that_is_lowered_while_the_table_is_written_in_other_letters_counts(tmp_path: Path) -> None:
+    patient = FILES["models/patient.yml"].replace("clinical.patients", "Clinical.Patients").replace("contact.email", "public")
+    before, after = load(minimal(tmp_path / "before")), load(minimal(tmp_path / "after", **{"models/patient.yml": patient}))
+    assert [each.message for each in loosened(before, after)] == ["column patient.email has another class: contact.email -> public"]
+
+
+def test_a_new_destination_counts_where_its_agreement_was_told_over_other_channels(tmp_path: Path) -> None:
+    def with_second(name: str, channel: str) -> list[str]:
+        second = FILES["destinations/mail.yml"].replace("name: mail\n", "name: second\n").replace("channel: email", f"channel: {channel}")
+        after = load(minimal(tmp_path / name, **{"destinations/second.yml": second}))
+        return [each.message for each in loosened(before, after)]
+
+    before = load(minimal(tmp_path / "before"))
+    assert with_second("same", "email") == []
+    assert with_second("other", "portal") == ["destination second is told under agreement mailer over another channel: email -> portal"]
+
+
+RESTING = {
+    CONSENTS: FILES[CONSENTS],
+    ELIGIBILITY: """\
+kind: eligibility
+entity: patient
+rules:
+  - {name: refused, when: {segment: refusing}, basis: own choice}
+  - {name: no_consent, when: {consent: missing}, basis: governance/consent.yml}
+""",
+    "models/patient.yml": FILES["models/patient.yml"] + "  others: {many: consent, via: patient_id}\n",
+    "models/refusing.yml": """\
+{kind: segment, name: refusing, entity: patient, owner: a@example.org, purpose: care_coordination,
+  where: {all: [{has: consents, where: {status: inactive}}, {segment: asked}]}}
+---
+{kind: segment, name: asked, entity: patient, owner: a@example.org, purpose: care_coordination, sql: SELECT patient_id FROM consent}
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        (CONSENTS, "table: crm.consents", "table: crm.old", ["has another `table`: crm.consents -> crm.old", "table crm.old may be read"]),
+        (
+            "models/refusing.yml",
+            "status: inactive",
+            "status: no",
+            ["governance/eligibility.yml:4:5: eligibility rule refused reads something else"],
+        ),
+        ("models/refusing.yml", "SELECT patient_id FROM consent", "SELECT patient_id FROM patient", ["rule refused reads something else"]),
+        ("models/refusing.yml", "a@example.org, purpose: care_coordination, sql", "b@example.org, purpose: care_coordination, sql", []),
+        (
+            "models/patient.yml",
+            "consents: {many: consent, via: patient_id}",
+            "consents: {many: consent, via: {consent_id: patient_id}}",
+            ["models/patient.yml:14:3: relation patient.consents, on which rules about people rest, leads to another place"],
+        ),
+        ("models/patient.yml", "others: {many: consent, via: patient_id}", "others: {many: consent, via: {consent_id: patient_id}}", []),
+    ],
+)
+def test_what_a_rule_reads_outside_of_governance_counts_as_the_rule_does(
+    tmp_path: Path, file: str, old: str, new: str, said: list[str]
+) -> None:
+    before = load(minimal(tmp_path / "before", **RESTING))
+    assert RESTING[file].count(old) == 1
+    after = load(minimal(tmp_path / "after", **{**RESTING, file: RESTING[file].replace(old, new)}))
+    found = [str(each) for each in loosened(before, after)]
+    assert len(found) == len(said), found
+    assert all(part in text for text, part in zip(found, said, strict=True))
 
 
 def test_what_is_gone_is_named_with_its_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cdp.governance.access import relied
 from cdp.governance.access.looser import CHANGED, FIELDS, Part, Parts, Trees
 from cdp.governance.classes import PUBLIC, ClassTree
 from cdp.project.project import Project
@@ -50,15 +51,15 @@ class Loosening:
 def loosened(old: Project, new: Project) -> tuple[Loosening, ...]:
     """Everything in which one project's policy is looser than another's, in the order of files and lines.
 
-    The rules under governance/, what tables, columns and destinations are declared to be, and the guards of syncs. What cannot be
-    told to be stricter counts as looser.
+    The rules under governance/ and what they read, what tables, columns and destinations are declared to be, and the guards of
+    syncs. What cannot be told to be stricter counts as looser.
 
     Args:
         old: the project before.
         new: the project as it stands.
     """
     found = _Comparison(old, new)
-    items = [*found.policy(), *found.declared(), *found.channels(), *found.guards()]
+    items = [*found.policy(), *found.declared(), *found.relied(), *found.channels(), *found.guards()]
     return tuple(sorted(items, key=lambda each: (each.file, each.line, each.col, each.what)))
 
 
@@ -150,19 +151,34 @@ class _Comparison:
         """Classes of columns and tables, by the physical table: another entity over it is no way around."""
         for name, entity in self.new.entities.items():
             before = self._before(name, entity)
+            if entity.table and not before:
+                said = {column: spec.cls for column, spec in entity.columns.items()}
+                what = f"table {entity.table} may be read, as entity {name}, whose rows say {', '.join(entity.rows)}"
+                yield self._item("entity", name, ("table",), what, "not declared", _short(said))
             if before and (gone := sorted({cls for each in before for cls in each.rows} - {*entity.rows, PUBLIC})):
                 what = f"table {entity.table} of entity {name} says less of who is in it"
                 yield self._item("entity", name, ("rows",), what, ", ".join(gone), "not said")
             for column, spec in entity.columns.items():
-                if said := [each.columns[column] for each in before if column in each.columns]:
-                    yield from self._column(f"column {name}.{column}", said, spec, name, ("columns", column))
+                if known := [each.columns[column] for each in before if column in each.columns]:
+                    yield from self._column(f"column {name}.{column}", known, spec, name, ("columns", column))
+                elif before and not any(column in each.columns for each in self._over(entity.table)):
+                    what = f"column {name}.{column} may be read, and is said to be"
+                    yield self._item("entity", name, ("columns", column), what, "not declared", spec.cls)
 
     def _before(self, name: str, entity: Entity) -> list[Entity]:
         """What was said of an entity's table: by the entity itself, or by the others over it."""
         same = self.old.entities.get(name)
-        if same is not None and same.table == entity.table:
+        if same is not None and same.table.lower() == entity.table.lower():
             return [same]
-        return [each for each in self.old.entities.values() if entity.table and each.table == entity.table]
+        return self._over(entity.table)
+
+    def _over(self, table: str) -> list[Entity]:
+        return [each for each in self.old.entities.values() if table and each.table.lower() == table.lower()]
+
+    def relied(self) -> Iterator[Loosening]:
+        """What rules read outside of governance/: a rule that stands as it was may keep others out."""
+        for each in relied.changed(self.old, self.new):
+            yield self._item(each.kind, each.name, each.path, each.what, *_shown(each.before, each.after))
 
     def _column(self, subject: str, before: list[Column], new: Column, name: str, path: Path) -> Iterator[Loosening]:
         classes = sorted({old.cls for old in before})
@@ -182,8 +198,13 @@ class _Comparison:
 
     def channels(self) -> Iterator[Loosening]:
         """What a destination is said to be, and which agreement covers it: consent and grants follow from that."""
+        told = {(each.baa, each.channel) for each in self.old.destinations.values()}
         for name, destination in self.new.destinations.items():
             was = self.old.destinations.get(name)
+            if was is None and destination.baa is not None and (destination.baa, destination.channel) not in told:
+                known = sorted(channel for baa, channel in told if baa == destination.baa)
+                what = f"destination {name} is told under agreement {destination.baa} over another channel"
+                yield self._item("destination", name, ("channel",), what, *_shown(tuple(known), (destination.channel,)))
             if was is not None and was.channel != destination.channel:
                 what = f"destination {name} counts as another channel"
                 yield self._item("destination", name, ("channel",), what, was.channel, destination.channel)

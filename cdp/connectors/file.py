@@ -177,12 +177,17 @@ class FileConnector:
     def _allowed_folder(self) -> Path:
         """The folder with every symbolic link followed, when the agreement names it or a folder above it."""
         real = (self._target.root / self._options.folder).resolve()
-        allowed = [(self._target.root / each).resolve() for each in self._target.egress.folders]
+        allowed = [self._agreed(each) for each in self._target.egress.folders]
         if not any(real.is_relative_to(each) for each in allowed):
             names = ", ".join(map(str, allowed)) or "none"
-            fix = "mend file.folder or the agreement's folders"
+            fix = "mend file.folder or the agreement's folders; a link inside of the project leads out of none"
             raise DeliveryError(f"{self._name}: folder {real} is refused; the agreement allows: {names}", fix=fix)
         return real
+
+    def _agreed(self, folder: Path) -> Path:
+        """A folder of the agreement. Inside of the project no link is followed: who writes models may commit one, under that name too."""
+        root, named = Path(os.path.abspath(self._target.root)), Path(os.path.abspath(self._target.root / folder))
+        return root.resolve() / named.relative_to(root) if named.is_relative_to(root) else named.resolve()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

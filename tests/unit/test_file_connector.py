@@ -233,6 +233,26 @@ def test_a_link_out_of_the_agreement_is_refused(tmp_path: Path) -> None:
         FileConnector(make_target(tmp_path))
 
 
+@pytest.mark.parametrize("link", ["out", "out/lab"])
+def test_a_link_in_the_place_of_the_agreement_s_own_folder_is_refused(tmp_path: Path, link: str) -> None:
+    """attack 24: the project is under version control, and so would be the link"""
+    (tmp_path / "elsewhere/lab").mkdir(parents=True)
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "elsewhere")
+    for agreed in ("out", "out/lab"):
+        with pytest.raises(DeliveryError, match=r"elsewhere.* is refused; the agreement allows: .*/out"):
+            FileConnector(make_target(tmp_path, allowed=agreed))
+    assert listing(tmp_path / "elsewhere") in ([], ["lab"])
+
+
+def test_links_above_the_project_and_outside_of_it_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "real/project").mkdir(parents=True)
+    (tmp_path / "project").symlink_to(tmp_path / "real/project")
+    FileConnector(make_target(tmp_path / "project"))  # /tmp is a link on some systems
+    (tmp_path / "share").symlink_to(tmp_path / "real")
+    FileConnector(make_target(tmp_path / "project", folder=str(tmp_path / "share/lab"), allowed=str(tmp_path / "share")))
+
+
 def test_a_folder_that_becomes_a_link_is_refused(tmp_path: Path) -> None:
     connector = FileConnector(make_target(tmp_path))
     (tmp_path / "elsewhere").mkdir()

@@ -204,7 +204,7 @@ class Governor:
             mask = outputs[name].mask
             masked = lower(self.tree, mask, masks[mask], facts) if mask and self._fits(sync, name, mask) else facts
             columns[name] = self._declassified(masked, self._entries(trait=_trait_of(self.project, sync, outputs[name])), day)
-        return Relation(columns, self._declassified(relation.rows, self._entries(segment=sync.segment), day), relation.keys)
+        return replace(relation, columns=columns, rows=self._declassified(relation.rows, self._entries(segment=sync.segment), day))
 
     def _formless(self, sync: Sync, outputs: Mapping[str, Output]) -> Iterator[Refusal]:
         """Hashes of values for which receivers know no form: nobody would be found by them."""
@@ -311,7 +311,7 @@ class Governor:
             rules=(*people.names(self.project, rules, audience), *([one_each.ONE_PER] if deciding else [])),
             tables=tables,
             declared={table: self._declared(table) for table in tables},
-            lookups=query.lookups,
+            lookups=tuple(sorted({*query.lookups, *self._relied(decided.written)})),
             # Everyone goes, whatever they consented to.
             freshness=(freshness(self.project, consent),) if consent and may_remove != "everyone" else (),
             decision=decision,
@@ -347,6 +347,11 @@ class Governor:
         ref = output.column if isinstance(output, Picked) else output
         return ref.type if isinstance(ref, ColumnRef) else None
 
+    def _relied(self, relation: Relation) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The tables whose declared keys the decision rests on: whoever plans asks whether they tell rows apart."""
+        names = {entity.table.lower(): entity.table for entity in self.project.entities.values()}
+        return ((names[table], tuple(sorted(key))) for table, key in relation.relied)
+
     def _declared(self, table: str) -> dict[str, Column]:
         entities = [entity for entity in self.project.entities.values() if entity.table == table]
         return {name: column for entity in entities for name, column in entity.columns.items()}
@@ -363,8 +368,7 @@ def govern(project: Project, name: str, *, clock: Clock, now: Clock, or_removals
 def _split(relation: Relation, deciding: tuple[str, ...]) -> tuple[Relation, frozenset[Fact]]:
     """A relation without its deciding columns, which do not leave, and what these hold: who is told, and who is not, tells it."""
     facts = frozenset[Fact]().union(*(relation.columns[name] for name in deciding))
-    columns = {name: held for name, held in relation.columns.items() if name not in deciding}
-    return Relation(columns, relation.rows, relation.keys), facts
+    return replace(relation, columns={name: held for name, held in relation.columns.items() if name not in deciding}), facts
 
 
 def _trait_of(project: Project, sync: Sync, output: Output) -> str | None:

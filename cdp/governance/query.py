@@ -98,7 +98,7 @@ class GovernedQuery:
         keys, values: names of the columns that leave, in order.
         rules: the names RULE can take, in the order in which they are asked.
         declared: of each of these, its columns as the entities say.
-        lookups: (table, columns) that must be unique, because to-one relations lead there.
+        lookups: (table, columns) that must be unique: to-one relations lead there, or the decision rests on a declared key.
         tables: every `schema.table` that `select` and `eligibility` read.
         fingerprint: SHA-256 over everything the decision rests on: agreement, purpose, masks, classes, rules. It voids plans.
         told: SHA-256 over what a row tells, to whom and why. Rows that went out under another are outdated.

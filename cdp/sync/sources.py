@@ -110,7 +110,9 @@ def _check_age(engine: Engine, freshness: Freshness, now: dt.datetime) -> dt.dat
 
 
 def check_lookups(engine: Engine, query: GovernedQuery) -> None:
-    """Refuse a table in which a to-one relation finds several rows: people would be told each other's facts.
+    """Refuse a table in which a to-one relation, or a JOIN on a declared key, finds several rows.
+
+    People would be told each other's facts, or more of themselves than was decided on: how many rows there are.
 
     Raises:
         DataError: columns that must be unique are not; all of them are named.
@@ -124,7 +126,8 @@ def check_lookups(engine: Engine, query: GovernedQuery) -> None:
             found.append(f"{table} ({', '.join(columns)}): {count} value{'s' if count > 1 else ''} more than once")
     if found:
         raise DataError(
-            f"a to-one relation finds several rows in {'; '.join(found)}", fix="make the columns unique, or declare the relation `many`"
+            f"a to-one relation or a declared key finds several rows in {'; '.join(found)}",
+            fix="make the columns unique, declare the relation `many`, or the entity's `key` as it is",
         )
 
 

@@ -379,3 +379,50 @@ def test_two_spellings_of_a_table_add_up(tmp_path: Path) -> None:
     for file in ("models/aa.yml", "models/zz.yml"):  # read before the other, and after
         members = decided(edited(tmp_path / file[-6:-4], **{file: other})).decision.members
         assert members == ("demographic.birth_date", "membership.patient", "public")
+
+
+# -- declared keys ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("select", "asked"),
+    [
+        ("SELECT p.patient_id FROM patient p LEFT JOIN condition c ON c.condition_id = p.state", True),
+        ("SELECT p.patient_id FROM patient p LEFT JOIN (SELECT condition_id FROM condition) c ON c.condition_id = p.state", True),
+        ("SELECT p.patient_id FROM patient p LEFT JOIN (SELECT DISTINCT condition_id FROM condition) c ON c.condition_id = p.state", False),
+        ("SELECT p.patient_id FROM patient p LEFT JOIN condition c ON c.patient_id = p.patient_id", False),
+        ("SELECT p.patient_id FROM patient p JOIN condition c ON c.condition_id = p.state", False),
+        (
+            "WITH w AS (SELECT q.patient_id FROM patient q LEFT JOIN condition c ON c.condition_id = q.state)\n"
+            "  SELECT p.patient_id FROM patient p JOIN w ON w.patient_id = p.patient_id",
+            True,
+        ),
+        (
+            "SELECT p.patient_id FROM patient p WHERE EXISTS (SELECT 1 FROM patient q LEFT JOIN condition c ON c.condition_id = q.state\n"
+            "  WHERE q.patient_id = p.patient_id)",
+            True,
+        ),
+        ("SELECT patient_id FROM patient UNION SELECT q.patient_id FROM patient q LEFT JOIN condition c ON c.condition_id = q.state", True),
+    ],
+)
+def test_a_declared_key_that_the_decision_rests_on_is_asked_about_when_it_is_planned(tmp_path: Path, select: str, asked: bool) -> None:
+    """A LEFT JOIN on a key tells nothing of the other table, if its rows are told apart by it; attack 3 where they are not.
+
+    `key: patient_id` of a table of stays, and COUNT(*) OVER says how many there are.
+    """
+    segment = f"kind: segment\nname: adults\nentity: patient\nowner: a@example.org\npurpose: care_coordination\nsql: |\n  {select}\n"
+    granted = (GRANT_CLINICAL, AGREE_CLINICAL)
+    project = edited(
+        tmp_path,
+        RELATIONS,
+        *granted,
+        **{"models/conditions.yml": CONDITIONS, "models/adults.yml": segment, "governance/value_sets.yml": REVIEWS},
+    )
+    wanted = (("clinical.conditions", ("condition_id",)),) if asked else ()
+    assert decided(project).lookups == wanted
+
+
+def test_what_is_grouped_is_unique_by_itself(tmp_path: Path) -> None:
+    """The scans that a condition becomes: no plan asks a large table whether its key repeats."""
+    where = "{count: conditions, where: {code: {in: diabetes}}, is: {gte: 2}}"
+    assert decided(with_conditions(tmp_path, where, GRANT_CLINICAL, AGREE_CLINICAL)).lookups == ()

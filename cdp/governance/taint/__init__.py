@@ -15,7 +15,7 @@ from sqlglot import exp
 from cdp.compile.models import made_by
 from cdp.governance.classes import ClassTree
 from cdp.governance.taint.groups import Choice, Output, covering, ref, separated
-from cdp.governance.taint.scope import NONE, Codes, Fact, Held, Scope, Source, Taint, union
+from cdp.governance.taint.scope import NO_TRUST, NONE, Codes, Fact, Held, Scope, Source, Taint, Trust, union
 from cdp.governance.taint.syntax import GENERATORS, Unsupported, check, name_of, operands
 from cdp.governance.taint.values import Values
 
@@ -41,7 +41,7 @@ class ColumnFacts:
 class TableFacts:
     """A declared table: its columns, the classes of being in it at all, and columns that are unique together.
 
-    `key` is trusted: a LEFT JOIN on it is taken to find one row or none. Empty when nothing is known.
+    `key` is trusted: a LEFT JOIN on it is taken to find one row or none, and `Relation.relied` says so. Empty when nothing is known.
     """
 
     columns: Mapping[str, ColumnFacts]
@@ -57,11 +57,13 @@ class Relation:
         columns: for each output column, in order, the facts its value depends on.
         rows: the facts that the presence of a row depends on.
         keys: output columns that are unique together; empty when none are known.
+        relied: tables, each with its declared key: if it does not tell rows apart, the query tells more than is said here.
     """
 
     columns: Mapping[str, frozenset[Fact]]
     rows: frozenset[Fact]
     keys: frozenset[str] = frozenset()
+    relied: Trust = NO_TRUST
 
 
 class Analyst:
@@ -99,10 +101,16 @@ class Analyst:
             source = self._query(node, {}, None)
         except RecursionError:
             raise Unsupported("the query is nested too deep to be followed") from None
-        return Relation({name: held.facts for name, held in source.columns.items()}, source.rows, source.keys)
+        return Relation({name: held.facts for name, held in source.columns.items()}, source.rows, source.keys, source.relied)
 
     # ---- queries --------------------------------------------------------------------------------------------------
     def _query(self, node: exp.Expr, ctes: Mapping[str, Source], outer: Scope | None) -> Source:
+        source = self._read(node, ctes, outer)
+        if outer is not None:
+            outer.relied |= source.relied
+        return source
+
+    def _read(self, node: exp.Expr, ctes: Mapping[str, Source], outer: Scope | None) -> Source:
         if type(node) is exp.Select:
             return self._select(node, ctes, outer)
         if isinstance(node, exp.SetOperation):
@@ -139,10 +147,11 @@ class Analyst:
         rows = left.rows | right.rows
         if node.args.get("distinct") or type(node) is not exp.Union:
             rows |= self._values.informative(union(values))
-        if self._cut(node, Scope(ctes, outer, aliases=dict(zip(left.columns, values, strict=True)))):
+        tail = Scope(ctes, outer, aliases=dict(zip(left.columns, values, strict=True)), relied=left.relied | right.relied)
+        if self._cut(node, tail):
             rows |= union(values)
         # a constant may differ by side and so give the side away: each value carries the rows of both
-        return Source({name: Held.of(facts | rows) for name, facts in zip(left.columns, values, strict=True)}, rows)
+        return Source({name: Held.of(facts | rows) for name, facts in zip(left.columns, values, strict=True)}, rows, relied=tail.relied)
 
     def _select(self, node: exp.Expr, ctes: Mapping[str, Source], outer: Scope | None) -> Source:
         check(node)
@@ -162,7 +171,8 @@ class Analyst:
         columns = {o.name: o.held if not o.telling else Held.of(o.held.facts | scope.rows) for o in outputs}
         if node.args.get("group") and choices and whole:
             columns |= separated(outputs, columns, base, choices)
-        return Source(columns, scope.rows, keys)
+        made = node.args.get("group") or node.args.get("distinct")  # unique by what is done here
+        return Source(columns, scope.rows, keys, NO_TRUST if made else scope.trust, scope.relied)
 
     # ---- FROM -----------------------------------------------------------------------------------------------------
     def _sources(self, node: exp.Expr, scope: Scope) -> None:
@@ -170,7 +180,7 @@ class Analyst:
             check(from_)
             name, source = self._source(from_.this, scope)
             scope.add(name, source)
-            scope.rows, scope.unique = source.rows, frozenset((name, key) for key in source.keys)
+            scope.rows, scope.unique, scope.trust = source.rows, frozenset((name, key) for key in source.keys), source.trust
         for join in node.args.get("joins") or ():
             self._join(join, scope)
         for lateral in node.args.get("laterals") or ():
@@ -228,10 +238,12 @@ class Analyst:
         scope.add(name, source)
         on, equal = self._on(join, name, scope)
         one = bool(source.keys) and source.keys <= equal
+        scope.trust |= source.trust if one and not half else NO_TRUST
         if half:
             del scope.sources[name]
         elif side == "LEFT" and one:  # membership stays clean: each row stays, once
             scope.sources[name] = Source({c: held.or_absent(source.rows, on) for c, held in source.columns.items()}, NONE)
+            scope.relied |= source.trust
             return
         elif side == "LEFT":
             scope.sources[name] = source.beside(source.rows | on)
@@ -363,7 +375,8 @@ def _base(name: str, table: TableFacts, tree: ClassTree) -> Source:
         asked = frozenset(Fact(name, own.column, cls) for cls in facts.withheld if tree.is_special(cls))
         columns[own.column] = Held(held | {own}, held - bound | {own}, bound | asked, codes=facts.codes)
     rows = frozenset(Fact(name, "", cls) for cls in table.rows)
-    return Source(columns, rows, frozenset(key.lower() for key in table.key))
+    key = frozenset(key.lower() for key in table.key)
+    return Source(columns, rows, key, frozenset({(name, key)}) if key else NO_TRUST)
 
 
 def _alias(node: exp.Expr, what: str) -> tuple[str, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from cdp.governance.taint.syntax import Unsupported
@@ -25,6 +25,8 @@ Taint = frozenset[Fact]
 NONE: Taint = frozenset()
 Ref = tuple[str, str]  # a source of the SELECT and a column of it
 Codes = Callable[[str], frozenset[str] | None]
+Trust = frozenset[tuple[str, frozenset[str]]]  # declared tables, each with columns that are declared to be unique together
+NO_TRUST: Trust = frozenset()
 
 
 class Held(NamedTuple):
@@ -76,11 +78,16 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table, CTE or subquery: its columns, what the presence of a row tells, and columns that are unique together."""
+    """A table, CTE or subquery: its columns, what the presence of a row tells, and columns that are unique together.
+
+    `trust` is what is declared of tables that makes `keys` unique; `relied` what has been relied on to say what it tells.
+    """
 
     columns: Mapping[str, Held]
     rows: Taint
     keys: frozenset[str] = frozenset()
+    trust: Trust = NO_TRUST
+    relied: Trust = NO_TRUST
 
     def renamed(self, names: list[str]) -> Source:
         """The same with the names of an alias' column list; none: unchanged.
@@ -93,16 +100,17 @@ class Source:
         if len(names) != len(self.columns) or len(set(names)) != len(names):
             raise Unsupported("a column list that does not name each column of its query once")
         new = dict(zip(self.columns, names, strict=True))
-        return Source({new[c]: held for c, held in self.columns.items()}, self.rows, frozenset(new[k] for k in self.keys))
+        columns = {new[c]: held for c, held in self.columns.items()}
+        return replace(self, columns=columns, keys=frozenset(new[k] for k in self.keys))
 
     def beside(self, more: Taint) -> Source:
         """The same where every value depends on `more` too, and nothing is known to be unique."""
-        return Source({c: held.beside(more) for c, held in self.columns.items()}, self.rows)
+        return Source({c: held.beside(more) for c, held in self.columns.items()}, self.rows, relied=self.relied)
 
     def declared(self, said: Source) -> Source:
         """The same where a declaration of its columns and rows says more than what they are made of."""
         columns = {c: held.declared(said.columns[c]) if c in said.columns else held for c, held in self.columns.items()}
-        return Source(columns, self.rows | said.rows, self.keys)
+        return replace(self, columns=columns, rows=self.rows | said.rows)
 
 
 def union(taints: Iterable[Taint]) -> Taint:
@@ -118,6 +126,7 @@ class Scope:
         over_rows: the aliases whose value also tells which rows there were.
         telling: the expression being read does so (it holds an aggregate or a window function).
         unique: columns of the sources that are unique together in the joined rows; empty when none are known.
+        trust, relied: as of a source: what makes `unique` so, and what has been relied on so far.
         lambdas: the variables of the lambda functions around the expression being read.
     """
 
@@ -130,6 +139,8 @@ class Scope:
     windows: Taint = NONE
     telling: bool = False
     unique: frozenset[Ref] = frozenset()
+    trust: Trust = NO_TRUST
+    relied: Trust = NO_TRUST
     lambdas: tuple[str, ...] = ()
 
     def add(self, name: str, source: Source) -> None:
@@ -141,6 +152,7 @@ class Scope:
         if name in self.sources:
             raise Unsupported(f"{name}: two sources of one name")
         self.sources[name] = source
+        self.relied |= source.relied
 
     def find(self, table: str, column: str) -> Held:
         """The column that a name stands for. Where engines differ about which one that is, all that it could be.

@@ -36,6 +36,7 @@ def contract(policy: Policy, sync: Sync, destination: Destination, today: dt.dat
         yield Refusal("agreement", f"destination {destination.name}", "", (), missing, fix)
         return
     yield from _term(sync, agreement, today)
+    yield from _channel(destination, agreement)
     profile = policy.profiles.get(policy.purposes[sync.purpose].profile or "")
     yield from _type(sync, agreement, profile)
     yield from _handing_on(agreement)
@@ -82,6 +83,14 @@ def _term(sync: Sync, agreement: Agreement, today: dt.date) -> Iterator[Refusal]
     if sync.purpose not in agreement.purposes:
         missing = f"does not cover purpose {sync.purpose} (it covers {', '.join(agreement.purposes)})"
         yield Refusal("agreement", signed, "", (), missing, "have the agreement cover the purpose, or use another")
+
+
+def _channel(destination: Destination, agreement: Agreement) -> Iterator[Refusal]:
+    """What a receiver reaches people over decides which consents are asked for; who writes destinations does not decide it."""
+    if agreement.channels and destination.channel not in agreement.channels:
+        missing = f"agreement {agreement.name} is not for {destination.channel} (it is for {', '.join(agreement.channels)})"
+        fix = "say the channel that it is, or have the agreement cover this one"
+        yield Refusal("channel", f"destination {destination.name}", "", (), missing, fix)
 
 
 def ended(agreement: Agreement, today: dt.date) -> Refusal | None:

@@ -22,6 +22,8 @@ def check(project: Project, index: Index) -> None:
     for name, agreement in project.policy.agreements.items():
         source = index.sources["baa", name]
         _references(agreement, source, index)
+        known = frozenset(channel for purpose in project.policy.purposes.values() for channel in purpose.channels)
+        index.refer_all(source, ("channels",), agreement.channels, known or None, "channel")
         _dates(agreement, source, index.problems)
         _places(agreement, source, index.problems)
         _part2(agreement, source, index.problems)

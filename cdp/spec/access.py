@@ -55,6 +55,9 @@ class Agreement(Kind):
     folders: Names = Field((), description="for the `file` connector: the folders it may write")
     paths: Names = Field((), description="URL path prefixes the client may call; none: all of the hosts")
     account: str | None = Field(None, description="our account at the receiver: the channel must answer it before the first row leaves")
+    channels: Names = Field(
+        (), description="what people are reached over by it, so which consents are asked for; none: what a destination says"
+    )
     purposes: Names
     classes: Names
     members: Names

@@ -161,6 +161,7 @@ CASES: list[tuple[str, str, str, list[str]]] = [
     (MAILER, "hosts: [api.mail.example]", "hosts: [api.mail.example, api2.mail.example]", ["agreement mailer covers more hosts"]),
     (MAILER, "paths: [/v1/]\n", "", ["agreement mailer covers more paths: /v1/ -> all"]),
     (MAILER, "paths: [/v1/]", "paths: [/v1/contacts]", []),
+    (MAILER, "purposes:", "channels: email\npurposes:", []),
     (MAILER, "purposes:", "labels: named\npurposes:", ["agreement mailer lets names of audiences leave: opaque -> named"]),
     (MAILER, "purposes:", "after_end: {removes: allow, days: 30}\npurposes:", ["agreement mailer allows removals after its end"]),
     (CONSENT, "granted: active", "granted: [active, proposed]", ["consent takes more words for yes"]),

@@ -282,6 +282,7 @@ FIELDS: Final[Mapping[type[Spec], Mapping[str, Rule | Part | Parts]]] = {
         "folders": Rule("covers more folders", grows),
         "paths": Rule("covers more paths", prefixes, "all"),
         "account": Rule("is of another account", replaced),
+        "channels": Rule("covers more channels", of_all, "all"),
         "purposes": Rule("covers more purposes", grows),
         "classes": Rule("covers more values", reaches_more),
         "members": Rule("covers more of who is listed", reaches_more),

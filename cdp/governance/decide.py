@@ -26,7 +26,7 @@ from cdp.governance.masks.functions import About
 from cdp.governance.masks.held import class_of, fitting, may_lower
 from cdp.governance.paths import Paths
 from cdp.governance.people import eligibility as people
-from cdp.governance.people import one_each
+from cdp.governance.people import one_each, others
 from cdp.governance.people import refusals as askable
 from cdp.governance.people.audience import Audience
 from cdp.governance.people.consent import NONE_NEEDED, freshness
@@ -174,6 +174,7 @@ class Governor:
         view = self.views.of(told_to)
         relation, preferred = _split(view.relation(query.select, f"sync {name}"), deciding)
         terms = {field_name: project.bound.outputs[name, field_name] for field_name in outputs}
+        found = self._lowered(relation, outputs, sync, now.day)
         contacts = Contacts.of(project, destination.channel, terms, relation.columns)
         if instead is not None:  # an address that somebody asked for may leave in place of the one on file
             table = project.entities[instead.value.column.entity].table
@@ -181,7 +182,7 @@ class Governor:
         lowered = self._lowered(relation, outputs, sync, now.day)
         lowered = replace(lowered, rows=lowered.rows | preferred)  # who approved the segment has not seen whom the sync prefers
         told = decide(lowered, told_to, self.tree, {name: fitting(project, output) for name, output in terms.items()})
-        refusals += [*told, *profiles.kept(project, sync, lowered, self.tree)]
+        refusals += [*told, *profiles.kept(project, sync, lowered, self.tree), *others.unasked(project, found)]
         refusals += profiles.part2(agreement, lowered, self.tree) if agreement else ()
         refusals += unfit(destination, notice(agreement, lowered, self.tree))
         if told:
@@ -200,7 +201,7 @@ class Governor:
         """The relation after masks on values and a declassification of the segment's membership."""
         masks = self.project.policy.masks
         columns = {}
-        for name, facts in relation.columns.items():
+        for name, facts in ((name, relation.columns[name]) for name in outputs):
             mask = outputs[name].mask
             masked = lower(self.tree, mask, masks[mask], facts) if mask and self._fits(sync, name, mask) else facts
             columns[name] = self._declassified(masked, self._entries(trait=_trait_of(self.project, sync, outputs[name])), day)

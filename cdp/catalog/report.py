@@ -312,8 +312,14 @@ def _agreement(agreement: Agreement, term: Term, used: Sequence[str]) -> dict[st
 
 
 def _entry(entry: DeclassifyEntry, term: Term, used: Sequence[str]) -> dict[str, Any]:
-    of = {"segment": entry.of.segment} if entry.of.segment else {"trait": entry.of.trait}
-    said = {"name": entry.name, "of": of, "from": list(entry.from_), "to": entry.to, "owner": entry.owner, "reason": entry.reason}
+    said = {
+        "name": entry.name,
+        "of": entry.of.model_dump(exclude_none=True),
+        "from": list(entry.from_),
+        "to": entry.to,
+        "owner": entry.owner,
+        "reason": entry.reason,
+    }
     return {**said, **{"approved" if key == "from" else key: value for key, value in term.as_json().items()}, "counts_in": list(used)}
 
 

@@ -180,7 +180,7 @@ def _declassified(report: Report) -> Part:
     rows = [
         [
             entry.name,
-            entry.of.segment or entry.of.trait,
+            entry.of.segment or ".".join(filter(None, (entry.of.trait, entry.of.field))),
             [chips(entry.from_), " to ", chips([entry.to])],
             entry.owner,
             _day(entry.approved),

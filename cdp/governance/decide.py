@@ -204,8 +204,9 @@ class Governor:
         for name, facts in ((name, relation.columns[name]) for name in outputs):
             mask = outputs[name].mask
             masked = lower(self.tree, mask, masks[mask], facts) if mask and self._fits(sync, name, mask) else facts
-            columns[name] = self._declassified(masked, self._entries(trait=_trait_of(self.project, sync, outputs[name])), day)
-        return replace(relation, columns=columns, rows=self._declassified(relation.rows, self._entries(segment=sync.segment), day))
+            columns[name] = self._declassified(masked, self._entries(_trait_of(self.project, sync, outputs[name])), day)
+        rows = self._declassified(relation.rows, self._entries(DeclassifyTarget(segment=sync.segment)), day)
+        return replace(relation, columns=columns, rows=rows)
 
     def _formless(self, sync: Sync, outputs: Mapping[str, Output]) -> Iterator[Refusal]:
         """Hashes of values for which receivers know no form: nobody would be found by them."""
@@ -225,10 +226,9 @@ class Governor:
                 missing = f"mask {mask} lowers columns only: of what is computed it could give anything"
                 yield Refusal("value", name, "", (), missing, "map the column itself, or leave it out")
 
-    def _entries(self, *, segment: str | None = None, trait: str | None = None) -> list[DeclassifyEntry]:
-        """The declassifications of what membership of a segment, or the value of a trait, says."""
-        wanted = DeclassifyTarget(segment=segment, trait=trait)
-        return [entry for entry in self.project.policy.declassify if entry.of == wanted]
+    def _entries(self, of: DeclassifyTarget | None) -> list[DeclassifyEntry]:
+        """The declassifications of what membership of a segment, or a value of a trait, says."""
+        return [entry for entry in self.project.policy.declassify if entry.of == of]
 
     def _declassified(self, facts: frozenset[Fact], entries: list[DeclassifyEntry], day: dt.date) -> frozenset[Fact]:
         for entry in entries:
@@ -251,9 +251,9 @@ class Governor:
 
     def _unfitting(self, relation: Relation, outputs: Mapping[str, Output], sync: Sync, day: dt.date) -> Iterator[Refusal]:
         """Why entries for this segment and these traits did not lower what they say."""
-        said = [(entry, relation.rows) for entry in self._entries(segment=sync.segment)]
+        said = [(entry, relation.rows) for entry in self._entries(DeclassifyTarget(segment=sync.segment))]
         for name, output in outputs.items():
-            said += [(entry, relation.columns[name]) for entry in self._entries(trait=_trait_of(self.project, sync, output))]
+            said += [(entry, relation.columns[name]) for entry in self._entries(_trait_of(self.project, sync, output))]
         for entry, facts in said:
             if (unfit := self._unfit(entry, facts, day)) is not None:
                 fix = f"have {entry.owner} look at it again and correct governance/declassify.yml"
@@ -372,12 +372,12 @@ def _split(relation: Relation, deciding: tuple[str, ...]) -> tuple[Relation, fro
     return replace(relation, columns={name: held for name, held in relation.columns.items() if name not in deciding}), facts
 
 
-def _trait_of(project: Project, sync: Sync, output: Output) -> str | None:
-    """The trait that a mapping names, alone or with a field; not one of another entity, nor a column or relation of that name."""
-    name, entity = (output.of or "").partition(".")[0], project.entities[project.segments[sync.segment].entity]
-    trait = project.traits.get(name)
+def _trait_of(project: Project, sync: Sync, output: Output) -> DeclassifyTarget | None:
+    """The trait, and its value, that a mapping names; not one of another entity, nor a column or relation of that name."""
+    name, _, value = (output.of or "").partition(".")
+    entity, trait = project.entities[project.segments[sync.segment].entity], project.traits.get(name)
     meant = trait is not None and trait.entity == entity.name and not {name} & {*entity.columns, *entity.relations}
-    return name if meant else None
+    return DeclassifyTarget(trait=name, field=value or None) if meant else None
 
 
 def _classes(facts: frozenset[Fact]) -> tuple[str, ...]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from cdp.project.check_entities import names_of
 from cdp.project.index import CLASS, Index
 from cdp.project.project import Policy, Project
 from cdp.project.source import Document, short
+from cdp.project.sql.statements import is_row
+from cdp.project.terms.types import COVERS
+from cdp.spec.model import Trait
 from cdp.spec.policy import DataClass, DeclassifyEntry, Purpose
 
 WORDS: Final = frozenset({"none_needed"})  # stands where a consent could
@@ -20,7 +24,7 @@ def check(project: Project, index: Index) -> None:
         _class(name, data_class, index)
     for name, purpose in policy.purposes.items():
         _purpose(name, purpose, policy, index)
-    _declassifications(policy, index)
+    _declassifications(project, index)
 
 
 # -- classes, purposes -----------------------------------------------------------------------------------------------
@@ -68,11 +72,12 @@ def _exempt(purpose: Purpose, paragraph: str, policy: Policy, document: Document
 # -- the way down -----------------------------------------------------------------------------------------------------
 
 
-def _declassifications(policy: Policy, index: Index) -> None:
-    first: dict[str, int] = {}
+def _declassifications(project: Project, index: Index) -> None:
+    policy, first = project.policy, dict[str, int]()
     for number, entry in enumerate(policy.declassify):
         document, path = index.sources["declassify", "declassify"], ("entries", number)
         _entry(entry, document, path, policy, index)
+        _value_of(entry, document, (*path, "of"), project, index)
         if first.setdefault(entry.name, number) != number:
             line, _ = document.position(("entries", first[entry.name], "name"))
             index.problems.add(document, (*path, "name"), f"entry {entry.name!r} stands in line {line} already")
@@ -96,6 +101,30 @@ def _entry(entry: DeclassifyEntry, document: Document, path: tuple[str | int, ..
         problems.add(document, (*path, "to"), f"{entry.to} is no PHI; what was one stays one", hint="name a class with `phi: true`")
     if entry.expires < entry.approved:
         problems.add(document, (*path, "expires"), f"{entry.expires} is before it was approved, {entry.approved}")
+
+
+def _value_of(entry: DeclassifyEntry, document: Document, path: tuple[str | int, ...], project: Project, index: Index) -> None:
+    """A trait that is a whole row has many values: who approved one has not seen the others."""
+    trait, field = project.traits.get(entry.of.trait or ""), entry.of.field
+    if field is not None and (trait is None or not is_row(trait)):
+        index.problems.add(document, (*path, "field"), "only a trait that is a whole row has fields", hint="remove it", key=True)
+    elif trait is not None and is_row(trait):
+        values = _values(trait, project)
+        if field is None:
+            hint = f"such as {{trait: {trait.name}, field: {min(values, default='NAME')}}}"
+            index.problems.add(document, path, f"trait {trait.name} is a whole row, and `field` says which of its values", hint=hint)
+        else:
+            index.refer(document, (*path, "field"), field.partition(".")[0], values or None, f"value of {trait.name}")
+
+
+def _values(trait: Trait, project: Project) -> frozenset[str]:
+    """What there is to see of a trait that is a row; nothing where that has a mistake of its own."""
+    if trait.days_covered is not None:
+        return frozenset(COVERS)
+    entity = project.entities.get(trait.entity)
+    relation = entity.relations.get(trait.latest or trait.earliest or "") if entity else None
+    target = project.entities.get(relation.many or relation.one or "") if relation else None
+    return names_of(target) if target else frozenset()
 
 
 def _chain(name: str, policy: Policy) -> list[DataClass]:

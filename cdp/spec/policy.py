@@ -130,6 +130,7 @@ class DeclassifyTarget(Spec):
 
     segment: str | None = None
     trait: str | None = None
+    field: str | None = Field(None, description="of a trait that is a whole row: which of its values")
 
 
 class DeclassifyEntry(Spec):

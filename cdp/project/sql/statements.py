@@ -117,12 +117,13 @@ def _clear(used: Mapping[str, None], project: Project, at: Select) -> bool:
             )
         elif kinds == ["segment"] and name in project.segments and project.segments[name].params:
             at.wrong(None, f"segment {name} is a template: nothing fills it in here", hint="make a segment that uses it, and name that one")
-        elif kinds == ["trait"] and name in project.traits and _is_row(project.traits[name]):
+        elif kinds == ["trait"] and name in project.traits and is_row(project.traits[name]):
             at.wrong(None, f"trait {name} is a whole row", hint="give it `of`, so that it is one value")
     return len(at.problems) == before
 
 
-def _is_row(trait: Trait) -> bool:
+def is_row(trait: Trait) -> bool:
+    """Is a trait a whole row, or several values, so that each of them is named by a field?"""
     return trait.days_covered is not None or ((trait.latest or trait.earliest) is not None and trait.of is None)
 
 

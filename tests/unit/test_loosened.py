@@ -329,6 +329,19 @@ def test_what_a_rule_reads_outside_of_governance_counts_as_the_rule_does(
     assert all(part in text for text, part in zip(found, said, strict=True))
 
 
+def test_who_pays_and_what_opens_a_file_count(tmp_path: Path) -> None:
+    sync, folder = "syncs/adults_mail.yml", "destinations/folder.yml"
+    kept = "{kind: destination, name: folder, connector: file, channel: file, baa: mailer, file: {folder: out, opened_by: spreadsheet}}"
+    old = {sync: FILES[sync] + "funded_by: third_party\n", folder: kept}
+    new = {sync: FILES[sync], folder: kept.replace("spreadsheet", "machine")}
+    before, after = load(minimal(tmp_path / "before", **old)), load(minimal(tmp_path / "after", **new))
+    assert [each.message for each in loosened(before, after)] == [
+        "destination folder leaves what begins like a formula as it is: spreadsheet -> machine",
+        "sync adults_mail is paid by another: third_party -> none",
+    ]
+    assert loosened(after, before) == ()
+
+
 def test_what_is_gone_is_named_with_its_file(tmp_path: Path) -> None:
     before = load(minimal(tmp_path / "before", **{ROW: ROWS, ROLE: ROLES}))
     after = load(minimal(tmp_path / "after"))

@@ -21,6 +21,7 @@ Path = tuple[str | int, ...]
 
 LONG: Final = 6  # names of a list that are shown in full
 WIDE: Final = 100  # characters of a value
+OPENED: Final = ("spreadsheet", "machine")  # what a file is opened by
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,9 @@ class _Comparison:
             if was is not None and was.baa is not None and was.baa != destination.baa:
                 what = f"destination {name} is under another agreement"
                 yield self._item("destination", name, ("baa",), what, was.baa, destination.baa or "none")
+            if was is not None and was.file and destination.file and (was.file.opened_by, destination.file.opened_by) == OPENED:
+                what = f"destination {name} leaves what begins like a formula as it is"
+                yield self._item("destination", name, ("file", "opened_by"), what, *OPENED)
         for name, environment in self.new.config.environments.items():
             before = self.old.config.environments.get(name)
             if environment.sandbox and (before is None or not before.sandbox):
@@ -226,6 +230,8 @@ class _Comparison:
             if name in self.old.syncs:
                 yield from self._model(self.old.syncs[name].guards, sync.guards, f"sync {name}", "sync", name, ("guards",))
                 yield from self._quality(name, self.old.syncs[name].quality, sync.quality)
+                if (paid := self.old.syncs[name].funded_by) not in ("none", sync.funded_by):  # 45 CFR 164.501: paid, it is marketing
+                    yield self._item("sync", name, ("funded_by",), f"sync {name} is paid by another", paid, sync.funded_by)
 
     def _quality(self, name: str, old: Sequence[Expectation], new: Sequence[Expectation]) -> Iterator[Loosening]:
         """What a sync expected and does not any more, or lets pass; of other arguments it cannot be told which are stricter."""

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _OURS = {"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "accept-encoding"}
+# What some servers take in place of the URL's host or path, which are those of the agreement.
+_OURS |= {
+    "forwarded",
+    "x-host",
+    "x-original-host",
+    "x-forwarded-host",
+    "x-forwarded-server",
+    "x-forwarded-prefix",
+    "x-original-url",
+    "x-rewrite-url",
+}
 
 
 def options(target: Target, who: str) -> HttpOptions:

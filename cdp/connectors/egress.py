@@ -48,7 +48,8 @@ def check_url(url: httpx.URL, egress: Egress, who: str) -> None:
 def _check_path(url: httpx.URL, egress: Egress, who: str) -> None:
     path = url.raw_path.split(b"?", 1)[0].decode("ascii")
     plain = _decoded(path)
-    if any(part in (".", "..") for part in plain.replace("\\", "/").split("/")) or plain.count("/") != path.count("/"):
+    parts = (part.partition(";")[0] for part in plain.replace("\\", "/").split("/"))  # `..;x` is `..` with a parameter: RFC 3986, 3.3
+    if any(part in (".", "..") for part in parts) or plain.count("/") != path.count("/"):
         raise DeliveryError(f"{who}: path {path} is refused: it holds dots or escaped slashes", fix="write the plain path")
     if egress.paths and not any(_is_under(plain, prefix) for prefix in egress.paths):
         allowed = ", ".join(egress.paths)

@@ -338,6 +338,9 @@ def test_what_the_agreement_names_is_allowed(url: str, path: str, egress: Egress
         ("https://api.example.org", "/v3/asm", AGREED, "path .* is refused"),
         ("https://api.example.org", "/v3/marketing/../mail/send", AGREED, "path .* is refused"),
         ("https://api.example.org", "/v3/marketing/%2e%2e/mail", AGREED, "path .* is refused"),
+        ("https://api.example.org", "/v3/marketing/..;/mail", AGREED, "path .* is refused"),
+        ("https://api.example.org", "/v3/marketing/%2e.;x=1/mail", AGREED, "path .* is refused"),
+        ("https://api.example.org", "/v3/marketing/..%3b/mail", AGREED, "path .* is refused"),
         ("https://api.example.org", "/v3/marketing/%252e%252e/mail", AGREED, "path .* is refused"),
         ("https://api.example.org", "/v3/marketing%2f..%2fmail", AGREED, "path .* is refused"),
         ("https://api.example.org", "/v3/marketing/..%5cmail", AGREED, "path .* is refused"),
@@ -401,6 +404,10 @@ def test_the_sandbox_redirect_is_not_followed(sandbox: Sandbox) -> None:
         ({"Host": "evil.com"}, None, "header 'Host' cannot be set here"),
         ({"Idempotency-Key": "1"}, None, "cannot be set here"),
         ({"Content-Length": "1"}, None, "cannot be set here"),
+        ({"X-Original-URL": "/v3/mail/send"}, None, "header 'X-Original-URL' cannot be set here"),
+        ({"x-rewrite-url": "/v3/mail/send"}, None, "cannot be set here"),
+        ({"X-Forwarded-Host": "evil.com"}, None, "cannot be set here"),
+        ({"Forwarded": "host=evil.com"}, None, "cannot be set here"),
     ],
 )
 def test_headers_that_cannot_be(headers: dict[str, str], secrets: dict[str, str] | None, message: str) -> None:

@@ -25,6 +25,7 @@ MAX_PROBLEMS: Final = 50  # of one file, before the rest of it is left unread
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OURS, _THEIRS = (re.compile(rf"^{mark * 7} ", re.MULTILINE) for mark in "<>")
+_TURNING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")  # CVE-2021-42574: who reviews a file reads another text than we do
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -167,6 +168,7 @@ class _Reader:
     def read(self, text: str) -> list[Document]:
         handlers = self.handlers
         try:
+            self._turned(text)
             for event in yaml.parse(text, Loader=_LOADER):
                 if handler := handlers.get(type(event)):
                     handler(event)
@@ -258,6 +260,12 @@ class _Reader:
         raise _Stop
 
     # -- mistakes ---------------------------------------------------------------------------------------------------
+
+    def _turned(self, text: str) -> None:
+        for found in _TURNING.finditer(text):
+            line, col = text.count("\n", 0, found.start()), found.start() - text.rfind("\n", 0, found.start()) - 1
+            message = f"U+{ord(found[0]):04X} changes the order in which letters are shown: what stands here is not what is seen"
+            self._problem(line << 20 | col, message, "remove it")
 
     def _undecorated(self, event: Any) -> None:
         if event.anchor:

@@ -39,6 +39,11 @@ def test_a_scalar_keeps_its_source_text(tmp_path: Path, text: str) -> None:
     assert (document.tree["a"].quoted, document.tree["b"].quoted) == (False, True)
 
 
+def test_text_of_other_scripts_is_read_as_it_is(tmp_path: Path) -> None:
+    (document,), problems = parse(tmp_path, 'a: שלום\nb: مرحبا\nc: "\\u202e"\n')  # an escape is seen
+    assert (document.tree, problems) == ({"a": "שלום", "b": "مرحبا", "c": "\u202e"}, [])
+
+
 @pytest.mark.parametrize("nothing", ["", "~", "null", "Null", "NULL"])
 def test_plain_nulls_are_none_and_quoted_ones_are_text(tmp_path: Path, nothing: str) -> None:
     (document,), _ = parse(tmp_path, f'a: {nothing}\nb: "{nothing}"\nc: [{nothing or "~"}]\n')
@@ -115,6 +120,10 @@ REFUSED = {
     "an open quote": ("a: 'x\n", "began at 1:4"),
     "two colons": ("a: b: c\n", "models/x.yml:1:5: not YAML: mapping values are not allowed"),
     "a control character": ("é: 1\nb: \x07\n", "models/x.yml:2:4: a control character"),
+    "letters that are shown in another order": (
+        "a: 1\nb: [x, \u202e y]\n",
+        "models/x.yml:2:8: U+202E changes the order in which letters are shown",
+    ),
     "an unknown directive": ("%NO\n---\na: 1\n", "models/x.yml:1:"),
     "text that is not UTF-8": (b"a: 1\nb: \xe9\n", "models/x.yml:2:4: is not UTF-8: byte 8 is 0xe9"),
     "UTF-16": ("a: 1\n".encode("utf-16"), "is not UTF-8: byte 0"),

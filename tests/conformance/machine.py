@@ -307,11 +307,12 @@ class Walk:
             return
         unknown = resync.unknown(control, sync)
         there: list[str] = []
+        there_now = {spelled(key) for key in self.book.rows}
         for row in unknown:
             content, base = (str(row["content"]) if row["content"] is not None else "NULL", row["base"])
             sql = changed(sync, "upsert", content, "NULL" if base is None else str(base), ":key")
             change = self.world.engine.value(f"SELECT {sql}", {"key": row["key"]})
-            if change in self.book.applied:
+            if change in self.book.applied and row["key"] in there_now:
                 there.append(row["key"])
         if there:
             resync.settle(control, sync, "delivered", there, lambda: self.world.now)

@@ -149,6 +149,8 @@ def _rest(facts: Mapping[str, Any], *, alone: bool) -> Iterator[str]:
     """What went of a sync that is refused, what a channel did not take, and where its answers stand."""
     if facts["status"] == "refused" and facts["delivered"]:
         yield f"is refused; {facts['delivered']:,} removals went all the same: cdp runs {facts['run']}"
+    if earlier := facts.get("earlier_runs"):
+        yield f"its rows went in {len(earlier) + 1} runs; before this one: {', '.join(f'cdp runs {run}' for run in earlier)}"
     hidden: Counter[str] = Counter()
     for each in facts["withheld_rows"]:
         hidden[each["class"]] += each["rows"]

@@ -127,13 +127,15 @@ def _goes_first(plan: Plan, stopping: Sequence[Violation]) -> Removals | None:
 
 
 def _both(removals: Outcome | None, rest: Outcome) -> Outcome:
-    """Removals that went first, and what came of the rest, as one."""
+    """Removals that went first, and what came of the rest, as one: the counts of both, under the last run and the names of those before it."""
     if removals is None:
         return rest
     if rest.facts["status"] == "nothing":
         return removals
     added = {name: removals.facts[name] + rest.facts[name] for name in COUNTS}
-    return Outcome({**rest.facts, **added, "run": rest.facts["run"] or removals.facts["run"]}, rest.fault)
+    runs = [run for each in (removals, rest) for run in (*each.facts.get("earlier_runs", ()), each.facts["run"]) if run]
+    earlier = {"earlier_runs": runs[:-1]} if runs[:-1] else {}
+    return Outcome({**rest.facts, **added, **earlier, "run": runs[-1] if runs else None}, rest.fault)
 
 
 def _approvers(plan: Plan, query: GovernedQuery) -> str | None:

@@ -125,7 +125,10 @@ def test_who_withdrew_is_open_until_taken_off_and_a_guard_does_not_hold_that_bac
     assert (mine["sync"], mine["destination"], mine["state"], mine["done"], mine["fix"]) == (SYNC, CHANNEL, "open", None, None)
     assert "consent" in mine["reason"]
     run = cdp("sync", SYNC, "--json")
-    assert (run.code, run.json[0]["error"]["kind"]) == (1, "GuardError")
+    (facts,) = run.json
+    assert (run.code, facts["error"]["kind"]) == (1, "GuardError")
+    runs = (*facts.get("earlier_runs", ()), facts["run"])
+    assert sum(cdp("runs", each, "--json").json["delivered"] for each in runs) == facts["delivered"]
     done = {row["person"]: row for row in cdp("revocations", "--sync", SYNC, "--json").json}
     assert done[withdrew]["state"] == "done"
     assert done[withdrew]["since"] < done[withdrew]["done"]

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cdp.cli import bars, together
+from cdp.cli import bars, results, synced, together
 from cdp.cli.bars import Line, lines, shortened
 from cdp.cli.deliver import How
-from cdp.cli.outcome import Outcome
+from cdp.cli.outcome import Outcome, no_run
 from cdp.cli.output import Output
 from cdp.sync import delivery
 from cdp.sync.recorder import Tally
@@ -174,6 +174,23 @@ def shown_of(part: Any, width: int) -> list[str]:
     console = terminal(width)
     console.print(part)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+def test_a_sync_that_took_several_runs_names_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its counts are those of all of them: `cdp runs` of one says less."""
+
+    def outcome(run: str | None, delivered: int, status: str) -> Outcome:
+        return Outcome({**no_run("letters", "p1", status), "run": run, "delivered": delivered, "withheld_rows": [], "put_off": {}})
+
+    removals, rest = outcome("r1", 2, "succeeded"), outcome("r2", 6, "succeeded")
+    both = synced._both(synced._both(None, removals), rest)
+    assert (both.facts["run"], both.facts["earlier_runs"], both.facts["delivered"]) == ("r2", ["r1"], 8)
+    again = synced._both(both, outcome("r3", 1, "succeeded"))
+    assert (again.facts["run"], again.facts["earlier_runs"], again.facts["delivered"]) == ("r3", ["r1", "r2"], 9)
+    results.show_runs(Output(), [again])
+    assert "its rows went in 3 runs; before this one: cdp runs r1, cdp runs r2" in capsys.readouterr().err
+    awaiting = synced._both(removals, outcome(None, 0, "awaiting approval")).facts
+    assert (awaiting["run"], awaiting["delivered"], "earlier_runs" in awaiting) == ("r1", 2, False)
 
 
 def test_both_ends_of_a_long_name_are_kept() -> None:

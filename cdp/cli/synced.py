@@ -127,7 +127,7 @@ def _goes_first(plan: Plan, stopping: Sequence[Violation]) -> Removals | None:
 
 
 def _both(removals: Outcome | None, rest: Outcome) -> Outcome:
-    """Removals that went first, and what came of the rest, as one: the counts of both, under the last run and the names of those before it."""
+    """Removals that went first, and what came of the rest, as one: the counts of both, the last run, and those before it."""
     if removals is None:
         return rest
     if rest.facts["status"] == "nothing":

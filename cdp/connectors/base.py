@@ -22,8 +22,11 @@ Status = Literal["delivered", "rejected", "retryable", "unknown"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 NOT_SENT = "not_sent"  # the code of a row that never left, because its delivery ended before
+# What a request is answered that was not looked at: it came over the wrong connection (RFC 9110, 15.5.20), too early (RFC 8470, 5.2), or
+# is one too many (RFC 6585, 4).
+TOO_EARLY = (421, 425, 429)
 # With one of these codes a retryable row has certainly never been applied; with any other one it may have been.
-HARMLESS = frozenset({NOT_SENT, "stopped", "circuit_open", "connect", "dns", "tls", "http_429"})
+HARMLESS = frozenset({NOT_SENT, "stopped", "circuit_open", "connect", "dns", "tls", *(f"http_{status}" for status in TOO_EARLY)})
 
 # What sending the same change again does to a channel: `keys`, it knows the idempotency key and does nothing; `state`, the row is put
 # where it already is; `effect`, it has an effect each time (a text message). A removal may be repeated at every channel.

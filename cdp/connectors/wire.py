@@ -24,7 +24,7 @@ from typing import Self
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
 
-from cdp.connectors.base import HARMLESS, Egress
+from cdp.connectors.base import HARMLESS, TOO_EARLY, Egress
 from cdp.connectors.egress import GuardedTransport
 from cdp.connectors.lanes import Lanes, is_spent
 from cdp.connectors.pace import Pace, PausedError
@@ -62,13 +62,13 @@ class Answer:
 
     @property
     def harmless(self) -> bool:
-        """Whether the request certainly had no effect: nothing of it was sent, or it came too early (429; RFC 6585, 4)."""
-        return not self.sent or self.status == 429
+        """Whether the request certainly had no effect: nothing of it was sent, or it came too early."""
+        return not self.sent or self.status in TOO_EARLY
 
     @property
     def unsettled(self) -> bool:
         """Whether the same request may fare better later: nothing is known, or the channel asked for time."""
-        return self.status in (0, 408, 429) or self.status >= 500
+        return self.status in (0, 408, *TOO_EARLY) or self.status >= 500
 
     @property
     def failed(self) -> bool:

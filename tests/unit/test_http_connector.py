@@ -484,7 +484,14 @@ def test_other_users_of_httpx_keep_their_logs(sandbox: Sandbox, caplog: pytest.L
 
 @pytest.mark.parametrize(
     ("fault", "seen"),
-    [("500", [500, 500, 200]), ("503", [503, 503, 200]), ("408", [408, 408, 200]), ("429", [429, 429, 200]), ("reset", [0, 0, 200])],
+    [
+        ("500", [500, 500, 200]),
+        ("503", [503, 503, 200]),
+        ("408", [408, 408, 200]),
+        ("425", [425, 425, 200]),
+        ("429", [429, 429, 200]),
+        ("reset", [0, 0, 200]),
+    ],
 )
 def test_what_passes_is_tried_again(sandbox: Sandbox, fault: str, seen: list[int]) -> None:
     sandbox.fault("email", fault, times=2)
@@ -495,7 +502,15 @@ def test_what_passes_is_tried_again(sandbox: Sandbox, fault: str, seen: list[int
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [("500", "http_500"), ("503", "http_503"), ("429", "http_429"), ("408", "http_408"), ("reset", "reset"), ("half_reset", "reset")],
+    [
+        ("500", "http_500"),
+        ("503", "http_503"),
+        ("429", "http_429"),
+        ("421", "http_421"),
+        ("408", "http_408"),
+        ("reset", "reset"),
+        ("half_reset", "reset"),
+    ],
 )
 def test_what_does_not_pass_is_undecided(sandbox: Sandbox, fault: str, code: str) -> None:
     sandbox.fault("email", fault, times=None)

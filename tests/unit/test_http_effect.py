@@ -37,10 +37,11 @@ def test_what_may_have_been_applied_is_unknown_and_is_sent_once(sandbox: Sandbox
     assert len(statuses(sandbox)) == 1
 
 
-def test_what_came_too_early_had_no_effect_and_is_sent_again(sandbox: Sandbox) -> None:
-    sandbox.fault("email", "429", times=2)
+@pytest.mark.parametrize("status", [421, 425, 429])
+def test_what_came_too_early_had_no_effect_and_is_sent_again(sandbox: Sandbox, status: int) -> None:
+    sandbox.fault("email", str(status), times=2)
     assert outcome(send(once(sandbox.url), batch(["p1"]))[0]) == {("delivered", None)}
-    assert statuses(sandbox) == [429, 429, 200]
+    assert statuses(sandbox) == [status, status, 200]
 
 
 def test_what_never_left_is_retryable() -> None:

@@ -33,8 +33,8 @@ class HttpConnector:
 
     What is known of a row after its request: 2xx, delivered, unless the declared `errors` name it; 400, 413 and 422,
     the batch is split until the row that is to blame stands alone; other 4xx, rejected; no answer, 408, what came too
-    early (421, 425, 429) and 5xx after all tries, retryable. Where each request has an effect (`repeats: effect`) only what came too early or
-    never left is tried again; any other request without an answer that tells is unknown.
+    early (421, 425, 429) and 5xx after all tries, retryable. Where each request has an effect (`repeats: effect`) only what
+    came too early or never left is tried again; any other request without an answer that tells is unknown.
     """
 
     carries_notice = True

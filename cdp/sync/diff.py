@@ -126,7 +126,7 @@ WITH both AS (
     BOOL_OR(outdated) AS outdated, {last}
   FROM both GROUP BY key, left_out
 ), named AS (
-  SELECT key, left_out, want AS content, base, {_link("want", "n = 0")} AS link, n, have IS NOT NULL AS held, CASE
+  SELECT key, left_out, want AS content, base, link, tried_op, tried, tried_base, n, have IS NOT NULL AS held, CASE
       WHEN left_out IS NOT NULL THEN 'left_out'
       WHEN n > 1 OR (n = 1 AND nobody) THEN 'invalid'
       WHEN n = 1 AND doubt = 'unknown' AND want = tried THEN 'unknown'
@@ -137,7 +137,7 @@ WITH both AS (
   FROM keys
 )
 SELECT op, {hashed.listed("key", known="key IS NOT NULL")}{hashed.rest},
-  left_out, content, base, link, n, held FROM named WHERE op IS NOT NULL"""
+  left_out, content, base, {_link("content", "op = 'remove'")} AS link, n, held FROM named WHERE op IS NOT NULL"""
 
 
 def joined(query: GovernedQuery, types: Mapping[str, str], acknowledged: str, outdated: str, changed: Changed) -> str:

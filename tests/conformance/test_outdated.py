@@ -8,6 +8,7 @@ import pytest
 
 from cdp.connectors.base import Receipts
 from cdp.engine import Engine
+from tests.conformance.doubts import silent
 from tests.conformance.world import World, nonzero, patient, people
 
 
@@ -65,6 +66,18 @@ def test_removed_rows_come_again_in_the_next_plan(world: World) -> None:
     plan, _ = world.sync()
     assert (plan.counts["add"], plan.outdated) == (5, 0)
     assert {key[0] for key in world.channel.rows} == {patient(n)["patient_id"] for n in (1, 3, 4, 5, 6, 7)}
+
+
+def test_a_removal_without_an_answer_is_the_same_change_when_it_is_sent_again(world: World) -> None:
+    """Taken for another one, it would go under another key, and its plan be stale for ever."""
+    some(world)
+    world.told, world.when_changed = "t2", "remove"
+    world.channel.batches.clear()
+    world.channel.answers = [silent]
+    assert world.sync()[1].retryable == 3
+    assert world.sync()[0].counts["remove"] == 3
+    first, _, again = ([*batch.change_ids] for batch in world.channel.batches if batch.op == "remove")
+    assert first == again
 
 
 @pytest.mark.parametrize("mode", ["upsert", "insert", "update"])

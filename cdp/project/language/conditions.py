@@ -44,10 +44,10 @@ def condition(binder: Binder, tree: Any, scope: Scope, at: Place) -> Condition |
 
 def _misspelt(binder: Binder, tree: dict[str, Any], scope: Scope) -> str | None:
     """A key that is nearly a verb and nothing that a row has: what stands beside it is meant for the verb, and no mistake of its own."""
-    names = names_of(binder, scope.entity)
     for key in tree:
-        unknown = key not in WORDS and key.isidentifier() and not knows(binder, scope.entity, key)
-        if unknown and (meant := suggestion(key, VERBS)) and meant == suggestion(key, (*VERBS, *names)):
+        if key in WORDS or not key.isidentifier() or knows(binder, scope.entity, key):
+            continue
+        if (meant := suggestion(key, VERBS)) and meant == suggestion(key, (*VERBS, *names_of(binder, scope.entity))):
             return key
     return None
 

@@ -29,12 +29,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (root / "conf/cdp.yml").write_text((root / "conf/cdp.yml").read_text() + CONF)
     (root / "models/glucose.yml").write_text(GLUCOSE)
     classes, purposes = {"public"}, set()
-    for path in root.rglob("models/**/*.yml"):
+    for path in [*root.rglob("models/**/*.yml")]:
         text = path.read_text()
         classes |= set(re.findall(r"class: ([a-z_.]+)", text))
         purposes |= set(re.findall(r"^purpose: (\w+)", text, re.MULTILINE))
         kept = [part for part in re.split(r"^---\n", text, flags=re.MULTILINE) if not part.startswith("kind: sync")]
-        path.write_text("---\n".join(re.sub(r"^(kind: entity\n)", r"\1rows: public\n", part, flags=re.MULTILINE) for part in kept))
+        path.unlink()
+        if kept:
+            path.write_text("---\n".join(re.sub(r"^(kind: entity\n)", r"\1rows: public\n", part, flags=re.MULTILINE) for part in kept))
     (root / "governance").mkdir()
     purpose = "{basis: law, classes: [public], members: [public], channels: [email], consent: none_needed}"
     (root / "governance/classes.yml").write_text("kind: classes\nclasses:\n" + "".join(f"  {name}: {{phi: true}}\n" for name in classes))

@@ -73,6 +73,8 @@ class Storm:
 
     def said(self, fault: str, rows: list[dict[str, Any]], key: str) -> bytes | None:
         bad = [row["external_id"] for row in rows if is_bad(row["external_id"])]
+        if fault in ("400", "422") and any(self.applied[row["external_id"]] for row in rows):
+            fault = "409"  # what was taken once is not refused for what it says
         if fault in REFUSED:
             return answer(fault)
         if fault in APPLIED_OR_NOT:

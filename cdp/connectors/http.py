@@ -146,7 +146,7 @@ class HttpConnector:
                 if error.doubt and not _doubt(verdicts[places[0]]):
                     _tell(verdicts, places, [self._undecided(batch.op, error.doubt)] * len(places))
                 break  # what was settled is told; the next batch meets the same error
-            if not answer.doubt and answer.status not in _WHOLE:  # only that its content is refused settles a row that is in doubt
+            if not answer.doubt and not (answer.status in _WHOLE and len(part) == 1):  # its own content refused: that settles a row
                 answer = replace(answer, doubt=_doubt(verdicts[places[0]]))
             heard = heard or not answer.unsettled
             self._down = not heard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,6 +53,17 @@ def test_one_that_is_refused_among_them_is_rejected(sandbox: Sandbox) -> None:
         "p3": ("retryable", "http_500"),
         "p40": ("rejected", "http_422"),
     }
+
+
+def test_who_may_be_there_is_not_refused_for_others(sandbox: Sandbox) -> None:
+    """All were applied when the channel failed; then it refuses whatever comes: only a row alone is refused for what it says."""
+    sandbox.fault("email", "applied_but_500", times=TRIES)
+    sandbox.fault("email", "400", times=None)
+    found = told(IDS, target(sandbox))
+    verdicts = Counter(found.values())
+    assert verdicts[("rejected", "http_400")] <= sum(request["rows"] == 1 for request in sandbox.requests("email"))
+    assert verdicts.keys() <= {("rejected", "http_400"), ("retryable", "http_500")}
+    assert verdicts[("retryable", "http_500")] > 32
 
 
 @pytest.mark.parametrize(

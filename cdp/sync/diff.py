@@ -198,9 +198,8 @@ SELECT op, h0, h1, left_out, content, base, link, n, held FROM named"""
 
 
 def _link(want: str, removed: str) -> str:
-    """SQL of what a change builds on. The same change as the last attempt is that attempt again, under the same idempotency key."""
-    same = f"({removed}) = (tried_op = 'remove') AND (tried_op = 'remove' OR {want} = tried)"
-    return f"CASE WHEN tried_op IS NOT NULL AND {same} THEN tried_base ELSE COALESCE(link, base) END"
+    """SQL of what a change builds on: on the last attempt, or, where it is that once more, on whatever that built on."""
+    return f"CASE WHEN {state.once_more(want, removed)} THEN tried_base ELSE COALESCE(link, base) END"
 
 
 def asks_segment(which: Removals | None) -> bool:

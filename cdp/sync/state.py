@@ -193,6 +193,18 @@ def _attempts(control: Control, sync: str, at: Known) -> str:
     )
 
 
+def once_more(content: str, removed: str, attempt: str = "") -> str:
+    """SQL of whether a change is the last attempt once more, and so goes under the same idempotency key.
+
+    Args:
+        content: SQL of what it tells.
+        removed: SQL of whether it takes the key off.
+        attempt: before the names of ATTEMPT, such as `d.`.
+    """
+    alike = f"({removed}) = ({attempt}tried_op = 'remove') AND (({removed}) OR {content} = {attempt}tried)"
+    return f"({attempt}tried_op IS NOT NULL AND {alike})"
+
+
 def overtaken(control: Control, sync: str, at: Known, rows: str) -> bool:
     """Whether a row of a plan (a table) does not follow from what was last tried of its key.
 
@@ -201,9 +213,10 @@ def overtaken(control: Control, sync: str, at: Known, rows: str) -> bool:
     """
     if not at.doubtful:
         return False
-    removed = "(p._op = 'remove')"
-    same = f"{removed} = (d.tried_op = 'remove') AND ({removed} OR p._content = d.tried)"
-    wrong = f"NOT (p._base <=> CASE WHEN {same} THEN d.tried_base ELSE d.link END) OR (d.doubt = 'unknown' AND NOT {removed} AND {same})"
+    same = once_more("p._content", "p._op = 'remove'", "d.")
+    wrong = (
+        f"NOT (p._base <=> CASE WHEN {same} THEN d.tried_base ELSE d.link END) OR (d.doubt = 'unknown' AND p._op <> 'remove' AND {same})"
+    )
     found = f"SELECT COUNT(*) FROM ({doubts(control, sync, at)}) AS d JOIN {rows} AS p ON d.key = p._key WHERE {wrong}"
     return bool(control.engine.value(found, what=rows))
 
